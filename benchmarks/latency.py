@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,10 @@ def draw_latency(samples: pd.DataFrame, folder: Path, aside: Sequence[str] = ())
     samples = samples.assign(total=samples["seconds"] + samples["open_seconds"])
     traces, accesses = list(samples["trace"].unique()), list(samples["access"].unique())
     found = arm_styles(sorted({(str(f), str(p)) for f, p in zip(samples["format"], samples["profile"], strict=True)}))
+    profiles = Counter(name for name, _ in found)
+    # A line has little room for its name: the profile is told only where it tells two lines apart.
+    short = {key: key[0] if profiles[key[0]] == 1 else style.label for key, style in found.items()}
+    found = {key: replace(style, label=short[key]) for key, style in found.items()}
     found[RAW, ""] = ArmStyle(label="raw (flat file)", colour=GREY, marker="o", dash=CEILING["linestyle"], fill="full")
     with drawing():
         page = Page(
@@ -116,9 +122,15 @@ def _name(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
     """Write the names of lines at their ends, moved apart where these are close together."""
     low, high = map(math.log, axes.get_ylim())
     apart = _NAME / _HEIGHT * (high - low)
-    y = -math.inf
-    for name, (x, end) in sorted(ends.items(), key=lambda item: item[1][1]):
-        y = max(math.log(end), y + apart)
+    ordered = sorted(ends.items(), key=lambda item: item[1][1])
+    places: list[float] = []
+    for _, (_, end) in ordered:
+        places.append(max(math.log(end), places[-1] + apart if places else -math.inf))
+    top = high
+    for number in reversed(range(len(places))):  # what does not fit below the upper edge pushes the others down
+        places[number] = top = min(places[number], top)
+        top -= apart
+    for (name, (x, _)), y in zip(ordered, places, strict=True):
         axes.annotate(
             name, (x, math.exp(y)), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5,
             annotation_clip=False, parse_math=False,
@@ -133,7 +145,7 @@ def _scale(axes: Axes, rows: pd.DataFrame, *, labels: bool) -> None:
     axes.set_xticks(places, [f"{value:g}" for value in latencies])
     axes.set_xticks([], minor=True)
     # Right of the last latency are the names of the lines.
-    axes.set_xlim(places[0] / 1.3, places[-1] * max(places[-1] / places[0], 2) ** 0.3)
+    axes.set_xlim(places[0] / 1.3, places[-1] * max(places[-1] / places[0], 2) ** 0.4)
     low, high = rows["total"].min() / 1.3, rows["total"].max() * 1.3
     ticks = [s * 10.0**p for p in range(-5, 4) for s in (1, 3) if low <= s * 10.0**p <= high]
     axes.set_ylim(low, high)

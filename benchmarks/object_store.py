@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +27,13 @@ from benchmarks.seaweed import seaweed
 from benchmarks.slim_targets import FoundSizes
 from benchmarks.store_arms import ARMS, OWN, TENSORSTORE, StoreArm
 from harness.analysis.formatting import duration
+from harness.analysis.statistics import compare
+from harness.analysis.verdict import judge, noise_floor
 from harness.errors import HarnessError
 from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import S3Place, parse_place
+from harness.extensions.object_store.remotes import remote_of
 from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import S3Archive
 from harness.extensions.object_store.uploads import upload, upload_beside
@@ -86,7 +89,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
         if not path.exists():
             written = write_archive(trace, backend, path, arm.profile)
             manifest = written if arm.format == RAW else manifest
-            upload(place, path, f"{folder.name}/{path.name}")
+            upload(place, path, f"{folder.name}/{path.name}", remote_of(backend).documents(path))
         if arm.route != TENSORSTORE:
             key = f"{folder.name}/{path.name}"
             upload_beside(arm.format, path, S3Archive(place=place, key=key, route=arm.route))
@@ -161,23 +164,40 @@ def draw(samples: pd.DataFrame, folder: Path) -> None:
 def table(samples: pd.DataFrame) -> list[str]:
     """Return rows of Markdown: by arm and access, the median time from a closed archive at each latency, of one trace.
 
-    The smallest time of a column among maintained readers of formats is in bold.
+    In bold are, of each column, the fastest maintained reader and those that are not slower by
+    `harness.analysis.verdict.judge` over all columns. What this project's code reads or decodes is never in bold.
     """
-    total = (samples["seconds"] + samples["open_seconds"]).groupby(
-        [samples[name] for name in ("format", "profile", "access", "latency_ms")]
-    )
-    medians = {key: float(value) for key, value in total.median().items()}
+    samples = samples.assign(total=samples["seconds"] + samples["open_seconds"])
     columns = [(access, latency) for access in samples["access"].unique() for latency in samples["latency_ms"].unique()]
-    arms = [arm for arm in ARMS if (arm.label, arm.column, *columns[0]) in medians]
-    found = {arm: [medians[arm.label, arm.column, *column] for column in columns] for arm in arms}
-    rivals = [times for arm, times in found.items() if arm.format != RAW and arm.label != OWN]
-    best = [min(times) for times in zip(*rivals, strict=True)]
+    times: dict[tuple[StoreArm, str, float], np.ndarray] = {}
+    for arm in ARMS:
+        of = samples[(samples["format"] == arm.label) & (samples["profile"] == arm.column)].sort_values("round")
+        for access, latency in columns if len(of) else ():
+            cell = of[(of["access"] == access) & (of["latency_ms"] == latency)]
+            times[arm, access, latency] = cell["total"].to_numpy(float)
+    bold = _not_slower({key: found for key, found in times.items() if not key[0].own})
     heads = [f"{access}, {latency:g} ms" for access, latency in columns]
     rows = [f"| format | settings | reader | {' | '.join(heads)} |", "|---|---|---|" + "---:|" * len(columns)]
-    for arm, times in found.items():
-        told = [f"**{duration(t)}**" if t == least else duration(t) for t, least in zip(times, best, strict=True)]
+    for arm in dict.fromkeys(arm for arm, *_ in times):
+        told = []
+        for column in columns:
+            text = duration(float(np.median(times[arm, *column])))
+            told.append(f"**{text}**" if (arm, *column) in bold else text)
         rows.append(f"| {arm.format} | {arm.column or '-'} | {arm.reader} | {' | '.join(told)} |")
     return rows
+
+
+def _not_slower(times: Mapping[tuple[StoreArm, str, float], np.ndarray]) -> set[tuple[StoreArm, str, float]]:
+    """Return the fastest of each access and latency, with what cannot be told to be slower."""
+    fastest: dict[tuple[str, float], tuple[StoreArm, str, float]] = {}
+    for key, found in times.items():
+        known = fastest.setdefault(key[1:], key)
+        if np.median(found) < np.median(times[known]):
+            fastest[key[1:]] = key
+    others = [key for key in times if key not in fastest.values()]
+    compared = [compare(times[key], times[fastest[key[1:]]]) for key in others]
+    words = judge(compared, [noise_floor(None)] * len(compared))
+    return {*fastest.values(), *(key for key, word in zip(others, words, strict=True) if word != "slower")}
 
 
 def goals(samples: pd.DataFrame) -> Iterator[FoundSizes]:

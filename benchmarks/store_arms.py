@@ -33,6 +33,8 @@ class StoreArm:
         What reads it, in the words of the table.
     drawn : bool
         Whether it has a line in the picture.
+    own : bool
+        Whether code of this project reads or decodes: it stands for itself alone.
     """
 
     format: str
@@ -40,6 +42,7 @@ class StoreArm:
     route: str
     reader: str
     drawn: bool = True
+    own: bool = False
 
     @property
     def label(self) -> str:
@@ -63,12 +66,14 @@ class StoreArm:
 # Each format as installing its library reads it, and by the best that is maintained; the decoder of this project is
 # one more. Large pages and shards are what the maintainers of HDF5 and Zarr recommend for object stores.
 ARMS = (
-    StoreArm(RAW, "tuned", "ranges", "ranges of a flat file"),
-    StoreArm("npz", "tuned", "ranges", "numpy.load, blocks of 1 MiB", drawn=False),
-    StoreArm("npz", "tuned", "download", "numpy.load, downloaded whole"),
+    StoreArm(RAW, "tuned", "ranges", "ranges of a flat file", own=True),
+    StoreArm("npz", "tuned", "ranges", "numpy.load, blocks of 1 MiB, each tensor loaded once", drawn=False),
+    StoreArm("npz", "tuned", "download", "numpy.load, downloaded whole, each tensor loaded once"),
     StoreArm("hdf5", "tuned", "ranges", "h5py, blocks of 1 MiB", drawn=False),
     StoreArm("hdf5", "large-pages", "ranges", "h5py, pages and blocks of 1 MiB"),
-    StoreArm("hdf5", "tuned", "reference", "zarr-python by reference"),
+    StoreArm(
+        "hdf5", "tuned", "reference", "zarr-python by reference, chunks decoded by this project's codec", own=True
+    ),
     StoreArm("hdf5-slim", "large-pages", "ranges", "h5py, pages and blocks of 1 MiB"),
     StoreArm("zarr", "seed", "ranges", "zarr-python", drawn=False),
     StoreArm("zarr", "tuned", "ranges", "zarr-python", drawn=False),
@@ -78,7 +83,7 @@ ARMS = (
     StoreArm("zarr", "sharded", TENSORSTORE, "tensorstore", drawn=False),
     StoreArm("zarr-slim", "tuned", "ranges", "zarr-python", drawn=False),
     StoreArm("zarr-slim", "tuned", "fused", "zarr-python, fused pipeline"),
-    StoreArm("zarr-slim", "tuned", "own", "this project's decoder"),
+    StoreArm("zarr-slim", "tuned", "own", "this project's decoder", own=True),
 )
 OWN = "zarr-slim-own"
 """The label of this project's decoder."""

@@ -160,6 +160,8 @@ class PlanOptions:
         so that the memory of a sample does not grow with the sequence length.
     block_bytes : int
         Largest size of such a block in bytes, unless one row takes more.
+    name_rest : bool
+        Whether plans name what is read only with everything. Runs of before did not, and those of made traces do not.
     """
 
     attention_windows: Windows = 32
@@ -175,6 +177,7 @@ class PlanOptions:
     parallel: Literal["windows", "all"] = "windows"
     whole_bytes: Count = LARGE_BYTES
     block_bytes: Positive = LARGE_BYTES // 2
+    name_rest: bool = False
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
@@ -230,6 +233,15 @@ def count_steps(access: Access) -> int:
     if isinstance(access, WriteAccess):
         return 1 + sum(map(len, access.tensors))
     return 1 + len(access.tensors or ()) if isinstance(access, SizeAccess) else 1
+
+
+def rest(manifest: Manifest, options: PlanOptions) -> list[Absent]:
+    """Return an access that names the tensors of which no part is read, where there are some and plans name them."""
+    if not options.name_rest or not (specs := manifest.only_whole()):
+        return []
+    roles = ", ".join(sorted({spec.role.value for spec in specs}))
+    reason = f"what has another role ({roles}; {len(specs)} in all) is read only with everything"
+    return [Absent(name="rest", reason=reason)]
 
 
 def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[TensorSpec], int]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
+
+import numpy as np
 
 from harness.errors import HarnessError
 from harness.files import DOCUMENT, open_regular
-from harness.limits import LimitError, in_words, inflation_limit
+from harness.limits import LimitError, archive_limit, in_words, inflation_limit
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
@@ -90,15 +92,25 @@ def _check_members(file: zipfile.ZipFile, path: Path) -> None:
         end = info.header_offset + _LOCAL + info.compress_size
 
 
-def check_inflation(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+def check_inflation(file: zipfile.ZipFile, info: zipfile.ZipInfo, *, streamed: bool = False) -> int:
     """Return the bytes that a member inflates to, by the directory of its file.
+
+    Parameters
+    ----------
+    file : ZipFile
+        From `open_zip`.
+    info : ZipInfo
+        The member.
+    streamed : bool
+        Whether it is read in parts, which costs no memory.
 
     Raises
     ------
     LimitError
         When they are far more than are stored.
     """
-    if info.file_size > (most := max(info.compress_size, inflation_limit(info.compress_size))):
+    limit = archive_limit if streamed else inflation_limit
+    if info.file_size > (most := max(info.compress_size, limit(info.compress_size))):
         raise LimitError(
             f"{file.filename}: {info.filename} inflates to {in_words(info.file_size)}, more than {in_words(most)}; if "
             "you trust it, raise that with --max-inflated."
@@ -136,3 +148,29 @@ def read_member(file: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int =
         while part := member.read(_STEP):  # in parts, as in one it inflates whatever the stream gives
             out += part
     return bytes(out)
+
+
+def read_into(member: IO[bytes], values: np.ndarray) -> None:
+    """Fill an array in C order with the next bytes of a member.
+
+    Raises
+    ------
+    EOFError
+        When there are fewer.
+    BadZipFile, and others of `DAMAGE`
+        When they are damaged, as is known at the end of the member.
+    """
+    left = values.reshape(-1).view(np.uint8).data
+    while len(left):
+        part = member.read(min(_STEP, len(left)))  # in parts, as each is held beside the array
+        if not part:
+            raise EOFError("it ends early")
+        left[: len(part)] = part
+        left = left[len(part) :]
+
+
+def check_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Compare a member with its checksum; raises those of `DAMAGE` when it is another."""
+    with file.open(info) as member:
+        while member.read(_STEP):
+            pass

@@ -10,7 +10,7 @@ from harness.formats.selection import Selection
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, whole_reads
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, rest, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -34,7 +34,11 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
         accesses.append(Absent(name="pair_layer", reason="the trace has no pair tensor"))
     if arrays := manifest.arrays():
         accesses += [_layer("array", arrays, rng, options), *_slices(arrays, rng)]
-    return accesses
+        most = max(len(spec.shape) for spec in arrays)
+        if options.name_rest and most > len(_ORDINALS):
+            reason = f"an array has {most} axes, and slices are taken along the first {len(_ORDINALS)}"
+            accesses.append(Absent(name="array_slice_further", reason=reason))
+    return accesses + rest(manifest, options)
 
 
 def _layer(name: str, specs: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> ReadAccess:
@@ -91,6 +95,8 @@ suite = Suite(
             )
             for name in _ORDINALS
         ),
+        AccessInfo(name="array_slice_further", label="one index of an array's further axes"),
+        AccessInfo(name="rest", label="one tensor of another role"),
     ),
     plot=Plot(title="Layer read: a part of a trace (time, lower is better)"),
     criterion=Criterion(

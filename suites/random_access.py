@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads, windowed
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, rest, window_reads, windowed
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -26,7 +26,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
             continue
         # What a sensible user does where a format has no partial reads. Warm only: cold, it is a full read.
         accesses.append(ReadAccess(name=f"{name}_load_once", reads=reads, load_once=True, caches=("warm",)))
-    return accesses
+    return accesses + rest(manifest, options)
 
 
 _ALONE = "A window is read on its own, not cut from a tensor that is in memory already."
@@ -62,6 +62,7 @@ suite = Suite(
             name="window_array_load_once", label="array windows, load once", variant_of="window_array",
             variant="load once", note=_ONCE,
         ),
+        AccessInfo(name="rest", label="windows of tensors of another role"),
     ),
     plot=Plot(
         title="Random access: small windows here and there (time for all windows, lower is better)",

@@ -21,7 +21,8 @@ from harness.report import write
 from harness.report.drawing.plots import plotted
 from harness.report.write import write_report
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun, run
+from harness.run.experiment import run
+from harness.run.planned import PlannedRun
 from harness.workload import PlanOptions
 
 

@@ -15,6 +15,8 @@ from harness.trace.manifest import Manifest
 from tests.outputs import N, pickled, torch_save, values
 
 ATOMS = N + 4
+_CHAINS = [{"protein": {"id": "A", "sequence": "AC", "modifications": [{"ptmType": "HY3", "ptmPosition": 1}]}}]
+_BONDS = [[["A", 1, "SG"], ["B", 1, "C04"]]]
 Arrays = dict[str, np.ndarray]
 Made = tuple[Path, Arrays]
 
@@ -33,7 +35,6 @@ def imported(path: Path, kind: str | None = None) -> tuple[Arrays, Manifest]:
     for spec in trace.manifest.tensors:
         blocks = list(trace.blocks(spec.path))
         arrays[spec.path] = np.concatenate(blocks) if spec.shape else blocks[0]
-    trace.check_unchanged()
     return arrays, trace.manifest
 
 
@@ -74,7 +75,7 @@ def af3_sample(seed: int) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
         "outputs/fraction_disordered": np.array(0.0),
         "outputs/has_clash": np.array(0.0),
         "outputs/iptm": np.array(0.9),
-        "structure/ptm": np.array(seed / 100),
+        "outputs/ptm": np.array(seed / 100),
         "outputs/ranking_score": np.array(0.7),
     }
 
@@ -121,7 +122,10 @@ def alphafold3(folder: Path) -> Made:
     np.savez_compressed(embeddings, single_embeddings=single, pair_embeddings=pair)
     np.savez_compressed(folder / "seed-7_distogram/job_seed-7_distogram.npz", distogram=distogram)
     (folder / "job_ranking_scores.csv").write_text("seed,sample,ranking_score\n7,0,0.75\n7,1,0.5\n")
-    json_file(folder / "job_data.json", {"name": "job", "modelSeeds": [7], "sequences": []})
+    json_file(
+        folder / "job_data.json",
+        {"name": "job", "modelSeeds": [7], "sequences": _CHAINS, "bondedAtomPairs": _BONDS, "userCCD": None},
+    )
     (folder / "TERMS_OF_USE.md").write_text("terms\n")
     return folder, expected | af3_tables() | {
         "inputs/model_seeds": np.array([7]),
@@ -162,11 +166,11 @@ def boltz(folder: Path) -> Made:
             "outputs/predicted_distance_error": pde,
             "outputs/token_plddts": plddt,
             "outputs/confidence_score": np.array(0.9),
-            "structure/ptm": np.array(0.25),
+            "outputs/ptm": np.array(0.25),
             "outputs/iptm": np.array(0.5),
             "outputs/complex_plddt": np.array(0.75),
-            "outputs/chains_ptm": np.array([0.1, 0.2]),
-            "outputs/pair_chains_iptm": np.array([[1.0, 2.0], [3.0, 4.0]]),
+            "outputs/chain_ptm": np.array([0.1, 0.2]),
+            "outputs/chain_pair_iptm": np.array([[1.0, 2.0], [3.0, 4.0]]),
         }
         expected |= within(arrays, f"sample_{sample}")
     s, z = values(6, 1, N, 6), values(7, 1, N, N, 4)

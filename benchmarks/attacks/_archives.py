@@ -315,7 +315,7 @@ def _raw(path: Path, length: int) -> None:
     with path.open("wb") as file:
         file.truncate(min(length, 1 << 27))
         file.seek(0, 2)
-        file.write(length.to_bytes(8, "little") + BLANK.encode() + b"TFHRAW01")
+        file.write(length.to_bytes(8, "little") + bytes(8) + BLANK.encode() + b"TFHRAW02")
     seal(path)
 
 

@@ -21,7 +21,8 @@ from harness.evidence.check import check
 from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun, run
+from harness.run.experiment import run
+from harness.run.planned import PlannedRun
 from harness.workload import PlanOptions
 
 Rows = list[dict[str, str]]

@@ -6,23 +6,23 @@ rounds for all: they multiply to the ratio of its ends, which medians of ratios 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from itertools import combinations, pairwise
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from harness import registry
+from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE
 from harness.analysis.cells import CellSamples
+from harness.analysis.efforts import is_own, stated
+from harness.analysis.floors import Floors
 from harness.analysis.grades import most_workers
 from harness.analysis.statistics import Comparison, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable, direction, paired
-from harness.analysis.verdict import doubt, judge, noise_floor
-from harness.errors import UsageError
-from harness.formats.base import Format, load_format
+from harness.analysis.verdict import Floor, doubt, judge
 from harness.records import Contender
 
 Due = Literal["reader", "settings", "slimming", "container"]
@@ -56,7 +56,7 @@ class Attribution:
     chains : DataFrame
         Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
         profile that formats are judged in; rows of the part ``step`` that multiply to it; and of the part ``best``,
-        each at its best, where both were measured. Only the last has a word, and it is the only one about formats.
+        each at its best, where both were measured. Only the last has a word.
         ``due`` of a step has several things, separated by blanks, where no contender between its ends was measured.
     """
 
@@ -64,25 +64,12 @@ class Attribution:
     chains: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHAIN_COLUMNS))
 
 
-@cache
-def stated(name: str) -> Format | None:
-    """Return a format by its name in records; None where it is not installed here, and so known by its rows alone."""
-    try:
-        return load_format(name) if name in registry.names("formats") else None
-    except UsageError:
-        return None
+_IsOwn = Callable[[Contender], bool]
 
 
 def _container(contender: Contender) -> str:
     backend = stated(contender.format)
     return backend.container if backend else contender.format
-
-
-def is_own(contender: Contender) -> bool:
-    """Say whether it is read by a decoder of this project."""
-    backend = stated(contender.format)
-    spec = backend.readers.get(contender.reader) if backend else None
-    return spec is not None and spec.own
 
 
 def layouts(ledger: pd.DataFrame) -> Layouts:
@@ -120,7 +107,13 @@ def differs(one: Contender, other: Contender, case: CaseKey, known: Layouts) -> 
     return tuple(found)
 
 
-def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasured: Collection[str] = ()) -> Attribution:
+def attribute(
+    table: SampleTable,
+    ledger: pd.DataFrame,
+    baseline: str,
+    unmeasured: Collection[str] = (),
+    version: int = REPORT_VERSION,
+) -> Attribution:
     """Take differences apart: of every trace at its largest length, by one thread and by the most workers.
 
     Parameters
@@ -133,13 +126,15 @@ def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasure
         The format that ran twice.
     unmeasured : collection of str
         Formats whose best is not known, of which nothing is claimed.
+    version : int
+        Of the document.
 
     Returns
     -------
     Attribution
         Empty for a run that did not record its readers.
     """
-    known = layouts(ledger)
+    known, own = layouts(ledger), partial(is_own, version=version)
     longest = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
     pairs: list[dict[str, Any]] = []
     chains: list[dict[str, Any]] = []
@@ -151,15 +146,16 @@ def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasure
             due = differs(cell.contender, against.contender, case.case, known)
             if len(due) == 1:
                 edges[cell.contender][against.contender] = edges[against.contender][cell.contender] = due[0]
-                pairs.append(_pair(case, cell, against, due[0]))
-                claims.append(_Claim(pairs[-1], case, cell, against, case.original(baseline)))
+                pairs.append(_pair(case, cell, against, due[0], own))
+                claims.append(_Claim(pairs[-1], case, cell, against))
         for slower, faster in _stocks(case, cells, table.judged_profile):
-            rows, best = _chain(case, cells, slower, faster, edges, known)
+            rows, best = _chain(case, cells, slower, faster, edges, known, own)
             chains += rows
             if best and not {slower.contender.format, faster.contender.format} & set(unmeasured):
                 chains.append(rows[0] | {"part": "best"} | _step(case, best[0].contender, best[1].contender, known))
-                claims.append(_Claim(chains[-1], case, *best, case.original(baseline)))
-    _judge(claims, all_rounds=table.all_rounds)
+                claims.append(_Claim(chains[-1], case, *best))
+    floors = Floors(table.cases, baseline, similar=version >= SIMILAR_SINCE)
+    _judge(claims, floors, all_rounds=table.all_rounds)
     return Attribution(
         pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS), chains=pd.DataFrame(chains, columns=CHAIN_COLUMNS)
     )
@@ -179,25 +175,23 @@ class _Claim:
     case: CaseSamples
     cell: CellSamples
     against: CellSamples
-    original: CellSamples | None
 
 
-def _judge(claims: Sequence[_Claim], *, all_rounds: bool) -> None:
+def _judge(claims: Sequence[_Claim], known: Floors, *, all_rounds: bool) -> None:
     """Put all comparisons into words, together."""
-    open_claims: list[tuple[_Claim, Comparison]] = []
+    open_claims: list[tuple[_Claim, Comparison, Floor]] = []
     for claim in claims:
         comparison = paired(claim.cell, claim.against)
         if comparison is None:
             continue
         claim.row.update(comparison.ratio.columns("ratio"))
         left = claim.cell.decided or claim.against.decided
-        if left and (way := direction(claim.cell, claim.against, claim.case.control, claim.original)):
+        if left and (way := direction(claim.cell, claim.against, claim.case.control, known.original(claim.case))):
             claim.row["verdict"] = "slower" if way > 0 else "faster"
             continue
-        open_claims.append((claim, comparison))
-    floors = [noise_floor(paired(claim.case.control, claim.original)) for claim, _ in open_claims]
-    words = judge([comparison for _, comparison in open_claims], floors, all_rounds=all_rounds)
-    for (claim, comparison), floor, word in zip(open_claims, floors, words, strict=True):
+        open_claims.append((claim, comparison, known.of(claim.case, claim.cell, claim.against)))
+    words = judge([c for _, c, _ in open_claims], [floor for *_, floor in open_claims], all_rounds=all_rounds)
+    for (claim, comparison, floor), word in zip(open_claims, words, strict=True):
         claim.row["verdict"] = word
         claim.row["why"] = doubt(comparison, floor) if word == "inconclusive" else None
 
@@ -210,10 +204,10 @@ def _ends(one: Contender, other: Contender) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pair(case: CaseSamples, cell: CellSamples, against: CellSamples, due: Due) -> dict[str, Any]:
+def _pair(case: CaseSamples, cell: CellSamples, against: CellSamples, due: Due, own: _IsOwn) -> dict[str, Any]:
     one, other = cell.contender, against.contender
     return dict.fromkeys(PAIR_COLUMNS) | case.case._asdict() | _ends(one, other) | {
-        "due": due, "own": is_own(one) or is_own(other), "cpu_per_second": _busy(cell),
+        "due": due, "own": own(one) or own(other), "cpu_per_second": _busy(cell),
         "against_cpu_per_second": _busy(against),
     }  # fmt: skip
 
@@ -241,6 +235,7 @@ def _chain(
     faster: CellSamples,
     edges: Mapping[Contender, Mapping[Contender, Due]],
     known: Layouts,
+    own: _IsOwn,
 ) -> tuple[list[dict[str, Any]], tuple[CellSamples, CellSamples] | None]:
     """Return the rows of two formats, the total first, and the cells of both at their best.
 
@@ -259,7 +254,8 @@ def _chain(
         }
     walked = [slower.contender]
     for one, other in pairwise(through):
-        for there in _path(one.contender, other.contender, allowed)[1:]:  # without what leads back to where it began
+        _, *steps = _path(one.contender, other.contender, allowed, own)
+        for there in steps:  # without what leads back to where it began
             walked = [*walked[: walked.index(there)], there] if there in walked else [*walked, there]
     named = {"compared": slower.contender.format, "compared_with": faster.contender.format}
     base = dict.fromkeys(CHAIN_COLUMNS) | case.case._asdict() | named
@@ -280,13 +276,15 @@ def _step(case: CaseSamples, one: Contender, other: Contender, known: Layouts) -
     return {"due": " ".join(differs(one, other, case.case, known))} | _ends(one, other) | ratio.columns("ratio")
 
 
-def _path(start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Contender, Due]]) -> list[Contender]:
+def _path(
+    start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Contender, Due]], own: _IsOwn
+) -> list[Contender]:
     """Return the fewest steps from one contender to another, each of one thing; one step of several without any."""
     came: dict[Contender, Contender | None] = {start: None}
     waiting = [start]
     for here in waiting:
         for there in edges[here]:
-            if there not in came and not is_own(there):
+            if there not in came and not own(there):
                 came[there] = here
                 waiting.append(there)
     if end not in came:

@@ -98,8 +98,8 @@ def rules(stated: Sequence[GradedCriterion], *, closed: bool = True, weighed: bo
         *(f"{c.name.capitalize()}: {c.cells}." for c in stated),
         "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "
         "of a cell) crosses a limit.",
-        "A warm read that took less time than the raw ceiling of the same bytes is marked: it read fewer bytes, or its "
-        "work was done where the clock does not see it.",
+        "A warm read that took less time than the raw ceiling of the same bytes is marked. The cause may be fewer "
+        "stored bytes, more threads at work, or what opening the raw archive takes.",
         f"No grade is given without at least {VERDICT_ROUNDS} rounds in a cell with another format to compare with, "
         "nor to a format that failed in one of the criterion's cells. A format that is far slower in each of fewer "
         "rounds leaves, and is graded by these.",

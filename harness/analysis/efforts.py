@@ -5,15 +5,21 @@ What compares formats (grades, growth, decisions) is made from such a table; the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from harness import registry
+from harness.analysis.asked import REPORT_VERSION
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
-from harness.records import kind_of
+from harness.errors import UsageError
+from harness.formats.base import Format, load_format
+from harness.records import Contender, kind_of
 from harness.run.subject import Arm
 
 STOCK: Literal["stock"] = "stock"
@@ -33,8 +39,26 @@ def has_best(table: SampleTable) -> bool:
     return bool(table.rows["effort"].isin([BEST, "both"]).any())
 
 
-def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
+@cache
+def stated(name: str) -> Format | None:
+    """Return a format by its name in records; None where it is not installed here, and so known by its rows alone."""
+    try:
+        return load_format(name) if name in registry.names("formats") else None
+    except UsageError:
+        return None
+
+
+def is_own(contender: Contender, version: int = REPORT_VERSION) -> bool:
+    """Say whether it is read by a decoder of this project, as reports of a version knew it."""
+    backend = stated(contender.format)
+    spec = backend.readers.get(contender.reader) if backend else None
+    return spec is not None and spec.own and version >= spec.own_since
+
+
+def best_unmeasured(table: SampleTable, arms: Iterable[Arm], version: int = REPORT_VERSION) -> dict[str, str]:
     """Say of which formats the best is not known, each with the reason: nothing is claimed about these.
+
+    Neither is it where a decoder of this project was among the candidates, as in runs of before, and won.
 
     Parameters
     ----------
@@ -42,6 +66,8 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
         The samples of a run.
     arms : iterable of Arm
         Those that it planned; ``missing`` tells of candidates whose reader cannot be used here.
+    version : int
+        Of the report.
     """
     rows = table.rows
     missing: dict[str, dict[str, None]] = {}
@@ -52,6 +78,11 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
     raced = set(rows.loc[rows["effort"].isin([BEST, "both"]), "format"])
     formats = dict.fromkeys(rows.loc[rows["effort"].isin([STOCK, "both"]), "format"])
     none = {name: "no readers were raced" for name in formats if name not in raced}
+    best = rows.loc[rows["effort"].eq(BEST), list(Contender._fields)].drop_duplicates()
+    for own in itertools.starmap(Contender, best.itertuples(index=False)):
+        if not is_own(own, version):
+            continue
+        none.setdefault(own.format, f"some of its fastest reads were by {own.reader}, which is code of this project")
     return none | {name: "; ".join(missing[name]) for name in formats if name in missing and name not in none}
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options
+from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STANDING_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
+from harness.analysis.decoded import with_decoded
 from harness.analysis.earlier import Held, earlier, hold, said_before
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import STANDING_COLUMNS, Grades, grade
@@ -194,14 +195,17 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline
-    arms = read_planned(plan, config)[1] if plan.exists() else []
+    subjects, arms, _ = read_planned(plan, config) if plan.exists() else ([], [], False)
     table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline, groups=groups(arms))
-    summary = summarise(table, baseline, control_of=config.baseline)
+    told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
+    similar = version >= SIMILAR_SINCE
+    summary = summarise(table, baseline, control_of=config.baseline, similar=similar)
+    summary = with_decoded(summary, subjects, told, config.cache_bytes)
     stock, best = at(table, STOCK), at(table, BEST) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
     mixes = [] if unfair else [options.mix] if options.mix else list(presets(version).values())
-    unknown = best_unmeasured(table, arms) if has_efforts(table) else {}
+    unknown = best_unmeasured(table, arms, version) if has_efforts(table) else {}
     sure = at(table, BEST, without=unknown) if best else None
     decisions, best_decisions = (
         {
@@ -216,7 +220,6 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         "version": version, "control_of": config.baseline,
     }  # fmt: skip
     grades = grade(stock, sure if version >= STANDING_SINCE else best, **asked)
-    told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(
         config=config, options=options, environment=environment, samples=table.rows,
@@ -227,7 +230,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,
-        attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown),
+        attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown, version),
         scaling=scaling(stock), growth=growth(stock), withdrawn=unfair,
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,

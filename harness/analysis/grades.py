@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.asked import STANDING_SINCE
+from harness.analysis.asked import SIMILAR_SINCE, STANDING_SINCE
 from harness.analysis.criteria import GradedCriterion, criteria, rules, word
 from harness.analysis.efforts import BEST, STOCK
+from harness.analysis.floors import Floors
 from harness.analysis.standing import Claim, WeighedCase, claims, stand
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
@@ -96,6 +97,7 @@ def grade(
     behind: list[dict] = []
     claimed: list[Claim] = []
     controls = {case.case: case for case in table.cases}  # at their best formats have none
+    floors = Floors(table.cases, control_of, similar=version is None or version >= SIMILAR_SINCE)
     for effort, of in ((STOCK, table), (BEST, best)):
         if of is not None:
             cases = _counting(of, cores, weighed=weighed)
@@ -104,7 +106,7 @@ def grade(
                 measured_so = effort == STOCK or criterion.exact or not taken or _raced(taken)
                 if not measured_so and (version is None or version >= STANDING_SINCE):
                     continue  # it would say again what is said of stock
-                claimed += claims(criterion, rows, taken, controls, control_of)
+                claimed += claims(criterion, rows, taken, controls, control_of, floors)
                 for row in (*rows, *cells):
                     row["effort"] = effort if best is not None else ""
                 graded += rows

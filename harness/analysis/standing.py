@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from harness.analysis.criteria import GradedCriterion
+from harness.analysis.floors import Floors, larger
 from harness.analysis.statistics import Comparison, usual_size
 from harness.analysis.table import CaseKey, CaseSamples, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, doubt, judge, noise_floor
@@ -53,6 +54,7 @@ def claims(
     cells: Sequence[WeighedCase],
     controls: Mapping[CaseKey, CaseSamples],
     original: str | None,
+    floors: Floors,
 ) -> list[Claim]:
     """Name the best of a criterion in its row, and hold the others against it; sizes are exact and are told at once.
 
@@ -68,6 +70,9 @@ def claims(
         Where the A/A control of each case is.
     original : str or None
         The format that it repeats.
+    floors : Floors
+        Of all cases of the run. For formats at their best the floor is the larger of that of these cells, and that of
+        the controls that took about as long as each.
     """
     graded = [row for row in rows if row["grade"]]
     most = max((row["cells"] for row in graded), default=0)
@@ -84,6 +89,7 @@ def claims(
         return []
     repeated = [(paired(one.control, one.original(original)), w) for c, w in cells if (one := controls.get(c.case))]
     floor = noise_floor(over_cells(repeated))
+    floor = larger(floor, noise_floor(over_cells((floors.raised(case), weight) for case, weight in cells)))
     return [_claim(row, best, cells, controls, original, floor) for row in others]
 
 

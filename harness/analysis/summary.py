@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.cells import CellSamples, few
+from harness.analysis.floors import Floors
 from harness.analysis.statistics import Comparison, median_interval
 from harness.analysis.table import CaseSamples, SampleTable, direction, paired
-from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, noise_floor, smallest_detectable_effect
+from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
 from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
 
-SUMMARY_SCHEMA_VERSION = 4
-"""Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1:
-bytes_requested, read_amplification; what the smallest detectable effect means."""
+SUMMARY_SCHEMA_VERSION = 5
+"""Since 4: decoded_cache. Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of
+`CLOSED_SINCE`. Since 1: bytes_requested, read_amplification; what the smallest detectable effect means."""
 
 ADDED = (*CONTENDER_COLUMNS, "effort", "median_read_seconds", "why", "decided_after", "flag")
 """Columns that earlier versions had not."""
@@ -27,13 +28,15 @@ BELOW_RAW = "below raw"
 COLUMNS = [
     *KEY_COLUMNS, "effort", "group", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
     "median_open_seconds", "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline",
-    "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "bytes_requested", "median_bytes_read",
-    "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files",
-    "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
+    "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "decoded_cache", "bytes_requested",
+    "median_bytes_read", "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes",
+    "files", "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
 ]  # fmt: skip
 
 
-def summarise(table: SampleTable, baseline: str | None, control_of: str | None = None) -> pd.DataFrame:
+def summarise(
+    table: SampleTable, baseline: str | None, control_of: str | None = None, *, similar: bool = True
+) -> pd.DataFrame:
     """Summarise a run: one row a cell, in the order in which cells were first measured.
 
     Parameters
@@ -45,6 +48,8 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
     control_of : str, optional
         The format that the A/A control repeats: the run's own baseline. By default, `baseline`. The control is always
         compared with it, and the noise floor comes from there, whatever the other ratios refer to.
+    similar : bool
+        As for `harness.analysis.floors.Floors`.
 
     Returns
     -------
@@ -52,7 +57,8 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
         Columns `COLUMNS`. ``median_seconds`` is from a closed archive, ``median_read_seconds`` from an open one.
         ``group`` is that of `CellSamples`.
         ``why`` is of an inconclusive verdict, as `harness.analysis.verdict.doubt`; ``decided_after`` the rounds after
-        which a contender left. ``flag`` is `BELOW_RAW` or empty. ``read_amplification`` is bytes that the process read
+        which a contender left. ``flag`` is `BELOW_RAW` or empty. ``decoded_cache`` is empty, for
+        `harness.analysis.decoded.with_decoded` to fill. ``read_amplification`` is bytes that the process read
         for each byte asked for; what a mapped file reads does not show in it.
 
     Raises
@@ -65,9 +71,10 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
         near = unknown_name("measured format", baseline, measured)
         raise UsageError(f"{near} Measured were: {', '.join(measured)}." if "did you mean" in str(near) else str(near))
     rows, claims = [], []
+    floors = Floors(table.cases, control_of or baseline, similar=similar)
     for case in table.cases:
         original = case.original(control_of or baseline)
-        repeated = paired(case.control, original)
+        repeated = floors.repeated(case)
         for cell in case.cells:
             against = original if cell is case.control else case.baseline(baseline, cell)
             against = None if against is cell else against
@@ -81,7 +88,7 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
                 word = "slower" if way > 0 else "faster"
                 rows[-1] |= {"verdict": word, "decided_after": comparison.rounds, "reason": reason}
             else:
-                claims.append((rows[-1], comparison, noise_floor(repeated)))
+                claims.append((rows[-1], comparison, floors.of(case, cell, against)))
     verdicts = judge([c for _, c, _ in claims], [floor for *_, floor in claims], all_rounds=table.all_rounds)
     for (row, comparison, floor), verdict in zip(claims, verdicts, strict=True):
         row["verdict"] = verdict
@@ -152,7 +159,8 @@ def too_few(cells: pd.DataFrame) -> pd.Series:
 
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
     """Return a summary as reports of an earlier version published it, without the columns that are new since."""
-    if version > 5 or summary.empty:
+    if version > 9 or summary.empty:
         return summary
     new, schema = (["group"], 3) if version > 4 else ([*ADDED, "group"], 2)
-    return summary.drop(columns=new).assign(schema_version=schema)
+    new, schema = ([], 4) if version > 5 else (new, schema)
+    return summary.drop(columns=["decoded_cache", *new]).assign(schema_version=schema)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
 from harness.api.indexing import plan
 from harness.api.stored import StoredTrace
-from harness.api.values import as_type, numpy_type, value_type
+from harness.api.values import as_type, numpy_type, parse_type, value_type
 from harness.formats.selection import whole
 from harness.limits import in_words
 from harness.registry import require_package
@@ -40,7 +41,7 @@ class TraceArray:
 
     def __init__(self, stored: StoredTrace, spec: TensorSpec, dtype: Any = None) -> None:
         self._stored, self._spec = stored, spec
-        self._dtype = None if dtype is None else np.dtype(dtype)
+        self._dtype = None if dtype is None else parse_type(dtype)
         self.path, self.shape, self.axes, self.role = spec.path, spec.shape, spec.axes, spec.role
 
     @property
@@ -116,14 +117,19 @@ class TraceArray:
         Without stored chunks, Dask chooses them. In a format that reads a complete tensor for any part, there is one.
         """
         require_package("to_dask()", "dask", "trace-format-harness[dask]")
-        from dask.array import from_array
+        from dask.array.core import from_array, normalize_chunks
+        from dask.base import tokenize
 
-        if chunks is None:
-            chunks = self.chunks or "auto"
-        digest = self._stored.manifest.digests.get(self.path)
-        name = f"harness-{digest}-{self.dtype.name}" if digest else False
+        stored = self.chunks
+        chunks = normalize_chunks(chunks or stored or "auto", self.shape, dtype=self.dtype, previous_chunks=stored)
         meta = np.empty((0,) * self.ndim, self.dtype)
+        name = f"harness-{tokenize(self, chunks)}"
         return from_array(self, chunks=chunks, name=name, lock=False, fancy=False, meta=meta)
+
+    def __dask_tokenize__(self) -> tuple[str, ...]:
+        """Return what Dask names the values by; another name each time if their digest is unknown."""
+        digest = self._stored.manifest.digests.get(self.path) or uuid4().hex
+        return str(self._stored.asked), repr(self._spec), str(self.dtype), digest
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TraceArray, (self._stored, self._spec, self._dtype)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from harness import registry
 from harness.analysis.asked import Options
 from harness.analysis.choice.mix import Mix, parse_mix
 from harness.analysis.findings import find
+from harness.api.arrays import TraceArray
 from harness.api.creating import create, sliceable
 from harness.api.opening import OpenTrace
 from harness.errors import UsageError, unknown_name
-from harness.foreign.guessing import guess
+from harness.foreign.guessing import MapRule, guess
 from harness.foreign.opening import Asked, plain_paths
 from harness.foreign.source import ForeignArray
 from harness.formats.base import load_format
@@ -174,7 +176,7 @@ def _typed(group: registry.Group, names: Sequence[str] | str | None) -> tuple[st
 def _trace(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> str:
     """Return what ``--trace`` takes for the arrays; what is in memory is written into the folder first, as it is.
 
-    Its roles and axes are guessed, as those of the same arrays in a file of another program are.
+    A tensor of an open trace keeps its role and axes. Those of others are guessed, as in a file of another program.
     """
     if isinstance(arrays, OpenTrace):
         return f"file:{arrays.asked}"
@@ -184,7 +186,13 @@ def _trace(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> s
     else:
         place.mkdir(parents=True, exist_ok=True)
         found = {name: sliceable(name, array) for name, array in arrays.items()}
-        guesses, names = guess({name: ForeignArray.of(array) for name, array in found.items()}), plain_paths(found)
+        known = [
+            MapRule(pattern=escape(name), role=array.role, axes=array.axes)
+            for name, array in found.items()
+            if isinstance(array, TraceArray)
+        ]
+        guesses = guess({name: ForeignArray.of(array) for name, array in found.items()}, known)
+        names = plain_paths(found)
         with create(path, provenance={"source": "harness.compare_formats"}, format=RAW) as out:
             for name, array in found.items():
                 out.write(names[name], array, axes=guesses[name].axes, role=guesses[name].role)

@@ -132,7 +132,7 @@ class TraceWriter:
         Raises
         ------
         UsageError
-            If the name was written before, or the values are masked.
+            If the name was written before, the values are masked, or NumPy makes no array of them.
         SchemaError
             If the name, the type of the values or the axes do not match the schema.
         MachineError
@@ -225,7 +225,18 @@ def sliceable(path: str, array: Any) -> Any:
     if isinstance(array, np.ma.MaskedArray):
         raise UsageError(f"{path} is masked, and no format stores a mask: fill it first, as with array.filled(0).")
     has_all = isinstance(getattr(array, "dtype", None), np.dtype) and hasattr(array, "shape")
-    return array if has_all and hasattr(array, "__getitem__") else np.asarray(array)
+    return array if has_all and hasattr(array, "__getitem__") else _in_memory(path, array)
+
+
+def _in_memory(path: str, array: Any) -> np.ndarray:
+    try:
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # as torch raises, also of tensors on another device
+        first = (str(error).strip().splitlines() or [""])[0].removesuffix(".")
+        raise UsageError(
+            f"{path}: NumPy makes no array of this {type(array).__name__} ({first}). Give rows of one length, and "
+            "x.detach().cpu().float().numpy() of a tensor x of torch."
+        ) from error
 
 
 def _longer(before: TensorSpec, rows: TensorSpec) -> TensorSpec:
@@ -244,11 +255,11 @@ def _blocks(rows: Any, path: str) -> Iterator[np.ndarray]:
         yield from rows.blocks()
         return
     if not rows.shape:
-        yield np.asarray(rows[()])
+        yield _in_memory(path, rows[()])
         return
     step = block_rows(tuple(rows.shape), rows.dtype.itemsize)
     for start in range(0, rows.shape[0], step):
-        block = np.asarray(rows[start : start + step])
+        block = _in_memory(path, rows[start : start + step])
         if block.dtype != rows.dtype:
             raise UsageError(f"{path} gave {block.dtype} where its dtype is {rows.dtype}.")
         yield block

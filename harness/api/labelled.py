@@ -18,6 +18,7 @@ class LazyTensor(BackendArray):
 
     def __init__(self, array: Any) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.token = array.__dask_tokenize__()  # Dask names the values by what is pickled
 
     def __getitem__(self, key: Any) -> Any:
         basic = indexing.IndexingSupport.BASIC

@@ -43,8 +43,8 @@ def open(
     kind : str
         Name of an importer; by default recognised by content.
     verify : bool
-        Compare every byte of an archive with its seal first, which reads all of it. Use it with an archive that you do
-        not trust: some libraries crash the process on damaged chunks.
+        Compare every byte of each archive with its seal first, which reads all of it; paths that are no archive are
+        refused. Use it with archives that you do not trust: some libraries crash the process on damaged chunks.
 
     Returns
     -------
@@ -60,8 +60,8 @@ def open(
     asked = Asked(paths=tuple(Path(path).absolute() for path in paths), kind=kind, rules=rules)
     if not paths:
         raise UsageError("harness.open() needs a path.")
-    if verify:
-        open_archived(asked.paths[0])
+    for path in asked.paths if verify else ():
+        open_archived(path)
     return OpenTrace(asked)
 
 

@@ -20,6 +20,9 @@ from harness.formats.selection import Selection, lengths, whole
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
+_FEW_FILES = 64
+"""The most files of a tensor that are looked at for changes after each read of a part of it."""
+
 
 class StoredTrace(ABC):
     """An open trace; a copy in another process opens it again.
@@ -111,24 +114,24 @@ class _StoredForeign(StoredTrace):
     def _read(self, path: str, selection: Selection | None) -> np.ndarray:
         spec, (origin, stored) = self.manifest[path], self._trace.source_of(path)
         wanted = whole(spec.shape, selection)
-        self._trace.check_unchanged()
-        if stored.rows:
-            return _cut(self._trace.blocks(path), spec, wanted)
-        with readable(origin):
-            block = np.array(stored.load()[wanted])
-        if block.shape != lengths(wanted):
-            raise SourceError(f"{origin} gave shape {block.shape} where {lengths(wanted)} was announced.")
-        return as_held(block, spec)
+        with self._trace.unchanged(path, None if selection is None else _FEW_FILES):
+            if stored.rows:
+                return _cut(self._trace.blocks(path), spec, wanted)
+            with readable(origin):
+                block = np.asarray(stored.load()[wanted])
+            if block.shape != lengths(wanted):
+                raise SourceError(f"{origin} gave shape {block.shape} where {lengths(wanted)} was announced.")
+        return as_held(block if block.flags.owndata else block.copy(), spec)
 
     def _blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
         return self._trace.blocks(spec.path)
 
     def _chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
-        origin, stored = self._trace.source_of(spec.path)
-        if stored.rows:
+        _, stored = self._trace.source_of(spec.path)
+        chunks = None if stored.rows else stored.chunks
+        if chunks is None:
             return spec.shape
-        with readable(origin):
-            return getattr(stored.load(), "chunks", None)
+        return chunks if max(chunks, default=1) > 1 else None
 
 
 def _cut(blocks: Iterator[np.ndarray], spec: TensorSpec, wanted: Selection) -> np.ndarray:

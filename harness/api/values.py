@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import UsageError
 from harness.registry import require_package
 from harness.trace.schema import TensorSpec
 
@@ -31,6 +32,14 @@ def numpy_type(spec: TensorSpec) -> np.dtype:
     import ml_dtypes
 
     return np.dtype(getattr(ml_dtypes, name))
+
+
+def parse_type(dtype: Any) -> np.dtype:
+    """Return a requested type as a NumPy dtype; UsageError if it is none."""
+    try:
+        return np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{str(dtype)[:60]!r} is no NumPy dtype: give one such as 'float32'.") from error
 
 
 def as_type(stored: np.ndarray, spec: TensorSpec, dtype: np.dtype | None) -> np.ndarray:

@@ -81,7 +81,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
             table.add_row(spec.path, str(spec.shape), spec.dtype, " ".join(spec.axes), spec.role.value, digest)
         out.print(table, markup=False)
         if manifest.chains:
-            table = show.table(f"{len(manifest.chains)} chains", "chain", "kind", "entity", "tokens")
+            of_tokens = any("token" in spec.axes for spec in manifest.tensors)
+            unit = "tokens" if of_tokens else "residues"
+            table = show.table(f"{len(manifest.chains)} chains", "chain", "kind", "entity", unit)
             for chain in manifest.chains:
                 table.add_row(chain.name, chain.kind, chain.entity, f"{chain.start} to {chain.stop - 1}")
             out.print(table, markup=False)

@@ -20,6 +20,7 @@ from harness.formats.describing import SlimmingFormat
 from harness.formats.placing import chosen_by_name
 from harness.formats.profile_file import read_profile_file
 from harness.formats.settings import profile_of
+from harness.limits import archive_limit
 from harness.slimming.slimmer import fits
 from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
@@ -96,6 +97,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     show.say(
         f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}."
     )
+    if manifest.nbytes > archive_limit(size):
+        show.say(f"It is far smaller than its values: to read it, give --max-inflated {manifest.nbytes}.")
     provenance = manifest.provenance
     if provenance.importer and provenance.files:
         show.say(f"Imported by {provenance.importer}, from {len(provenance.files)} file(s).")

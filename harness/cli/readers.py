@@ -18,7 +18,7 @@ from harness.sampling.executor import Executor, executors
 from harness.suite import READERS, counted_as
 from harness.workload import PlanOptions
 
-_ALWAYS = 8  # workers that may be asked for on any machine
+_ALWAYS = 16  # workers that may be asked for on any machine
 
 
 def add_reading(parser: argparse.ArgumentParser, add: Callable[..., argparse.Action]) -> None:
@@ -35,8 +35,8 @@ def add_reading(parser: argparse.ArgumentParser, add: Callable[..., argparse.Act
     aside = [executor.name for executor in parallel if not executor.unasked]
     default = f"all but {' and '.join(aside)}" if aside else "all"
     group = parser.add_argument_group("readers")
-    add(group, "--readers", metavar="A,B", help="readers of each format: stock (as installed), best (the fastest "
-        "of a race), all, or names from 'harness list readers' (default: stock,best)")  # fmt: skip
+    add(group, "--readers", metavar="A,B", help="readers of each format: stock (the installed library's), best (the "
+        "fastest of a race), all, or names from 'harness list readers' (default: stock,best)")  # fmt: skip
     add(group, "--workers", metavar="N,M",
         help="numbers of workers that read in parallel (default: those of the preset)")  # fmt: skip
     add(group, "--executors", metavar="A,B",

@@ -134,6 +134,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if launcher and not arguments.resume:
         config = launcher.settled(config, folder, tell)
     planned = PlannedRun.of(config)  # before the folder is made, so that a wrong name leaves nothing behind
+    for subject in planned.subjects:
+        provenance = subject.manifest.provenance
+        if provenance.importer and provenance.note:
+            tell(f"Note on {subject.label}: {provenance.note}.")
     for group in ("measurements", "sections"):
         for listed in registry.listing(group):
             if listed.plugin is None:

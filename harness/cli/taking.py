@@ -64,4 +64,7 @@ def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:
     if taken.left_out:
         listed = [f"{name} ({why})" for name, why in taken.left_out.items()]
         show.say(f"Left out: {', '.join(listed[:8])}{f' and {len(listed) - 8} more' if len(listed) > 8 else ''}.")
-    show.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")
+    for note in taken.notes:
+        show.say(f"Note: {note}.")
+    if taken.guessed:
+        show.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")

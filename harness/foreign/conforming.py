@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.foreign.containers import list_arrays, natural
-from harness.foreign.opening import is_archive, require
+from harness.foreign.containers import is_archive, list_arrays, natural
+from harness.foreign.opening import require
 from harness.foreign.source import ForeignArray, Gathering, SourceError
 from harness.formats.archive_trace import open_archived
 from harness.trace.rules import ArchiveRules, Place, installed
@@ -79,6 +79,7 @@ def _gathered(path: Path, rules: list[ArchiveRules]) -> tuple[Trace | None, list
     gathering = Gathering(path, "arrays")
     for file in dict.fromkeys(arrays.files):
         gathering.file(file)
+    gathering.notes += arrays.notes
     places, fitting = _Places(rules, arrays.found.keys()), 0
     for name in sorted(arrays.found, key=natural):  # as a writer that follows the order of steps has them
         array = arrays.found[name]

@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 
 from harness import registry
-from harness.errors import UsageError
+from harness.errors import ArchiveError, UsageError
 from harness.files import open_regular
+from harness.foreign.foreign_array import chunks_of
+from harness.foreign.naming import stated_axes
 from harness.foreign.source import ForeignArray, SourceError
+from harness.formats.journal import has_journal
+from harness.formats.opening import detect, foreign_to
+from harness.formats.seal import read_seal
 from harness.trace.schema import DTYPES, HELD
 
 _MOST_FILES = 20_000
@@ -32,11 +37,14 @@ class Arrays:
         Reasons by name, for items that are not numeric arrays.
     files : list of Path
         Files, and folders that are one store, with the values.
+    notes : list of str
+        What else has to be known of them, such as chunks that are not stored.
     """
 
     found: dict[str, ForeignArray] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +82,20 @@ def typed(array: ForeignArray) -> ForeignArray:
     rows = array.rows
     return array._replace(
         dtype="bfloat16",
-        load=lambda: _Bits(array.load()),
+        load=lambda: _bits(array.load()),
         rows=rows and (lambda: (block.view("<u2") for block in rows())),
     )
+
+
+def _bits(rows: Any) -> Any:
+    return rows.view("<u2") if isinstance(rows, np.ndarray) else _Bits(rows)
 
 
 class _Bits:
     """What yields values of two bytes without a type when it is sliced; gives their bits."""
 
     def __init__(self, rows: Any) -> None:
-        self._rows, self.chunks = rows, getattr(rows, "chunks", None)
+        self._rows, self.chunks = rows, chunks_of(rows)
 
     def __getitem__(self, part: Any) -> np.ndarray:
         return np.asarray(self._rows[part]).view("<u2")
@@ -95,6 +107,25 @@ def _no_numbers(dtype: np.dtype) -> str:
         return f"values of type {dtype}"
     size = f"{dtype.itemsize} byte{'s' if dtype.itemsize > 1 else ''}"
     return f"values of {size} without a type, as NumPy writes 8-bit floats: save them as float32"
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether a path is an archive of this harness, however damaged."""
+    try:
+        return not foreign_to(path, detect(path))
+    except ArchiveError:
+        return False
+
+
+def is_sealed(path: Path) -> bool:
+    """Say whether a path is surely an archive of this harness: it has a seal, or the journal of an unfinished one.
+
+    `is_archive` cannot tell who wrote a damaged file.
+    """
+    if has_journal(path):
+        return True
+    # A folder is said to have the seal of any file in it.
+    return (path.is_file() or is_archive(path)) and bool(read_seal(path))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -118,21 +149,26 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
     Raises
     ------
     UsageError
-        Where a path is nothing that holds arrays, or two files would give arrays the same name.
+        Where a path is nothing that holds arrays, or an archive of this harness or in one, whose containers hold other
+        values than its tensors; where two files would give arrays the same name.
     SourceError
         Where a file is damaged, or there is no array of numbers in any.
     """
     containers = [one.plugin for one in registry.listing("containers") if one.plugin]
     every = Arrays()
     seen: dict[str, Path] = {}
+    owners: dict[str, Path] = {}
     for path in paths:
+        _require_foreign(path)
         parts = list(_within(path, containers, every))
         for start, part, container in parts:
             prefix = start if len(paths) == 1 else f"{_stem(path)}/{start}".rstrip("/")
-            if prefix in seen and seen[prefix] != part:
-                raise UsageError(f"{seen[prefix]} and {part} have the same name: rename one of them.")
+            if (other := seen.get(prefix)) == part:
+                continue  # given twice
+            if other is not None:
+                raise UsageError(f"{other} and {part} have the same name: rename one of them.")
             seen[prefix] = part
-            _take(every, prefix, part, container.arrays(part))
+            _take(every, owners, prefix, part, container.arrays(part))
         if not parts and path.is_file():
             raise UsageError(f"{path} holds no arrays that can be read here{_classic(path) or _known(containers)}")
     if not every.found:
@@ -142,15 +178,33 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
     return every
 
 
-def _take(every: Arrays, prefix: str, path: Path, arrays: Arrays) -> None:
+def _take(every: Arrays, owners: dict[str, Path], prefix: str, path: Path, arrays: Arrays) -> None:
     every.files += arrays.files or [path]
+    every.notes += [f"{prefix}: {note}" if prefix else note for note in arrays.notes]
     for name, array in arrays.found.items():
-        full, array = "/".join(filter(None, (prefix, name))) or _stem(path), typed(array)
+        full = "/".join(filter(None, (prefix, name))) or _stem(path)
+        array = typed(array)
+        array = array._replace(axes=stated_axes(array.axes, array.shape), files=array.files or (path,))
+        if (other := owners.setdefault(full, path)) != path or full in every.found:
+            both = f"{path} holds two arrays" if other == path else f"{other} and {path} both hold an array"
+            raise UsageError(f"{both} named {full!r}: rename or remove one of the two.")
         if numeric(array.dtype):
             every.found[full] = array
         else:
             every.left_out[full] = _no_numbers(array.dtype)
-    every.left_out |= {"/".join(filter(None, (prefix, name))): why for name, why in arrays.left_out.items()}
+    for name, why in arrays.left_out.items():
+        every.left_out["/".join(filter(None, (prefix, name))) or _stem(path)] = why
+
+
+def _require_foreign(path: Path) -> None:
+    """Refuse an archive of this harness, and what lies in one."""
+    for place in (path, *path.resolve().parents):
+        if is_sealed(place):
+            where = f"{path} lies in {place}, which is" if place != path else f"{path} is"
+            raise UsageError(
+                f"{where} an archive of this harness, and its tensors have roles and axes: give it alone, without a "
+                "map. 'harness run' measures several archives with --trace file:PATH for each."
+            )
 
 
 def _within(path: Path, containers: list[Container], every: Arrays) -> Iterator[tuple[str, Path, Container]]:
@@ -168,6 +222,8 @@ def _within(path: Path, containers: list[Container], every: Arrays) -> Iterator[
             name = child.relative_to(path).as_posix()
             if child.is_symlink():
                 every.left_out[name] = "a link"
+            elif (child.is_dir() or child.is_file()) and is_sealed(child):
+                every.left_out[name] = "an archive of this harness: give it alone"
             elif found := next((one for one in containers if one.recognises(child)), None):
                 yield name.removesuffix(child.suffix), child, found
             elif child.is_dir():

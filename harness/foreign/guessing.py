@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from harness.errors import UsageError, unknown_name
+from harness.foreign.naming import plain_path
 from harness.foreign.source import ForeignArray
 from harness.trace.rules import spec_at
 from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
@@ -19,7 +20,13 @@ SKIP = "skip"
 _LEAST = 5
 """The shortest axes that are taken for residues or tokens: rotations and frames have 3 or 4."""
 
-_ATTENTION = re.compile(r"att(e)?n", re.IGNORECASE)
+_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+_WEIGHTS = re.compile(r"\.(?:weight|bias)$")
+"""Ends of names in a model's file of weights, whose square arrays are of channels."""
+_OF_A_LAYER = re.compile(r"(?:^|/)layer_\d+(?:/|$)")
+_IMAGES = ("inputs/images", "inputs/processed_image")
+"""Without one of them an axis in front is not of images."""
+_SQUARE = (Role.PAIR, Role.ATTENTION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,19 +110,24 @@ def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[MapRule] = ()) -> 
         if not any(fnmatchcase(name, rule.pattern) for name in arrays):
             raise unknown_name("array", rule.pattern, arrays)
     told = {name: next((r for r in rules if fnmatchcase(name, r.pattern)), None) for name in arrays}
-    known = {name: _by_schema(name, array, arrays.keys()) for name, array in arrays.items() if told[name] is None}
-    free = {name: array for name, array in arrays.items() if name in known and known[name] is None}
-    lengths = _lengths(array.shape for array in free.values())
-    layers = _layers(free.values(), lengths)
+    paths = {name: plain_path(name) for name in arrays}
+    free = {name: array for name, array in arrays.items() if told[name] is None and not _WEIGHTS.search(name)}
+    known = {name: _by_schema(paths[name], array, paths.values()) for name, array in free.items()}
+    square = [array for name, array in free.items() if (spec := known[name]) is None or spec.role in _SQUARE]
+    lengths = _lengths(array.shape for array in square)
+    layers = _layers([array for name, array in free.items() if known[name] is None], lengths)
     found = {}
     for name, array in arrays.items():
         if (mine := told[name]) is not None:
             found[name] = _as_told(name, array, mine)
+        elif name not in free:
+            axes = array.axes or _numbered(array.shape)
+            found[name] = Guess(role=Role.ARRAY, axes=axes, why="weights of a model, by its name")
         elif (spec := known[name]) is not None:
             found[name] = Guess(role=spec.role, axes=spec.axes, why="the schema's name")
         else:
-            found[name] = _by_shape(name, array, lengths, layers)
-    return found
+            found[name] = _within_schema(paths[name], array, _by_shape(paths[name], array, lengths, layers))
+    return _of_one_length(found, arrays, [name for name in arrays if told[name] is None])
 
 
 def _as_told(name: str, array: ForeignArray, rule: MapRule) -> Guess:
@@ -126,15 +138,55 @@ def _as_told(name: str, array: ForeignArray, rule: MapRule) -> Guess:
     return Guess(role=rule.role, axes=axes, why="as told")
 
 
-def _by_schema(name: str, array: ForeignArray, names: Collection[str]) -> TensorSpec | None:
-    """Return what the schema, or an extension of it, says of a name; None for nothing, or for other axes."""
-    if array.axes:
-        return None
+def _by_schema(path: str, array: ForeignArray, paths: Collection[str]) -> TensorSpec | None:
+    """Return what the schema, or an extension of it, says of a path; None for nothing, or for other axes."""
     try:
-        spec = spec_at(name, array.shape, array.dtype, names) or tensor(name, array.shape, array.dtype)
+        spec = spec_at(path, array.shape, array.dtype, paths) or tensor(path, array.shape, array.dtype)
+        if spec.axes == _numbered(array.shape):
+            return None
+        if array.axes:
+            return tensor(path, array.shape, array.dtype, axes=array.axes, role=spec.role)
     except SchemaError:
         return None
-    return None if spec.axes == _numbered(array.shape) else spec
+    return None if spec.axes[:1] == ("image",) and not any(each in paths for each in _IMAGES) else spec
+
+
+def _within_schema(path: str, array: ForeignArray, guessed: Guess) -> Guess:
+    """Return a guess, or that of a plain array where the schema has something else under the path."""
+    try:
+        tensor(path, array.shape, array.dtype, axes=guessed.axes, role=guessed.role)
+    except SchemaError:
+        return replace(guessed, role=Role.ARRAY, why="the schema has other axes under this name, or none")
+    return guessed
+
+
+def _of_one_length(
+    found: Mapping[str, Guess], arrays: Mapping[str, ForeignArray], guessed: Collection[str]
+) -> dict[str, Guess]:
+    """Make plain arrays of those that have another number of residues than most, as a trace has one.
+
+    Parameters
+    ----------
+    found, arrays : mapping of str to Guess and ForeignArray
+        By name.
+    guessed : collection of str
+        Names of arrays of which a person said nothing.
+    """
+    counts = {name: _residues(one, arrays[name]) for name, one in found.items() if one.role is not None}
+    stated = [n for name, one in counts.items() if name not in guessed for n in one]
+    usual = Counter(stated or (n for one in counts.values() for n in one)).most_common(1)
+    made = dict(found)
+    for name in guessed:
+        if others := sorted(set(counts[name]) - {n for n, _ in usual}):
+            axes = zip(found[name].axes, arrays[name].shape, strict=True)
+            renamed = tuple(f"{axis}_of_{n}" if axis == "residue" and n in others else axis for axis, n in axes)
+            why = f"{others[0]} residues, where most arrays have {usual[0][0]}"
+            made[name] = Guess(role=Role.ARRAY, axes=renamed, why=why)
+    return made
+
+
+def _residues(guessed: Guess, array: ForeignArray) -> list[int]:
+    return [n for axis, n in zip(guessed.axes, array.shape, strict=True) if axis == "residue"]
 
 
 def _lengths(shapes: Iterable[tuple[int, ...]]) -> Counter[int]:
@@ -156,37 +208,41 @@ def _layers(arrays: Collection[ForeignArray], lengths: Collection[int]) -> int |
     return shared[0] if shared else None
 
 
-def _by_shape(name: str, array: ForeignArray, lengths: Counter[int], layers: int | None) -> Guess:
+def _by_shape(path: str, array: ForeignArray, lengths: Counter[int], layers: int | None) -> Guess:
     shape, count = array.shape, len(array.shape)
     usual = lengths.most_common(1)[0][0] if lengths else None
     if count > 2 and shape[-1] == shape[-2] and shape[-1] in lengths and not shape[0] == shape[1] == shape[2]:
-        role, axes, why = Role.ATTENTION, (*_lead(shape[:-3]), "head", "query", "key"), "square last axes"
+        lead = _lead(path, shape[:-3])
+        role, axes, why = Role.ATTENTION, (*lead, "head", "query", "key"), "square last axes"
     elif count == 2 and shape[0] == shape[1] and shape[0] in lengths:
-        attention = bool(_ATTENTION.search(name))
+        attention = bool(_ATTENTION.search(path))
         role, axes = (Role.ATTENTION, ("query", "key")) if attention else (Role.PAIR, ("token", "token"))
         why = "square, and its name" if attention else "square"
     elif count in (3, 4) and shape[-3] == shape[-2] and shape[-2] in lengths:
-        role, axes, why = Role.PAIR, (*_lead(shape[:-3]), "token", "token", "channel"), "square axes with channels"
+        lead = _lead(path, shape[:-3])
+        role, axes, why = Role.PAIR, (*lead, "token", "token", "channel"), "square axes with channels"
     else:
-        return _plain(array, lengths, layers)
+        return _plain(path, array, usual, layers)
     if (length := shape[axes.index("token") if "token" in axes else -1]) != usual:
-        return Guess(role=Role.ARRAY, axes=array.axes or _numbered(shape), why=f"{length} is not the others' {usual}")
+        why = f"its square axes have {length}, and most have {usual}"
+        return Guess(role=Role.ARRAY, axes=array.axes or _numbered(shape), why=why)
     return Guess(role=role, axes=array.axes or axes, why=why)
 
 
-def _lead(shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Name the axes before those that are known: the first is of layers."""
-    return ("layer", *(f"axis_{k}" for k in range(1, len(shape)))) if shape else ()
+def _lead(path: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Name the axes before those that are known: the first is of layers, unless the name is that of one layer."""
+    numbered = _numbered(shape)
+    return numbered if not shape or _OF_A_LAYER.search(path) else ("layer", *numbered[1:])
 
 
-def _plain(array: ForeignArray, lengths: Collection[int], layers: int | None) -> Guess:
+def _plain(path: str, array: ForeignArray, usual: int | None, layers: int | None) -> Guess:
     if array.axes:
         return Guess(role=Role.ARRAY, axes=array.axes, why="the file's names of axes")
     shape, axes, why = array.shape, list(_numbered(array.shape)), "its shape"
     for axis, extent in enumerate(shape):
-        if extent in lengths and "token" not in axes:
+        if extent == usual:
             axes[axis], why = "token", "an axis shared with square ones"
-    if len(shape) > 2 and shape[0] == layers:
+    if len(shape) > 2 and shape[0] == layers and not _OF_A_LAYER.search(path):
         axes[0], why = "layer", "a first axis that others share"
     if len(shape) > 1 and "token" in axes and axes[-1] != "token":
         axes[-1] = "channel"

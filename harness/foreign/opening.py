@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from harness import registry
-from harness.errors import ArchiveError, UsageError
+from harness.errors import UsageError
 from harness.files import check_regular
-from harness.foreign.containers import Arrays, list_arrays
+from harness.foreign.containers import Arrays, is_archive, is_sealed, list_arrays
 from harness.foreign.guessing import Guess, MapRule, guess, parse_rule
+from harness.foreign.naming import plain_paths
 from harness.foreign.source import Gathering, ImportedTrace, Importer
 from harness.formats.archive_trace import open_archived
-from harness.formats.journal import has_journal
-from harness.formats.opening import detect, foreign_to
-from harness.formats.seal import read_seal
 from harness.trace.complexes import stated_chains
 from harness.trace.stream import Trace, TraceSource
 
 _SEPARATOR = "::"
 _KIND, _MAP = "kind=", "map="
-_LONGEST = 200
-"""Bytes of a part of a name: file systems take 255, and writers put something before or behind it."""
-_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.+-]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +69,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class TakenArrays:
-    """Anybody's arrays as a trace, and what they were taken for.
+    """Arrays of other programs as a trace, and what they were taken for.
 
     Attributes
     ----------
@@ -88,12 +81,18 @@ class TakenArrays:
         What of the files is not in the trace, and why.
     renamed : mapping of str to str
         Names that no archive could have, by the paths that stand for them.
+    notes : sequence of str
+        What else has to be known of the files.
+    guessed : bool
+        Whether nobody but the names and shapes says what they are; false where a known program wrote them.
     """
 
     trace: ImportedTrace
     guesses: Mapping[str, Guess]
     left_out: Mapping[str, str]
     renamed: Mapping[str, str]
+    notes: Sequence[str]
+    guessed: bool = True
 
 
 def open_paths(asked: Asked) -> Trace:
@@ -107,12 +106,24 @@ def open_paths(asked: Asked) -> Trace:
         Where it is damaged.
     """
     known = _known(asked)
-    return known() if known else take_arrays(asked).trace
+    if isinstance(known, Path):
+        return open_archived(known)
+    return _imported(known, asked) if known else take_arrays(asked).trace
 
 
 def taken(asked: Asked) -> TakenArrays | None:
-    """Return what arrays were taken for; None for an archive, and for what a program wrote that is known."""
-    return None if _known(asked) else take_arrays(asked)
+    """Return what arrays are taken for, by the importer of a known program or else by guess; None for an archive."""
+    known = _known(asked)
+    if isinstance(known, Path):
+        return None
+    if known is None:
+        return take_arrays(asked)
+    trace = _imported(known, asked)
+    why = f"imported by {known.name}"
+    guesses = {spec.path: Guess(role=spec.role, axes=spec.axes, why=why) for spec in trace.manifest.tensors}
+    note = trace.manifest.provenance.note
+    notes = [note] if note else []
+    return TakenArrays(trace=trace, guesses=guesses, left_out={}, renamed={}, notes=notes, guessed=False)
 
 
 def is_known(asked: Asked) -> bool:
@@ -120,8 +131,8 @@ def is_known(asked: Asked) -> bool:
     return _known(asked) is not None
 
 
-def _known(asked: Asked) -> Callable[[], Trace] | None:
-    """Return what opens an archive, or what a program wrote that is known; None for anybody's arrays."""
+def _known(asked: Asked) -> Path | Importer | None:
+    """Return the path of an archive, the importer of what a known program wrote, or None for anybody's arrays."""
     for path in asked.paths:
         require(path)
     if len(asked.paths) > 1 or asked.rules:
@@ -129,17 +140,17 @@ def _known(asked: Asked) -> Callable[[], Trace] | None:
             raise UsageError("--kind names the importer of one file or folder: give one, and no --map.")
         return None
     (path,) = asked.paths
-    if not asked.kind and (has_journal(path) or read_seal(path)):
-        return partial(open_archived, path)
+    if is_sealed(path):
+        if asked.kind:
+            raise UsageError(f"{path} is an archive of this harness, which no importer reads: leave out --kind.")
+        return path
     importer = _importer(path, asked.kind)
-    if importer is None:
-        return partial(open_archived, path) if is_archive(path) else None
-    return partial(_imported, importer, path, asked.label)
+    return path if importer is None and is_archive(path) else importer
 
 
-def _imported(importer: Importer, path: Path, label: str) -> Trace:
-    trace = importer.read(path)
-    trace.label = label
+def _imported(importer: Importer, asked: Asked) -> ImportedTrace:
+    trace = importer.read(asked.paths[0])
+    trace.label = asked.label
     return trace
 
 
@@ -151,14 +162,6 @@ def require(path: Path) -> None:
         check_regular(path)
     if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
         raise UsageError(f"{path} is empty: there is nothing to read.")
-
-
-def is_archive(path: Path) -> bool:
-    """Say whether a path is an archive of this harness, however damaged."""
-    try:
-        return not foreign_to(path, detect(path))
-    except ArchiveError:
-        return False
 
 
 def _importer(path: Path, kind: str) -> Importer | None:
@@ -200,43 +203,15 @@ def take_arrays(asked: Asked) -> TakenArrays:
     by_path = {paths[name]: found for name, found in kept.items()}
     trace = gathering.trace(label=asked.label)
     trace.manifest = replace(trace.manifest, chains=stated_chains(trace))
-    return TakenArrays(trace=trace, guesses=by_path, left_out=left, renamed=renamed)
+    return TakenArrays(trace=trace, guesses=by_path, left_out=left, renamed=renamed, notes=arrays.notes)
 
 
 def _gathered(asked: Asked, arrays: Arrays) -> Gathering:
     gathering = Gathering(asked.paths[0], "arrays")
     for file in dict.fromkeys(arrays.files):
         gathering.file(file)
+    gathering.notes += arrays.notes
     return gathering
-
-
-def plain_paths(names: Iterable[str]) -> dict[str, str]:
-    """Return for each name the path that every format can store: what is not plain becomes an underscore.
-
-    Raises
-    ------
-    UsageError
-        Where a part of a name is too long, or two names become one, also where letters are not told by case.
-    """
-    found: dict[str, str] = {}
-    seen: dict[str, str] = {}
-    for name in names:
-        parts = [_plain(part) for part in name.split("/") if part not in ("", ".")]
-        if long := next((part for part in parts if len(part) > _LONGEST), None):
-            raise UsageError(f"The name {long[:60]!r}... is longer than {_LONGEST} characters: shorten it.")
-        path = "/".join(parts) or "_"
-        if path.partition("/")[0].lower() == "metadata":
-            path = f"_{path}"
-        if (other := seen.get(path.lower())) is not None:
-            raise UsageError(f"The names {other!r} and {name!r} would be one in some file systems: rename one of them.")
-        seen[path.lower()] = name
-        found[name] = path
-    return found
-
-
-def _plain(part: str) -> str:
-    plain = _NOT_PLAIN.sub("_", part)
-    return plain if re.match(r"[A-Za-z0-9_]", plain) else f"_{plain}"
 
 
 def _open_source(text: str, n_res: int | None) -> Trace:

@@ -2,65 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 import harness
-from harness.errors import HarnessError, MachineError, UsageError, cause_of
-from harness.files import file_digest, tree_digest, tree_files
-from harness.formats.selection import in_blocks
+from harness.errors import HarnessError
+from harness.files import file_digest, tree_digest
+from harness.foreign.file_states import FileStates
+from harness.foreign.foreign_array import ForeignArray, SourceError, readable, stored_blocks
+from harness.limits import LimitError, archive_limit, in_words
 from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 from harness.trace.stream import Trace
 
-_PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
+__all__ = ["HEADS", "ForeignArray", "Gathering", "ImportedTrace", "Importer", "SourceError", "readable"]
 
 _MOST_TENSORS = 20_000
 """Of a trace that is imported; one of a model with 100 blocks and 20 recyclings has half as many."""
 
 HEADS = ("head", "residue", "residue")
 """Axes of the attention maps of one layer."""
-
-
-class SourceError(HarnessError):
-    """A source is truncated, damaged, unfinished, or of another kind; the message names the file."""
-
-
-class ForeignArray(NamedTuple):
-    """An array in a source.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Length of each axis.
-    dtype : dtype or str
-        Type of the values, or one of `harness.trace.schema.HELD`, whose bits are the values.
-    load : callable
-        Returns the array, or an object that can be sliced, such as an h5py dataset.
-    rows : callable, optional
-        Returns an iterator of consecutive blocks of rows, if it can only be read from its start.
-    axes : tuple of str
-        Names of its axes, if the file has them.
-    """
-
-    shape: tuple[int, ...]
-    dtype: Any
-    load: Callable[[], Any]
-    rows: Callable[[], Iterator[np.ndarray]] | None = None
-    axes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, array: Any) -> ForeignArray:
-        """Describe an array in memory."""
-        return cls(tuple(array.shape), array.dtype, lambda: array)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,39 +50,6 @@ class Importer:
     read: Callable[[Path], ImportedTrace]
 
 
-def unpadded(name: str) -> str:
-    """Return a path with its layers and steps as the schema names them: ``layer_007`` becomes ``layer_7``."""
-    return _PADDED.sub(r"\1_", name)
-
-
-@contextmanager
-def readable(origin: object) -> Iterator[None]:
-    """Turn whatever is raised at damaged or misfitting bytes into one sentence that says where they are.
-
-    Raises
-    ------
-    SourceError
-        In place of anything but a `UsageError`.
-    MachineError
-        When the machine failed, which says nothing about the bytes.
-    """
-    try:
-        yield
-    except (SourceError, UsageError, MachineError):
-        raise
-    except HarnessError as error:
-        raise SourceError(f"{origin}: {str(error).removesuffix('.')}.") from error
-    except Exception as error:
-        if cause_of(error):
-            said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "out of memory"
-            raise MachineError(f"{origin} cannot be read: {said}.") from error
-        first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
-        raise SourceError(
-            f"{origin} cannot be read ({type(error).__name__}: {first}): it is truncated or damaged, or stored in a "
-            "way that is not known here."
-        ) from error
-
-
 class ImportedTrace(Trace):
     """A trace whose tensors are read from foreign files when they are streamed.
 
@@ -128,8 +61,8 @@ class ImportedTrace(Trace):
         Of every tensor: where it comes from, and its values.
     files : mapping of str to Path
         The files, and folders that are one store, by their names from the source.
-    states : mapping of Path to tuple
-        Size and time of change of each file when its shapes were read.
+    states : FileStates
+        Of the files when their shapes were read.
     """
 
     def __init__(
@@ -138,7 +71,7 @@ class ImportedTrace(Trace):
         manifest: Manifest,
         stored: Mapping[str, tuple[str, ForeignArray]],
         files: Mapping[str, Path],
-        states: Mapping[Path, tuple[int, int]],
+        states: FileStates,
     ) -> None:
         self.label, self.manifest = label, manifest
         self._stored, self._files, self._states = stored, files, states
@@ -147,59 +80,50 @@ class ImportedTrace(Trace):
         digests = {
             name: tree_digest(path) if path.is_dir() else file_digest(path) for name, path in self._files.items()
         }
+        self._refuse(self._states.changed())
         manifest = replace(self.manifest, provenance=replace(self.manifest.provenance, files=digests))
         return ImportedTrace(self.label, manifest, self._stored, self._files, self._states)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
-        yield from self._blocks(path)
-        if path == self.manifest.tensors[-1].path:
-            self.check_unchanged()
-
-    def _blocks(self, path: str) -> Iterator[np.ndarray]:
-        spec, (origin, stored) = self.manifest[path], self._stored[path]
-        if stored.rows:
-            with readable(origin):
-                blocks = stored.rows()
-            while True:
-                with readable(origin):
-                    block = next(blocks, None)
-                if block is None:
-                    return
-                yield _checked(spec, block, origin)
-        with readable(origin):
-            rows = stored.load()
-            number = None if spec.shape else np.asarray(rows[()]).reshape(())
-        if number is not None:
-            yield _checked(spec, number, origin)
-            return
-        chunks = getattr(rows, "shards", None) or getattr(rows, "chunks", None)  # h5py's and zarr-python's names
-        for part, *_ in in_blocks(spec, chunks, whole_rows=True):
-            with readable(origin):
-                block = np.asarray(rows[part])
-            yield _checked(spec, block, origin)
+        origin, stored = self._stored[path]
+        with self.unchanged(path):
+            yield from stored_blocks(self.manifest[path], stored, origin)
 
     def source_of(self, path: str) -> tuple[str, ForeignArray]:
         """Return where a tensor comes from, for messages, and what is stored of it there."""
         return self._stored[path]
 
-    def check_unchanged(self) -> None:
-        """Refuse with a `SourceError` a source whose files are no longer those whose shapes were read."""
-        for path, state in self._states.items():
-            if not path.is_file() or _state(path) != state:
-                raise SourceError(f"{path} changed while it was read; try again when no program writes to it.")
+    @contextmanager
+    def unchanged(self, path: str, most: int | None = None) -> Iterator[None]:
+        """Check after a block, in which something of a tensor is read, that its files are those that were opened.
+
+        Raises
+        ------
+        SourceError
+            Where one changed. Of more files than `most`, which is for small parts, none is looked at.
+        """
+        try:
+            yield
+        except HarnessError:
+            self.check_unchanged(path)  # which is why, and not that they are damaged
+            raise
+        self.check_unchanged(path, most)
+
+    def check_unchanged(self, path: str, most: int | None = None) -> None:
+        self._refuse(self._states.changed(self._stored[path][1].files, most))
+
+    @staticmethod
+    def _refuse(changed: str) -> None:
+        if changed:
+            raise SourceError(f"{changed} changed while it was read; try again when no program writes to it.")
 
 
-def _checked(spec: TensorSpec, block: np.ndarray, origin: str) -> np.ndarray:
-    if spec.values and block.dtype.name == spec.values:
-        block = block.view(spec.dtype)
-    if block.dtype.name != spec.dtype or block.shape[1:] != spec.shape[1:]:
-        raise SourceError(f"{origin} gave {block.dtype} of shape {block.shape} where {spec.dtype} was announced.")
-    return np.asarray(block, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")
-
-
-def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _specified(path: str, stored: ForeignArray, axes: Sequence[str] | None, role: Role | None) -> TensorSpec:
+    """Specify a tensor; unless axes are given, by the file's names of them where the schema takes these."""
+    if not axes and stored.axes:
+        with suppress(SchemaError):
+            return tensor(path, stored.shape, stored.dtype, axes=stored.axes, role=role)
+    return tensor(path, stored.shape, stored.dtype, axes=axes or None, role=role)
 
 
 class Gathering:
@@ -210,7 +134,7 @@ class Gathering:
         self._specs: dict[str, TensorSpec] = {}
         self._stored: dict[str, tuple[str, ForeignArray]] = {}
         self._files: dict[str, Path] = {}
-        self._states: dict[Path, tuple[int, int]] = {}
+        self._states = FileStates()
         self.notes: list[str] = []
 
     def file(self, path: Path) -> None:
@@ -219,8 +143,7 @@ class Gathering:
             raise SourceError(
                 f"{link} is a link out of the store; import a copy that holds what it points to (cp -rL)."
             )
-        for part in tree_files(path) if path.is_dir() else [path]:
-            self._states[part] = _state(part)
+        self._states.add(path)
         within = path != self.path and path.is_relative_to(self.path)
         name = path.relative_to(self.path).as_posix() if within else path.name
         self._files[name if self._files.get(name, path) == path else str(path)] = path
@@ -245,7 +168,7 @@ class Gathering:
             If it does not match the schema, or the name is taken.
         """
         with readable(origin):
-            spec = tensor(path, stored.shape, stored.dtype, axes=axes or stored.axes or None, role=role)
+            spec = _specified(path, stored, axes, role)
         if len(self._specs) == _MOST_TENSORS:
             raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:
@@ -280,9 +203,12 @@ class Gathering:
         ------
         SourceError
             If the source holds no tensor, or its tensors are inconsistent.
+        LimitError
+            If its tensors are far larger than its files.
         """
         if not self._specs:
             raise SourceError(f"{self.path} holds no tensor that can be imported.")
+        self._check_total()
         provenance = Provenance(
             source=self.path.resolve().name,
             seed=seed,
@@ -298,3 +224,12 @@ class Gathering:
         metadata = replace(metadata, num_residues=residues)
         manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance, chains=chains)
         return ImportedTrace(label or self.path.name, manifest, self._stored, self._files, self._states)
+
+    def _check_total(self) -> None:
+        """Refuse tensors that are far larger than their files, as a few stated numbers can make them."""
+        size, nbytes = self._states.nbytes, sum(spec.nbytes for spec in self.specs)
+        if nbytes > (most := archive_limit(size)):
+            raise LimitError(
+                f"{self.path} has {in_words(size)} and states arrays of {in_words(nbytes)}, more than "
+                f"{in_words(most)}; if you trust it, raise that with --max-inflated."
+            )

@@ -7,7 +7,6 @@ allow-list reads it as safely as torch's ``weights_only`` does, where torch is a
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
@@ -19,8 +18,10 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.foreign import pickles
 from harness.foreign.pickles import PickleRefused, are_extents
+from harness.foreign.torch_storages import Storages, open_torch, read_torch_member
+from harness.foreign.unpickling import Allowed
 from harness.limits import LimitError, in_words, inflation_limit
-from harness.zips import DAMAGE, check_inflation, open_zip, read_member
+from harness.trace.schema import DTYPES
 
 _BFLOAT16 = "bfloat16"
 
@@ -30,14 +31,43 @@ _STORAGES = {
     f"{name}Storage": kind
     for name, kind in (
         *(("Double", "<f8"), ("Float", "<f4"), ("Half", "<f2"), ("BFloat16", _BFLOAT16), ("Bool", "?")),
+        *(("ComplexDouble", "<c16"), ("ComplexFloat", "<c8")),
         *(("Long", "<i8"), ("Int", "<i4"), ("Short", "<i2"), ("Char", "<i1"), ("Byte", "<u1")),
     )
 }
 
 
-@dataclass(frozen=True)  # without slots, so that no pickle can change one
+# Of tensors whose storage has no type, which are those of types that torch has had for a short time.
+_TYPES = {
+    **{name: np.dtype(name).newbyteorder("<").str for name in DTYPES},
+    "bfloat16": _BFLOAT16,
+    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"), ""),
+    **dict.fromkeys(("float4_e2m1fn_x2", "complex32", "quint8", "qint8", "qint32", "quint4x2", "quint2x4"), ""),
+}
+"""The kind of values by the name of a type; empty for one that NumPy has not."""
+
+
+# Without slots, so that no pickle can change one; so below.
+@dataclass(frozen=True)
+class NoArray:
+    """Something in a file that is no array of numbers: what it is, in words."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class _Type:
+    """A type of torch, as a file names it; it is no function."""
+
+    name: str
+
+    def __call__(self, *_: object) -> Any:
+        raise PickleRefused(f"it calls the type torch.{self.name}")
+
+
+@dataclass(frozen=True)
 class _Storage:
-    """A storage as the pickle refers to it: where its bytes lie, and what they are."""
+    """A storage as the pickle refers to it: where its bytes lie, and what they are; untyped ones have no kind."""
 
     kind: str
     name: str
@@ -45,7 +75,7 @@ class _Storage:
 
 
 class TensorLeaf:
-    """A tensor as its pickle states it; `array` reads its values.
+    """A tensor as its pickle states it; `view` and `array` give its values.
 
     Attributes
     ----------
@@ -55,28 +85,46 @@ class TensorLeaf:
         A numpy type name; or bfloat16, which numpy lacks, and whose bits are then the values, as uint16.
     """
 
-    __slots__ = ("_offset", "_path", "_storage", "_strides", "dtype", "shape")
+    __slots__ = ("_kind", "_offset", "_path", "_storage", "_storages", "_strides", "dtype", "shape")
 
-    def __init__(self, path: Path, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
+    def __init__(
+        self,
+        path: Path,
+        storages: Storages,
+        storage: _Storage,
+        kind: str,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+    ) -> None:
         self.shape = shape
-        self.dtype = "bfloat16" if storage.kind == _BFLOAT16 else np.dtype(storage.kind).name
-        self._path, self._storage, self._offset, self._strides = path, storage, offset, strides
+        self.dtype = _BFLOAT16 if kind == _BFLOAT16 else np.dtype(kind).name
+        self._kind = np.dtype("<u2" if kind == _BFLOAT16 else kind)
+        self._path, self._storages, self._storage, self._offset, self._strides = (
+            path,
+            storages,
+            storage,
+            offset,
+            strides,
+        )
 
     def __setstate__(self, state: object) -> None:
         raise PickleRefused("it changes a tensor")
 
     def array(self) -> np.ndarray:
-        """Return the values, in C order.
+        """Return the values, in C order; raises as `view`."""
+        return np.ascontiguousarray(self.view()).reshape(self.shape)
+
+    def view(self) -> np.ndarray:
+        """Return the values where they lie in the file, which takes no memory, in the order that they have there.
 
         Raises
         ------
         HarnessError
             When the file has changed or is damaged.
         """
-        with _open(self._path) as file:
-            data = _member(file, self._path, f"data/{self._storage.name}")
-        kind = np.dtype("<u2" if self._storage.kind == _BFLOAT16 else self._storage.kind)
-        if len(data) != self._storage.count * kind.itemsize:
+        data, kind = self._storages.values(self._storage.name), self._kind
+        if len(data) != self._storage.count * (kind.itemsize if self._storage.kind else 1):
             raise HarnessError(
                 f"{self._path} is damaged: {len(data)} bytes of a storage of {self._storage.count} values."
             )
@@ -85,28 +133,10 @@ class TensorLeaf:
                 f"{self._path} repeats {in_words(len(data))} into a tensor of {in_words(size)}; if you trust it, raise "
                 "--max-inflated."
             )
-        values = np.frombuffer(data, kind)
+        if not prod(self.shape):
+            return np.empty(self.shape, kind)
         steps = tuple(step * kind.itemsize for step in self._strides)
-        view = np.ndarray(self.shape, kind, values, self._offset * kind.itemsize, steps) if prod(self.shape) else None
-        return np.empty(self.shape, kind) if view is None else np.ascontiguousarray(view).reshape(self.shape)
-
-
-def _open(path: Path) -> zipfile.ZipFile:
-    try:
-        return open_zip(path)
-    except DAMAGE as error:
-        raise HarnessError(f"{path} is truncated, damaged, or not a file of torch.save in its zip format.") from error
-
-
-def _member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
-    # All members are inside one folder, named after the file when it was written.
-    found = [info for info in file.infolist() if info.filename.partition("/")[2] == name]
-    if len(found) != 1:
-        raise HarnessError(f"{path} is damaged, or not a file of torch.save: it holds no {name}.")
-    try:
-        return read_member(file, found[0], check_inflation(file, found[0]))
-    except DAMAGE as error:
-        raise HarnessError(f"{path} is damaged: {name} cannot be read ({error}).") from error
+        return np.ndarray(self.shape, kind, data.data, self._offset * kind.itemsize, steps)
 
 
 def _storage(pid: Any) -> _Storage:
@@ -114,30 +144,50 @@ def _storage(pid: Any) -> _Storage:
     if not fits or not isinstance(pid[2], str) or not are_extents(pid[4]):
         raise PickleRefused("it refers to an object that is not a storage of a tensor")
     kind = pid[1]()
-    if kind not in _STORAGES.values():
+    if kind not in (*_STORAGES.values(), ""):
         raise PickleRefused("it refers to an object that is not a storage of a tensor")
     return _Storage(kind, pid[2], pid[4])
 
 
-def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
+def _tensors_of(path: Path, *, typed: bool) -> Callable[..., TensorLeaf | NoArray]:
+    """Return what stands for torch's function that makes a tensor of a storage; `typed` where it is told the type."""
+    storages = Storages(path)
+
     # Of what follows the strides, a gradient and hooks change no value; conjugation and negation do.
-    def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorLeaf:
+    def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorLeaf | NoArray:
         if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
             raise PickleRefused("it creates a tensor of an unknown type")
         if len(shape) > _MOST_AXES or len(strides) > _MOST_AXES:
             raise PickleRefused(f"it holds a tensor of more than {_MOST_AXES} axes")
-        if not are_extents(offset, *shape, *strides) or len(shape) != len(strides) or any(rest[2:]):
+        if not are_extents(offset, *shape, *strides) or len(shape) != len(strides):
             raise PickleRefused(f"it holds a tensor of shape {shape} with strides {strides}, which is not supported")
+        stated = rest[2].call if typed and len(rest) > 2 and isinstance(rest[2], Allowed) else None
+        if isinstance(stated, _Type) is not typed or bool(storage.kind) is typed:
+            raise PickleRefused("it creates a tensor of an unknown type")
+        kind = _TYPES[stated.name] if isinstance(stated, _Type) else storage.kind
+        if any(rest[2 + typed :]):
+            return NoArray("conjugated or negated when it is read: save x.resolve_conj().resolve_neg()")
+        if not kind:
+            return NoArray(f"a tensor of {stated.name if isinstance(stated, _Type) else 'an unknown type'}")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-        if prod(shape) and last >= storage.count:
-            raise PickleRefused(f"it holds a tensor of shape {shape} in a storage of {storage.count} values")
-        return TensorLeaf(path, storage, offset, shape, strides)
+        count = storage.count // np.dtype("<u2" if kind == _BFLOAT16 else kind).itemsize if typed else storage.count
+        if prod(shape) and last >= count:
+            raise PickleRefused(f"it holds a tensor of shape {shape} in a storage of {count} values")
+        return TensorLeaf(path, storages, storage, kind, offset, shape, strides)
 
     return rebuild
 
 
+def _size(numbers: Any = ()) -> tuple[int, ...]:
+    if not isinstance(numbers, (tuple, list)) or not are_extents(*numbers):
+        raise PickleRefused("it holds the shape of a tensor that has none")
+    return tuple(numbers)
+
+
 def load(path: Path) -> Any:
     """Read a file of ``torch.save``: containers, numbers and text as they are, tensors as `TensorLeaf`.
+
+    Devices, and tensors without a plain array of values, are `NoArray`; types are `Allowed`.
 
     Parameters
     ----------
@@ -154,16 +204,24 @@ def load(path: Path) -> Any:
     HarnessError
         When it is truncated, damaged, older, or names anything that a tensor does not need; nothing of it was run.
     """
-    with _open(path) as file:
-        data = _member(file, path, "data.pkl")
+    with open_torch(path) as file:
+        data = read_torch_member(file, path, "data.pkl")
         names = {info.filename.partition("/")[2] for info in file.infolist()}
-        if "byteorder" in names and _member(file, path, "byteorder") != b"little":
+        if "byteorder" in names and read_torch_member(file, path, "byteorder") != b"little":
             raise HarnessError(f"{path} was written on a big-endian machine, which is not supported; save it again.")
     calls: dict[tuple[str, str], Callable[..., Any]] = {
         ("torch", name): (lambda kind=kind: kind) for name, kind in _STORAGES.items()
     }
-    calls["torch._utils", "_rebuild_tensor_v2"] = _tensors_of(path)
-    calls["torch._utils", "_rebuild_parameter"] = lambda tensor, *_: tensor
+    calls |= {("torch", name): _Type(name) for name in _TYPES}
+    calls["torch", "UntypedStorage"] = calls["torch.storage", "UntypedStorage"] = lambda: ""
+    calls["torch._utils", "_rebuild_tensor_v2"] = _tensors_of(path, typed=False)
+    calls["torch._utils", "_rebuild_tensor_v3"] = _tensors_of(path, typed=True)
+    for name in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
+        calls["torch._utils", name] = lambda tensor, *_: tensor
+    calls["torch._utils", "_rebuild_sparse_tensor"] = lambda *_: NoArray("a sparse tensor")
+    calls["torch.serialization", "_get_layout"] = lambda *_: NoArray("a layout")
+    calls["torch", "device"] = lambda *_: NoArray("a device")
+    calls["torch", "Size"] = _size
     try:
         return pickles.load(data, calls, _storage)
     except PickleRefused as error:

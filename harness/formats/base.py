@@ -105,7 +105,7 @@ class Reader(ABC):
 class ReaderSpec:
     """A reader of a format: a library and its configuration.
 
-    A reader uses as many threads as the budget of the run allows (`harness.capacity.cores`).
+    A reader uses as many threads as the budget of the run allows (`harness.formats.threads.cores`).
 
     Attributes
     ----------
@@ -116,6 +116,8 @@ class ReaderSpec:
         Library and pipeline, in one line.
     own : bool
         Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
+    own_since : int
+        The first version of reports that knew it as one.
     cached : bool
         Whether it keeps decoded chunks, and takes ``cache_bytes``.
     missing : callable
@@ -125,6 +127,7 @@ class ReaderSpec:
     open: Callable[..., Reader]
     about: str = ""
     own: bool = False
+    own_since: int = 0
     cached: bool = False
     missing: Callable[[], str] = str
 
@@ -157,6 +160,8 @@ class Format(ABC):
         Kind of slimming, as shown in records; empty for none.
     lacks : tuple of str
         Types of values that it cannot store.
+    own_writer : bool
+        Whether code of this project writes its files, and not a library; shown beside times of writing.
     reproducible : bool
         Whether the same trace gives the same bytes; False if the library writes times or random names.
     unmeasured : tuple of str
@@ -177,6 +182,7 @@ class Format(ABC):
     container: ClassVar[str] = ""
     slim: ClassVar[str] = ""
     lacks: ClassVar[tuple[str, ...]] = ()
+    own_writer: ClassVar[bool] = False
     reproducible: ClassVar[bool] = True
     unmeasured: ClassVar[tuple[str, ...]] = ()
     objections: ClassVar[tuple[tuple[str, str], ...]] = ()

@@ -85,7 +85,7 @@ def convert(
     """
     manifest = write_archive(trace, backend, destination, profile)
     try:
-        problems = verify_archive(destination, backend) or (check(ArchiveTrace(destination)) if check else [])
+        problems = verify_archive(destination, backend, own=True) or (check(ArchiveTrace(destination)) if check else [])
     except BaseException:
         remove(destination)
         raise

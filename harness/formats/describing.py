@@ -33,6 +33,8 @@ class Opened:
         Compressor, level and shuffle, as far as they are stored; ``none`` without one.
     cache : str
         What keeps decoded or stored bytes between two reads of one reader.
+    cache_bytes : int
+        The most bytes of decoded chunks of the tensor that it keeps.
     threads : str
         Those that the libraries have, and what they are configured to; empty where they cannot tell.
     """
@@ -42,6 +44,7 @@ class Opened:
     shards: tuple[int, ...] | None = None
     codec: str = "none"
     cache: str = "none"
+    cache_bytes: int = 0
     threads: str = ""
 
 

@@ -18,13 +18,20 @@ MANIFEST = "metadata/manifest"
 """The data set that holds the manifest."""
 
 # https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
-BLOSC, BITSHUFFLE = 32001, 32008
+BLOSC, BITSHUFFLE, ZSTD = 32001, 32008, 32015
 
 CHECKSUM = 4
 """Bytes that the filter ``fletcher32`` puts behind a chunk."""
 
-_Known = Literal["none", "blosc", "bitshuffle"]
-_CODECS: dict[tuple[int, ...], _Known] = {(): "none", (BLOSC,): "blosc", (BITSHUFFLE,): "bitshuffle"}
+_Known = Literal["none", "blosc", "bitshuffle", "zstd"]
+_CODECS: dict[tuple[int, ...], _Known] = {
+    (): "none",
+    (BLOSC,): "blosc",
+    (BITSHUFFLE,): "bitshuffle",
+    (h5py.h5z.FILTER_SHUFFLE, ZSTD): "zstd",
+}
+"""By the numbers of its filters but the checksum, the codec that a chunk begins with: that of the last."""
+
 _REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first where another program holds the lock
 
 
@@ -87,7 +94,8 @@ def overstated_chunk(file: h5py.File, descriptor: int) -> str:
         plist = item.id.get_create_plist()
         codes = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
         checksum = CHECKSUM if codes[-1:] == [h5py.h5z.FILTER_FLETCHER32] else 0
-        codec: _Known | None = _CODECS.get(tuple(codes[:-1] if checksum else codes))
+        codes = codes[:-1] if checksum else codes
+        codec, last = _CODECS.get(tuple(codes)), 1 << len(codes) - 1 if codes else 0
         if codec is None:
             return f"{name} is stored by a filter that no archive of this harness uses"
         nbytes, found = prod(item.chunks) * item.dtype.itemsize, ""
@@ -95,7 +103,7 @@ def overstated_chunk(file: h5py.File, descriptor: int) -> str:
         def look(chunk: Any) -> None:
             nonlocal found
             # A filter that made a chunk no smaller is left out of it, as its mask says.
-            own: _Known = "none" if codec is None or chunk.filter_mask & 1 else codec
+            own: _Known = "none" if codec is None or chunk.filter_mask & last else codec
             head = os.pread(descriptor, HEADER, chunk.byte_offset)
             found = found or overstated(own, head, chunk.size - checksum, nbytes)
 

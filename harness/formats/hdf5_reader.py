@@ -96,6 +96,7 @@ class Hdf5Reader(Reader):
             chunks=dataset.chunks,
             codec=filters_in_words(dataset.id.get_create_plist()),
             cache=self._cache_in_words(dataset),
+            cache_bytes=dataset.id.get_access_plist().get_chunk_cache()[1] if self.held and dataset.chunks else 0,
             threads="1: h5py holds one lock",
         )
 

@@ -164,6 +164,7 @@ BLOSC_CODECS = named(
         Codec(name="blosc-zstd", level=1, shuffle="bit"),
         Codec(name="blosc-zstd", level=3, shuffle="byte"),
         Codec(name="blosc-zstd", level=9, shuffle="bit"),
+        Codec(name="blosc-zstd", level=9, shuffle="byte"),
         None,
     )
 )

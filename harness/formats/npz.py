@@ -34,6 +34,7 @@ from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, Tunabl
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
+from harness.trace.stream import split
 from harness.zips import DAMAGE, open_zip
 
 _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
@@ -45,7 +46,8 @@ def write_member(member: IO[bytes], spec: TensorSpec, blocks: Iterable[np.ndarra
     header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
     npy.write_array_header_1_0(member, header)
     for block in blocks:
-        member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        for part in split(np.ascontiguousarray(block).reshape(-1).view(np.uint8)):
+            member.write(part.data)  # in parts, as what is deflated of one is held
 
 
 class NpzWriter(Writer):
@@ -123,9 +125,11 @@ class NpzFormat(TunableFormat, Format):
         "savez": {role: {"codec": "none"} for role in TUNED_ROLES},
         "savez-compressed": {role: {"codec": str(_SEED)} for role in TUNED_ROLES},
         "deflate-3": {role: {"codec": "deflate-3"} for role in TUNED_ROLES},
+        "deflate-9": {role: {"codec": "deflate-9"} for role in TUNED_ROLES},
     }
     candidates: ClassVar = (
-        ("", "numpy.load"), ("savez-compressed", "numpy.load"), ("deflate-3", "numpy.load"), ("savez", "numpy.load"),
+        ("", "numpy.load"), ("savez", "numpy.load"), ("deflate-3", "numpy.load"), ("savez-compressed", "numpy.load"),
+        ("deflate-9", "numpy.load"),
     )  # fmt: skip
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:

@@ -1,4 +1,4 @@
-"""Parts of large members of an NPZ archive, of which none is ever whole in memory."""
+"""Consecutive blocks of large members of an NPZ archive, of which none is ever whole in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.errors import ArchiveError
-from harness.formats.selection import Selection, lengths, whole
+from harness.formats.selection import Selection, lengths, run_of, whole
 
 _PIECE = 1 << 20  # bytes decoded at a time
 
@@ -52,32 +52,31 @@ class _Member:
 
 
 class Forward:
-    """Parts of large members, decoded up to where they end; each thread goes on where its last part ended.
+    """Consecutive blocks of large members, each of which is decoded once; each thread goes on where its last one ended.
 
+    This project's own decoder, for what every format reads in blocks. Any other part is left to the library.
     `opened` takes the name of a member to its decoded bytes.
     """
 
     def __init__(self, opened: Callable[[str], IO[bytes]]) -> None:
         self._opened = opened
         self._members: dict[int, _Member] = {}
+        self._ended: dict[int, tuple[str, int]] = {}
 
-    def read(self, name: str, selection: Selection) -> np.ndarray:
-        """Return a part, of which only whole rows, or whole parts of one row, are held beside it."""
-        member = self._member(name)
+    def read(self, name: str, selection: Selection) -> np.ndarray | None:
+        """Return a block that begins a member, or follows the last one of this thread; None for any other part."""
+        member, thread = self._member(name), threading.get_ident()
         selection = whole(member.shape, selection)
-        if 0 in lengths(selection):
-            return np.empty(lengths(selection), member.dtype)
-        axis = 0  # the first along which there is more than one step: what lies beyond it is decoded whole
-        while axis < len(selection) - 1 and selection[axis].stop - selection[axis].start == 1:
-            axis += 1
-        shape, steps = member.shape, selection[axis].stop - selection[axis].start
-        row = prod(shape[axis + 1 :])
-        start = int(np.ravel_multi_index([part.start for part in selection[: axis + 1]], shape[: axis + 1])) * row
+        run, last = run_of(member.shape, selection), self._ended.pop(thread, None)
+        if run is None:
+            return None
+        start, stop = run
+        self._ended[thread] = name, stop
+        if start and last != (name, start):
+            return None
         if member.done > start:
             member = self._member(name, again=True)
-        kept = member.take(start, start + steps * row).reshape((1,) * axis + (steps, *shape[axis + 1 :]))
-        part = (*(slice(None) for _ in range(axis + 1)), *selection[axis + 1 :])
-        return kept if kept[part].shape == kept.shape else kept[part].copy()
+        return member.take(start, stop).reshape(lengths(selection))
 
     def _member(self, name: str, *, again: bool = False) -> _Member:
         thread = threading.get_ident()

@@ -17,6 +17,7 @@ from harness.errors import ArchiveError
 from harness.formats.base import Reader, Selection
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.npz_forward import Forward
+from harness.limits import in_words
 from harness.trace.stream import LARGE_BYTES
 from harness.zips import read_member
 
@@ -43,9 +44,9 @@ def member_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 class NpzReader(Reader):
     """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers.
 
-    Of a tensor of more than `LARGE_BYTES` a selection is kept while the member is decoded up to it, so that it is never
-    whole in memory; one that starts where the last one of the same thread ended goes on from there, so that consecutive
-    blocks decode the member once. Its checksum is compared when its end is reached.
+    Of a tensor of more than `LARGE_BYTES`, which every format reads in consecutive blocks, these blocks decode the
+    member once, so that it is never whole in memory. That is this project's own code, `Forward`. Windows of such a
+    tensor cost what all others do. Its checksum is compared when its end is reached.
     """
 
     def __init__(self, path: Path | BinaryIO) -> None:
@@ -74,15 +75,28 @@ class NpzReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name = f"{path}.npy"
         with self._turns:
-            if selection is not None and self.zip.getinfo(name).file_size > LARGE_BYTES:
-                return self._forward.read(name, selection)
+            if selection is not None and self._is_large(name):
+                block = self._forward.read(name, selection)
+                if block is not None:
+                    return block
             array = self._file[name]
         # A copy: a view would keep the whole tensor alive behind a small window.
         return array if selection is None else np.array(array[selection])
 
+    def _is_large(self, name: str) -> bool:
+        """Say whether the values of a member, without its header, have more than `LARGE_BYTES`."""
+        if (size := self.zip.getinfo(name).file_size) <= LARGE_BYTES:
+            return False
+        with self.zip.open(name) as member:
+            member_header(member)
+            return size - member.tell() > LARGE_BYTES
+
     def opened(self, path: str) -> Opened:
         stored = self.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
-        return Opened(reader=f"numpy {np.__version__}, numpy.load", codec="none" if stored else "deflate")
+        reader = f"numpy {np.__version__}, numpy.load"
+        if self._is_large(f"{path}.npy"):
+            reader += f"; consecutive blocks of tensors above {in_words(LARGE_BYTES)} by this project's own decoder"
+        return Opened(reader=reader, codec="none" if stored else "deflate")
 
     def close(self) -> None:
         self._forward.close()

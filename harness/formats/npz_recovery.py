@@ -50,7 +50,9 @@ class RecoveredNpzReader(RecoveredReader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         if selection and self.manifest[path].nbytes > LARGE_BYTES:
-            return self._forward.read(path, selection)
+            block = self._forward.read(path, selection)
+            if block is not None:
+                return block
         with self._opened(path) as member:
             array: np.ndarray = npy.read_array(member, allow_pickle=False)
             member.read(1)  # its end, behind which zipfile compares the checksum

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT
 from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Selection, UnsupportedProfile, Writer
-from harness.formats.describing import Opened
+from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import Extent
 from harness.formats.flat import read_flat, threads_of_flat
 from harness.formats.recovered import Place
@@ -21,11 +24,72 @@ from harness.formats.threads import Crew, cores
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
-_MAGIC = b"TFHRAW01"
-_TAIL = 8 + len(BLANK) + len(_MAGIC)
+_MAGIC = b"TFHRAW02"  # 01 had no index
+_KIND = len(_MAGIC) - 2  # bytes of it that are the same in every version
+_LENGTHS = 16
+_TAIL = _LENGTHS + len(BLANK) + len(_MAGIC)
 
-Contents = tuple[str | bytes, Mapping[str, tuple[int, TensorSpec]]]
-"""The manifest's text, and where each tensor starts in the file, in bytes, and what it is, by path."""
+
+class Placed(NamedTuple):
+    """Where a tensor starts in a file, in bytes, and what it is."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a flat file says of itself: where tensors lie, without more, and the manifest when it is asked for.
+
+    Opening the ceiling may cost no more than it has to. To decode a manifest takes longer than to read a head.
+
+    Attributes
+    ----------
+    entries : mapping of str to bytes
+        What the index says of each tensor, by path, undecoded: value type, offset and shape.
+    manifest : callable
+        Reads the text of the manifest.
+    end : int or None
+        Where the tensors end, if they lie one after the other from the start of the file; else None.
+    """
+
+    entries: Mapping[str, bytes]
+    manifest: Callable[[], str | bytes]
+    end: int | None = None
+
+    def place(self, path: str) -> Placed:
+        """Return where a tensor lies."""
+        dtype, offset, *shape = self.entries[path].split()
+        return Placed(int(offset), tuple(map(int, shape)), dtype.decode())
+
+    def stored(self) -> dict[str, StoredTensor]:
+        """List the tensors of the index, by path, for `harness.formats.describing.ListsTensors`.
+
+        Raises
+        ------
+        ArchiveError
+            When they do not fill the space before the manifest, one after the other.
+        """
+        found, end = {}, 0
+        for path in self.entries:
+            placed = self.place(path)
+            if self.end is not None and placed.offset != end:
+                raise ArchiveError(f"its index has {path} at byte {placed.offset}, what is before it ends at {end}.")
+            end += placed.nbytes
+            found[path] = StoredTensor(placed.shape, placed.dtype)
+        if self.end not in (None, end):
+            raise ArchiveError(f"expected {end} bytes of tensors, found {self.end}.")
+        return found
+
+
+def _entry(dtype: str, offset: int, shape: Iterable[int]) -> bytes:
+    return " ".join([dtype, *map(str, (offset, *shape))]).encode()
 
 
 class FlatWriter(Writer):
@@ -34,12 +98,14 @@ class FlatWriter(Writer):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._ended: dict[str, Place] = {}
+        self._entries: dict[str, bytes] = {}
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         start = self._file.tell()
         for block in blocks:
             self._file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
         self._ended[spec.path] = {"offset": start, "length": self._file.tell() - start}
+        self._entries[spec.path] = _entry(spec.dtype, start, spec.shape)
 
     def checkpoint(self) -> dict[str, Place]:
         self._file.flush()
@@ -51,34 +117,39 @@ class FlatWriter(Writer):
 
 
 class RawWriter(FlatWriter):
-    """Appends bytes, then the manifest, its length and a magic number as a trailer."""
+    """Appends bytes, then the manifest, an index, the lengths of both, and a magic number as a trailer.
+
+    The index has a line for each tensor: its path, then what `Contents` decodes. No path has a blank in it.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.open("xb"))
 
     def commit(self, manifest: Manifest) -> None:
         text = manifest.to_json().encode()
-        self._file.write(text + len(text).to_bytes(8, "little") + BLANK.encode() + _MAGIC)
+        index = b"\n".join(path.encode() + b" " + entry for path, entry in self._entries.items())
+        lengths = b"".join(len(part).to_bytes(8, "little") for part in (text, index))
+        self._file.write(text + index + lengths + BLANK.encode() + _MAGIC)
         self._file.close()
 
 
 def find_contents(path: object, size: int, read: Callable[[int, int], bytes]) -> Contents:
-    """Find the tensors, one after the other up to the manifest, by the trailer of a file that is read in pieces."""
+    """Find the tensors by the trailer and the index of a raw archive that is read in pieces."""
     trailer = read(max(0, size - _TAIL), _TAIL)
-    if not trailer.endswith(_MAGIC):
+    if trailer[-len(_MAGIC) : -2] == _MAGIC[:_KIND] and not trailer.endswith(_MAGIC):
+        raise ArchiveError(f"{path} is a raw archive of another version of this harness: write it again.")
+    if len(trailer) < _TAIL or not trailer.endswith(_MAGIC):
         raise ArchiveError(f"{path} is truncated or not a raw archive: its trailer is missing.")
-    length = int.from_bytes(trailer[:8], "little")
-    end, offset = size - _TAIL - length, 0
-    if end < 0 or length > DOCUMENT:
-        raise ArchiveError(f"{path} is truncated or damaged: it states {length} bytes of manifest.")
-    text = read(end, length)
-    tensors: dict[str, tuple[int, TensorSpec]] = {}
-    for spec in Manifest.from_json(text).tensors:
-        tensors[spec.path] = (offset, spec)
-        offset += spec.nbytes
-    if offset != end:
-        raise ArchiveError(f"{path} is truncated: expected {offset} bytes of tensors, found {end}.")
-    return text, tensors
+    text, index = (int.from_bytes(trailer[start : start + 8], "little") for start in (0, 8))
+    end = size - _TAIL - index - text
+    if end < 0 or max(text, index) > DOCUMENT:
+        raise ArchiveError(
+            f"{path} is truncated or damaged: it states {text} bytes of manifest and {index} of its index."
+        )
+    lines = (line.partition(b" ") for line in read(end + text, index).splitlines())
+    return Contents(
+        entries={name.decode(): entry for name, _, entry in lines}, manifest=lambda: read(end, text), end=end
+    )
 
 
 class RawReader(Reader):
@@ -87,22 +158,25 @@ class RawReader(Reader):
     def __init__(self, path: Path, contents: Contents | None = None) -> None:
         self._path, self._file, self._crew = path, path.open("rb", buffering=0), Crew(cores())
         try:
-            self._text, self.tensors = contents or find_contents(
-                path, os.fstat(self._file.fileno()).st_size, self._piece
-            )
+            size = os.fstat(self._file.fileno()).st_size
+            self._contents = contents or find_contents(path, size, self._piece)
         except BaseException:
             self._file.close()
             raise
+        self.place = lru_cache(maxsize=None)(self._contents.place)
 
     def _piece(self, start: int, length: int) -> bytes:
         return os.pread(self._file.fileno(), length, start)
 
     def manifest_text(self) -> str | bytes:
-        return self._text
+        return self._contents.manifest()
+
+    def stored(self) -> dict[str, StoredTensor]:
+        return self._contents.stored()
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        offset, spec = self.tensors[path]
-        return read_flat(self._file.fileno(), offset, spec.shape, spec.dtype, selection, self._crew)
+        offset, shape, dtype = self.place(path)
+        return read_flat(self._file.fileno(), offset, shape, dtype, selection, self._crew)
 
     def opened(self, path: str) -> Opened:
         reader = f"numpy {np.__version__}, the file's own bytes"
@@ -124,8 +198,8 @@ class FlatFormat(Format):
         return Layout(origin="default", why="contiguous and uncompressed: the format has no other layout")
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RawReader:
-        tensors = {spec.path: (places[spec.path]["offset"], spec) for spec in manifest.tensors}
-        return RawReader(path, (manifest.to_json(), tensors))
+        entries = {t.path: _entry(t.dtype, places[t.path]["offset"], t.shape) for t in manifest.tensors}
+        return RawReader(path, Contents(entries=entries, manifest=manifest.to_json))
 
     def unchecked(self, path: Path, tensor: str, place: Place) -> tuple[Extent, ...]:
         return ()  # nothing is decoded
@@ -138,6 +212,7 @@ class RawFormat(FlatFormat):
     description = "flat file, the ceiling that every time is compared with"
     suffix = ".raw"
     standing = "ceiling"
+    own_writer = True
     readers: ClassVar = {"pread": ReaderSpec(open=RawReader, about="os.preadv from one flat file")}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -151,7 +226,7 @@ class RawFormat(FlatFormat):
             return False
         with path.open("rb") as file:
             file.seek(-len(_MAGIC), os.SEEK_END)
-            return file.read() == _MAGIC
+            return file.read(_KIND) == _MAGIC[:_KIND]
 
     def settings(self) -> dict[str, str]:
         return {"versions": f"numpy {np.__version__}", "threads": "the budget's", "caches": "none"}

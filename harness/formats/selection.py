@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 
 from harness.errors import UsageError
+from harness.scratch import is_large, room
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import BLOCK_BYTES
 
@@ -58,6 +60,28 @@ def lengths(selection: Selection) -> tuple[int, ...]:
     return tuple(part.stop - part.start for part in selection)
 
 
+def run_of(shape: Sequence[int], selection: Selection) -> tuple[int, int] | None:
+    """Return where a part begins and ends if its values are consecutive in C order, counted in values; else None.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the tensor; it has axes.
+    selection : tuple of slice
+        From `whole`.
+    """
+    axis = 0  # the first along which there is more than one step
+    while axis < len(selection) - 1 and selection[axis].stop - selection[axis].start == 1:
+        axis += 1
+    if selection[axis + 1 :] != whole(shape[axis + 1 :], None):
+        return None
+    start = 0
+    for length, part in zip(shape[: axis + 1], selection, strict=False):
+        start = start * length + part.start
+    row = prod(shape[axis + 1 :])
+    return start * row, (start + selection[axis].stop - selection[axis].start) * row
+
+
 def in_blocks(spec: TensorSpec, chunks: tuple[int, ...] | None, *, whole_rows: bool = False) -> Iterator[Selection]:
     """Cut a tensor into consecutive parts, in C order, that end where its chunks do.
 
@@ -82,6 +106,41 @@ def in_blocks(spec: TensorSpec, chunks: tuple[int, ...] | None, *, whole_rows: b
     row = itemsize * prod(spec.shape[1:]) if whole_rows else 0
     most = max(MOST_BYTES, row, itemsize * prod(chunks or ()))
     return _parts(spec.shape, chunks or (1,) * len(spec.shape), max(BLOCK_BYTES, row) // itemsize, most // itemsize)
+
+
+def row_blocks(
+    spec: TensorSpec,
+    chunks: tuple[int, ...] | None,
+    read: Callable[[Selection], np.ndarray],
+    *,
+    views: bool = False,
+) -> Iterator[np.ndarray]:
+    """Yield a tensor as consecutive blocks of whole rows, as a trace has them, with little of it in memory.
+
+    A row that is too large for memory is read by parts of `in_blocks` into a mapped temporary file.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor; it has axes.
+    chunks : tuple of int or None
+        What is decoded as one; None where any part can be read without more.
+    read : callable
+        Returns a part of the tensor.
+    views : bool
+        Whether what `read` returns takes no memory, as of a file that is mapped.
+    """
+    if views or not is_large(np.dtype(spec.dtype).itemsize * prod(spec.shape[1:])):
+        for part in in_blocks(spec, chunks, whole_rows=True):
+            yield read(part)
+        return
+    edge = chunks[0] if chunks else 1  # several rows where a chunk has them, so that it is decoded once
+    for start in range(0, spec.shape[0], edge):
+        some = replace(spec, shape=(min(edge, spec.shape[0] - start), *spec.shape[1:]))
+        block = room(some.shape, spec.dtype)
+        for first, *others in in_blocks(some, chunks):
+            block[(first, *others)] = read((slice(start + first.start, start + first.stop), *others))
+        yield block
 
 
 def _parts(shape: tuple[int, ...], chunks: tuple[int, ...], size: int, most: int) -> Iterator[Selection]:

@@ -22,15 +22,26 @@ from harness.formats.seal import link_in
 from harness.formats.selection import Selection
 from harness.formats.settings import SearchSpace, Settings, TunableFormat, configured, search_space
 from harness.formats.style import Style
-from harness.slimming.narrowing import by_name
+from harness.scratch import is_large, room
+from harness.slimming.narrowing import Narrowing, by_name
 from harness.slimming.record import Places, places_in, slimmed, unslimmed
 from harness.slimming.slimmer import Kept, Slimmer
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
-from harness.trace.stream import Digest
+from harness.trace.stream import Digest, split
 
 _AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated")
 """What a format may offer that is not changed by slimming."""
+
+
+def _narrowed(narrowing: Narrowing, block: np.ndarray) -> np.ndarray:
+    if narrowing.as_it_is or not is_large(block.nbytes):
+        return narrowing.narrow(block)
+    stored, start = room((block.size,), narrowing.stored), 0
+    for part in split(block.reshape(-1)):
+        stored[start : start + len(part)] = narrowing.narrow(part)
+        start += len(part)
+    return stored.reshape(block.shape)
 
 
 class SlimmedWriter(Writer):
@@ -53,7 +64,7 @@ class SlimmedWriter(Writer):
 
     def _stored(self, kept: Kept, state: Digest) -> Iterable[np.ndarray]:
         for block in self._slimmer.blocks(self._rows(kept.stored)):
-            stored = kept.narrowing.narrow(block)
+            stored = _narrowed(kept.narrowing, block)
             state.update(stored)
             yield stored
 

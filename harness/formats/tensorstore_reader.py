@@ -78,13 +78,14 @@ class TensorstoreReader(Reader):
         stored, context = spec["metadata"], spec["context"]
         codecs = stored["codecs"] if "codecs" in stored else [c for c in (stored["compressor"],) if c is not None]
         chunks, shards = (tuple(part.shape) for part in (array.chunk_layout.read_chunk, array.chunk_layout.write_chunk))
+        limit = context["cache_pool"].get("total_bytes_limit", 0)
         return Opened(
             reader=f"tensorstore {version('tensorstore')}, arrays held",
             chunks=chunks,
             shards=None if shards == chunks else shards,
             codec=codecs_in_words(codecs),
-            cache=f"decoded chunks of up to {context['cache_pool'].get('total_bytes_limit', 0)} bytes, "
-            f"checked for changes: {spec['recheck_cached_data']}",
+            cache=f"decoded chunks of up to {limit} bytes, checked for changes: {spec['recheck_cached_data']}",
+            cache_bytes=limit,
             threads=f"{context['data_copy_concurrency']['limit']} to copy and decode, "
             f"{context['file_io_concurrency']['limit']} to read",
         )

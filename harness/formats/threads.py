@@ -13,14 +13,15 @@ from harness.capacity import capacity
 ALONE = 2 << 20
 """Bytes of stored values that one thread has decoded before a second would be at work."""
 
-_MOST_THREADS = 4  # beyond these, decoding waits for memory and not for a core
-
 Task = TypeVar("Task")
 
 
 def cores() -> int:
-    """Return how many threads are of use: one for each core that this process may use, up to four."""
-    return min(_MOST_THREADS, capacity().cores_usable)
+    """Return how many threads the budget allows: one for each processor that this process may use.
+
+    No fewer, as in libraries that are given the budget: all readers of a comparison have the same.
+    """
+    return capacity().cores_usable
 
 
 class Crew:

@@ -99,7 +99,7 @@ class ZarrReader(Reader):
 
     In a folder, an array is opened by its own metadata when it is first read, and the root group not at all: one array
     takes 0.25 ms, and 0.94 through consolidated metadata, which pays from five arrays on. In a store where every
-    request costs more than that, the consolidated metadata are one.
+    request costs more than that, the consolidated metadata are one; without them each array is asked for.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class ZarrReader(Reader):
     pipeline : str
         What decodes, by the name of a reader.
     consolidated : bool
-        Whether a store has consolidated metadata; without, each array is opened by its own.
+        Whether consolidated metadata of a store are used if it has them; else each array is opened by its own.
     held : bool
         Whether an array is opened once, or anew for each read.
     """
@@ -125,7 +125,7 @@ class ZarrReader(Reader):
         if isinstance(where, Store):
             self._store, self._format = where, None
             if consolidated:
-                self._group = zarr.open_group(where, mode="r", use_consolidated=True)
+                self._group = zarr.open_group(where, mode="r")
         elif where.is_dir():
             self._store = LocalStore(where, read_only=True)
             self._format = 3 if (where / "zarr.json").is_file() else 2

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 _COMPACT = (",", ":")
+_BATCH = 256  # chunks that are encoded before the first of them is written
 
 
 @dataclass(kw_only=True)
@@ -126,8 +128,9 @@ class ZarrSlimWriter(Writer):
         return self._place(node, folder / file_name(0, len(way.chunks)), files.index)
 
     def _encoded(self, way: _Way, kept: Kept, rows: np.ndarray) -> Iterator[bytes | None]:
-        narrow = kept.narrowing.narrow
-        return self._pool.map(lambda part: way.encode(narrow(_padded(part, way.chunks))), _cut(rows, way.chunks))
+        narrow, parts = kept.narrowing.narrow, _cut(rows, way.chunks)
+        while batch := list(islice(parts, _BATCH)):
+            yield from self._pool.map(lambda part: way.encode(narrow(_padded(part, way.chunks))), batch)
 
     def _smallest(self, kept: Kept) -> _Way:
         """Return the way that takes the fewest bytes for the tensor's first rows of chunks, where there are several."""

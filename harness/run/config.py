@@ -25,7 +25,7 @@ _VERSION = 1
 _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
 # A run without them is one that earlier versions read.
 _LATER = ("store", "profile_files", "trace_bytes", "measurements", "readers", "threads", "cache_bytes")
-_LATER_OPTIONS = ("parallel_windows", "parallel", "whole_bytes", "block_bytes")
+_LATER_OPTIONS = ("parallel_windows", "parallel", "whole_bytes", "block_bytes", "name_rest")
 
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
@@ -81,6 +81,8 @@ class RunConfig:
         Budget of decoded chunks that a reader may keep while it is open; None for each library's default.
     race_each_state : bool
         Whether each format's best is raced in every cache state; runs of before raced the first for all.
+    race_each_executor : bool
+        Whether it is raced by every executor, with its most workers; runs of before raced the first for all.
     """
 
     run_id: Name
@@ -105,6 +107,7 @@ class RunConfig:
     threads: Positive | None = None
     cache_bytes: Count | None = None
     race_each_state: bool = True
+    race_each_executor: bool = True
 
     def patience(self, nbytes: int) -> float:
         """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
@@ -127,12 +130,12 @@ class RunConfig:
         document = {"config_version": _VERSION, **dataclasses.asdict(self), **self.settings}
         document["profile_files"] = [file.text for file in self.profile_files]
         options = document["options"]
-        if options["parallel_windows"] is None:
+        if options["parallel_windows"] is None and options["parallel_bytes"] == PlanOptions.parallel_bytes:
             del options["parallel_bytes"]
         for name in ("settings", *(name for name in _LATER if document[name] in (None, (), [], {}))):
             del document[name]
         if not self.readers:
-            del document["race_each_state"]
+            del document["race_each_state"], document["race_each_executor"]
         for name in _LATER_OPTIONS:
             if options[name] == getattr(PlanOptions, name):
                 del options[name]
@@ -166,8 +169,9 @@ class RunConfig:
         found["profile_files"] = tuple(
             parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files
         )
-        if stored.race_each_state is None:
-            found["race_each_state"] = not stored.readers
+        for name in ("race_each_state", "race_each_executor"):
+            if found[name] is None:
+                found[name] = not stored.readers
         if stored.store is not None:
             kind = store_of(str(stored.store.get("url")))
             found["store"] = decode(json.dumps(stored.store), kind, f"{path} at $.store")
@@ -191,6 +195,7 @@ class _Stored(RunConfig):
     store: dict[str, Any] | None = None  # type: ignore[assignment]
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
     race_each_state: bool | None = None  # type: ignore[assignment]
+    race_each_executor: bool | None = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("formats", "profiles", "suites", "caches", "readers"):

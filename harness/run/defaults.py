@@ -53,9 +53,12 @@ def complete(values: Mapping[str, Any]) -> RunConfig:
     """Make a configuration of the fields of a preset and what was asked in their place.
 
     Without a budget of threads a contender may use every processor that this process may. The bytes that one sample of
-    parallel reads may take bound formats that read a whole tensor for each window; without one they say nothing.
+    parallel reads may take bound formats that read a whole tensor for each read; without one they say nothing. Of
+    files that somebody has, plans name what is read only with everything.
     """
-    options = values["options"]
-    if options.parallel_windows and not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
+    sources = map(find_source, values["traces"])
+    of_files = any(source.paths(parameters) for source, parameters in sources)
+    options = dataclasses.replace(values["options"], name_rest=of_files)
+    if not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
         options = dataclasses.replace(options, parallel_bytes=None)
     return RunConfig(**{"threads": capacity().cores_usable, **values, "options": options})

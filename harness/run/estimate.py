@@ -85,6 +85,6 @@ def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: floa
 
 def _size(task: WriteTask, worker: Worker) -> int | None:
     try:
-        return write(task, worker).size_bytes
+        return write(task, worker.do).size_bytes
     except WorkerError:
         return None

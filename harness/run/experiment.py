@@ -33,6 +33,7 @@ from harness.run.turns import (
     archive_turns,
     best_of,
     race_turns,
+    races_of,
     sample_turns,
 )
 from harness.sampling.cache import require_evictable
@@ -41,7 +42,7 @@ from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
-from harness.workload import ReadAccess, SizeAccess, WriteAccess
+from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
 
 _SCRATCH = ".archives"
 
@@ -81,11 +82,10 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
         file = stack.enter_context(closing(SampleFile(folder / Sample.file)))
-        # Verifying a write reads all of it, so the processes that sample reads are others: they meet every archive for
-        # the first time, and what a format keeps in memory shows.
+        # Verifying a write reads all of it: those that sample reads are others, so that what a format keeps shows.
         patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
         writer = stack.enter_context(Worker(patience, threads=config.threads))
-        readers = stack.enter_context(ContenderProcesses(patience, config.threads))
+        readers, writers = (stack.enter_context(ContenderProcesses(patience, config.threads)) for _ in range(2))
         session = RunSession(
             config=config,
             arms=arms,
@@ -104,7 +104,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         store = config.store if subjects else None
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
         races = Races.open(config.run_id, folder, stack) if any(arm.raced for arm in arms) else None
-        experiment = Experiment(session, readers, measuring, records, uploads, races, planned.prepare)
+        experiment = Experiment(session, readers, writers, measuring, records, uploads, races, planned.prepare)
         progress.total(sum(map(experiment.steps, subjects)) + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
@@ -120,8 +120,8 @@ class Experiment:
     ----------
     session : RunSession
         Of the run.
-    readers : ContenderProcesses
-        The processes that measure reads, one for each contender.
+    readers, writers : ContenderProcesses
+        The processes that measure reads, and those that measure writes, one for each contender.
     measuring : sequence of Measuring
         What extensions measure besides.
     records : tuple of ArchiveRecord and LedgerFile
@@ -136,6 +136,7 @@ class Experiment:
 
     session: RunSession
     readers: ContenderProcesses
+    writers: ContenderProcesses
     measuring: Sequence[Measuring]
     records: tuple[ArchiveRecord, LedgerFile]
     uploads: Uploads | None
@@ -155,8 +156,7 @@ class Experiment:
         # Before a race it is not known whose best is the stock reader: at most one more in each format is measured.
         races = race_turns(config, arms, subject)
         raced = {(race.suite, race.access.name) for race in races}
-        most = self._most_best()
-        rounds += sum(most * each.rounds * w for each, w in turns if (each.suite, each.access.name) in raced)
+        rounds += sum(self._most_best() * t.rounds * w for t, w in turns if (t.suite, t.access.name) in raced)
         rounds += sum(len(race.cells) * race.rounds * weight(subject.manifest, race.access) for race in races)
         return len(arms) * weight(subject.manifest) + rounds + sum(each.steps(subject) for each in self.measuring)
 
@@ -188,12 +188,11 @@ class Experiment:
         step("archives are written", len(arms) * weight(subject.manifest))
         for each in archive_turns(config, arms, subject):
             self._take(prepared, each, session.recorder)
+        waiting = list(raced)
         running: set[Arm] = set()  # winners of the last access: those that win the next too go on, as stock readers do
         for suite, access in subject.plans:
             self._first.clear()
-            for race in raced:
-                if self.races and (race.suite, race.access) == (suite, access):
-                    self._take(prepared, race, self.races.recorder)
+            self._race(prepared, waiting, suite, access)
             best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
             before, running = running, {arm for winners in best.values() for arm in winners if not arm.always}
             self.readers.end((arm, "") for arm in before - running)
@@ -208,6 +207,13 @@ class Experiment:
             self.uploads.remove()
         remove(session.scratch)
         session.scratch.mkdir()
+
+    def _race(self, prepared: Prepared, waiting: list[Turns], suite: str, access: Access) -> None:
+        """Run the races that choose the best of an access, unless an access before had the same."""
+        for race in races_of(self.session.config, list(waiting), suite, access):
+            waiting.remove(race)
+            if self.races:
+                self._take(prepared, race, self.races.recorder)
 
     def _take(self, prepared: Prepared, turns: Turns, recorder: Recorder) -> None:
         def sample(arm: Arm, number: int) -> list[dict[str, Any]]:
@@ -225,6 +231,7 @@ class Experiment:
             self.session.step(text, 0 if turns.once else steps * weight(prepared.manifest, turns.access))
 
         recorder.take(turns, prepared.without(turns.access), sample, step)
+        self.writers.end(turns.cells)
 
     def _written(self, prepared: Prepared, turns: Turns, arm: Arm, number: int) -> list[dict[str, Any]]:
         """Measure an archive, one that is there or one that is written for it; a write has two figures."""
@@ -233,10 +240,10 @@ class Experiment:
             found = prepared.writes[arm]
         elif isinstance(access, WriteAccess):
             tensors = access.tensors[number % len(access.tensors)]
-            found = write(prepared.write_task(arm, tensors, scratch, access.task), self.session.writer)
+            found = write(prepared.write_task(arm, tensors, scratch, access.task), lambda t: self.writers.do(arm, t))
         else:
             assert isinstance(access, SizeAccess) and access.tensors is not None
-            found = write(prepared.write_task(arm, access.tensors, scratch), self.session.writer)
+            found = write(prepared.write_task(arm, access.tensors, scratch), self.session.writer.do)
         sizes = sizes_of(found)
         if isinstance(access, SizeAccess):
             return [sizes]

@@ -20,8 +20,10 @@ from harness.trace.manifest import Manifest
 
 LEDGER_COLUMNS = [
     "trace", "n_res", "format", "profile", "read_by", "role", "example", "shape", "chunks", "shards", "codec", "origin",
-    "why", "versions", "threads", "caches", "reader",
+    "why", "versions", "threads", "caches", "reader", "cache_bytes", "writer",
 ]  # fmt: skip
+OWN_WRITER = "code of this project"
+"""In the column ``writer``."""
 NOT_STATED = "not stated"
 """Of a format that says nothing of its layout."""
 
@@ -68,7 +70,8 @@ class LedgerFile:
                 ]  # fmt: skip
                 if arm.route:  # what reads it from the store, and what that keeps, was not asked here
                     continue
-                self._table.loc[row, ["reader", "caches"]] = [opened.reader, opened.cache]
+                kept = [opened.reader, opened.cache, str(opened.cache_bytes)]
+                self._table.loc[row, ["reader", "caches", "cache_bytes"]] = kept
                 if opened.threads:
                     self._table.loc[row, "threads"] = opened.threads
         self._write()
@@ -96,8 +99,8 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
     Returns
     -------
     DataFrame
-        Columns `LEDGER_COLUMNS`; a profile that a format cannot take has one row that says why. ``reader`` is empty,
-        for only an opened archive can tell: see `LedgerFile`.
+        Columns `LEDGER_COLUMNS`; a profile that a format cannot take has one row that says why. ``reader`` and
+        ``cache_bytes`` are empty, for only an opened archive can tell: see `LedgerFile`.
     """
     rows = []
     for label, manifest in manifests:
@@ -134,6 +137,8 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
                         "why": layout.why,
                         **_settings(configured(backend, arm.settings), config.store),
                         "reader": "",
+                        "cache_bytes": "",
+                        "writer": OWN_WRITER if backend.own_writer else "its library",
                     }
                 )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     """
     prepared = Prepared(scratch / "trace.raw", subject.manifest)
     try:
-        raw = write(source_task(subject, prepared.raw), worker)
+        raw = write(source_task(subject, prepared.raw), worker.do)
         prepared.bfloat16 = worker.do(ScanTask(archive=prepared.raw))
     except WorkerError as error:
         prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))
@@ -201,7 +202,7 @@ def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> Non
     task = prepared.write_task(arm, None, scratch, name=f"{arm.label}-{arm.profile}", keep=True)
     try:
         backend.require(prepared.manifest, arm.settings)
-        prepared.writes[arm] = write(task, worker)
+        prepared.writes[arm] = write(task, worker.do)
         prepared.archives[arm] = task.destination
     except UnsupportedProfile as error:
         prepared.failures[arm] = NoFigure("skipped", str(error))
@@ -209,8 +210,8 @@ def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> Non
         prepared.failures[arm] = NoFigure.of(error)
 
 
-def write(task: WriteTask, worker: Worker) -> Written:
-    """Let a worker write an archive; of one that cannot be trusted nothing stays.
+def write(task: WriteTask, do: Callable[[WriteTask], Written]) -> Written:
+    """Let a process write an archive, which `do` hands the task to; of one that cannot be trusted nothing stays.
 
     Raises
     ------
@@ -218,7 +219,7 @@ def write(task: WriteTask, worker: Worker) -> Written:
         When it cannot be written, or does not hold what was written.
     """
     try:
-        found: Written = worker.do(task)
+        found = do(task)
         if found.problem:
             raise WorkerError(found.problem)
     except WorkerError:

@@ -183,30 +183,43 @@ def access_turns(
 def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> list[Turns]:
     """List the races of a subject: the candidates for each format's best, in rounds of their own.
 
-    There is one for each access and cache state; in runs of before, for the first state alone. An access that several
-    executors or numbers of workers have is raced as the first of them.
+    There is one for each access, executor and cache state. Of numbers of workers the largest is raced: it is what
+    grades take. Runs of before raced an access as its first executor and number of workers alone, or in one state.
     """
     racing = [arm for arm in arms if arm.raced]
     told = {arm: arm.missing for arm in racing if arm.missing}
-    found: dict[tuple[str, str], list[Turns]] = {}
+    largest: dict[tuple[str, str, str], ReadAccess] = {}
     for suite, access in subject.plans:
-        if not racing or not isinstance(access, ReadAccess) or (suite, access.name) in found:
-            continue
-        raced = found[suite, access.name] = []
-        for state in states(config, access)[: None if config.race_each_state else 1]:
-            names = (suite, access.name, *subject.place, RACE, *([state] if raced else []))
-            raced.append(
+        if racing and isinstance(access, ReadAccess):
+            key = (suite, access.name, access.executor if config.race_each_executor else "")
+            known = largest.setdefault(key, access)
+            if config.race_each_executor and access.workers > known.workers:
+                largest[key] = access
+    found = []
+    for (suite, name, executor), access in largest.items():
+        for number, state in enumerate(states(config, access)[: None if config.race_each_state else 1]):
+            names = (suite, name, *subject.place, RACE, *([state] if number else []), *([executor] if executor else []))
+            found.append(
                 _turns(config, racing, subject, suite, access, state, names, rounds=RACE_ROUNDS, told=told, what=RACE)
             )
-    return [race for races in found.values() for race in races]
+    return found
+
+
+def races_of(config: RunConfig, races: Iterable[Turns], suite: str, access: Access) -> list[Turns]:
+    """Return the races that chose the best of an access, one for each cache state."""
+    if not isinstance(access, ReadAccess):
+        return []
+    mine = [race for race in races if (race.suite, race.access.name) == (suite, access.name)]
+    if not config.race_each_executor:
+        return mine
+    return [race for race in mine if isinstance(race.access, ReadAccess) and race.access.executor == access.executor]
 
 
 def best_of(
     config: RunConfig, races: Iterable[Turns], suite: str, access: Access, times: RaceTimes
 ) -> dict[str, list[Arm]]:
     """Return who won the races of an access, by cache state; what a run of before raced once holds for all."""
-    mine = [race for race in races if (race.suite, race.access.name) == (suite, access.name)]
-    found = {race.state: winners(race, times) for race in mine}
+    found = {race.state: winners(race, times) for race in races_of(config, races, suite, access)}
     return {state: found.get(state, next(iter(found.values()))) for state in states(config, access) if found}
 
 

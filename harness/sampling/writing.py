@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -111,6 +112,8 @@ class WriteTask:
         Whether the archive stays.
     """
 
+    pausable: ClassVar[bool] = True
+
     backend: str
     profile: Profile
     source: str | MemoryTrace | Path
@@ -120,6 +123,11 @@ class WriteTask:
     bfloat16: frozenset[str] = frozenset()
     destination: Path
     keep: bool = False
+
+    @property
+    def discarded(self) -> WriteTask:
+        """The same writing, of which nothing stays."""
+        return replace(self, keep=False)
 
     def run(self, children: Children) -> Written:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""

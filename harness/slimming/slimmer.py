@@ -11,9 +11,10 @@ from typing import IO
 
 import numpy as np
 
+from harness.scratch import is_large
 from harness.slimming.narrowing import Narrowing, ladder
 from harness.trace.schema import TensorSpec
-from harness.trace.stream import Digest, block_rows, regroup
+from harness.trace.stream import Digest, block_rows, regroup, split
 
 MOST_HELD = 64 << 20
 """Bytes of a tensor that are held in memory until its last block has come; a larger one is in a file."""
@@ -58,7 +59,12 @@ def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowi
     Narrowing
         The first of `harness.slimming.narrowing.ladder` that every block survives.
     """
-    return next(step for step in ladder(dtype) if step.as_it_is or all(map(step.fits, blocks())))
+
+    def parts() -> Iterator[np.ndarray]:  # a cast takes memory of what it is given
+        for block in blocks():
+            yield from split(block.reshape(-1))
+
+    return next(step for step in ladder(dtype) if step.as_it_is or all(map(step.fits, parts())))
 
 
 def fits(path: str, patterns: Iterable[str]) -> bool:
@@ -96,12 +102,15 @@ class Slimmer:
         Of a tensor that an earlier one equals, the narrowing is that of the one that is stored.
         """
         self.close()
-        self._spec, state, room = spec, Digest(), MOST_HELD
+        self._spec, state, left = spec, Digest(), MOST_HELD
         for block in blocks:
-            values = np.array(block, spec.dtype, order="C")  # a copy: who made the block may use its memory again
+            large = is_large(block.nbytes)
+            # A copy: who made the block may use its memory again. A large one goes to the file as it is.
+            values = (np.asarray if large else np.array)(block, spec.dtype, order="C")
             state.update(values)
             self._held.append(values)
-            if (room := room - values.nbytes) < 0 and spec.shape:
+            left -= values.nbytes
+            if spec.shape and (large or left < 0 or self._file is not None):
                 self._to_file()
         plain = self.is_plain(spec)
         known = self._known.get(key := (spec.shape, spec.values or spec.dtype, state.hexdigest()))
@@ -135,6 +144,9 @@ class Slimmer:
         shape, dtype = self._spec.shape, np.dtype(self._spec.dtype)
         step = block_rows(shape, dtype.itemsize)
         file.seek(0)
+        if is_large(self._spec.nbytes // max(1, shape[0])):
+            yield from split(np.asarray(np.memmap(file, dtype, "r", shape=shape)))
+            return
         for start in range(0, shape[0], step):
             block = np.empty((min(step, shape[0] - start), *shape[1:]), dtype)
             file.readinto(block.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]

@@ -1,9 +1,10 @@
-"""Chains of a complex, as ranges along the axis of tokens, so that plans can name them without reading values."""
+"""Chains of a complex, as ranges along the axis of tokens or residues: plans name them without reading values."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from harness.documents import Count
@@ -27,7 +28,8 @@ class Chain:
     kind : {"protein", "rna", "dna", "ligand", "ion", "other"}
         What it is; ``other`` where the source does not say.
     start, stop : int
-        Its tokens, ``start <= token < stop``; chains follow one another without gaps.
+        Its tokens, or its residues in a trace without tokens, ``start <= token < stop``; chains follow one another
+        without gaps.
     entity : str
         Identifier of its entity: copies of one molecule share it. Empty where the source does not say.
     """
@@ -39,15 +41,30 @@ class Chain:
     entity: str = ""
 
 
-def check_chains(chains: Sequence[Chain], tokens: int | None) -> None:
+def protein_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
+    """Return protein chains of which only the sequences are known: named by letters, copies with one entity."""
+    entities = {sequence: str(number) for number, sequence in enumerate(dict.fromkeys(sequences), 1)}
+    ends = [0, *accumulate(map(len, sequences))]
+    return tuple(
+        Chain(name=chain_letters(k), kind="protein", start=ends[k], stop=ends[k + 1], entity=entities[sequence])
+        for k, sequence in enumerate(sequences)
+    )
+
+
+def chain_letters(number: int) -> str:
+    """Name a chain by its number, counted from 0: A to Z, then AA to ZZ."""
+    return chr(ord("A") + number % 26) * (number // 26 + 1)
+
+
+def check_chains(chains: Sequence[Chain], lengths: Mapping[str, int]) -> None:
     """Refuse chains that share a name, overlap, or do not cover the axis of tokens.
 
     Parameters
     ----------
     chains : sequence of Chain
         In the order of their tokens; may be empty.
-    tokens : int or None
-        Length of the axis ``token``; None where no tensor has it.
+    lengths : mapping of str to int
+        Length of each axis that tensors have. Without tokens, chains are of residues.
 
     Raises
     ------
@@ -68,8 +85,9 @@ def check_chains(chains: Sequence[Chain], tokens: int | None) -> None:
                 f"{end} on, because chains follow one another without gaps."
             )
         end = chain.stop
-    if chains and tokens is not None and end != tokens:
-        raise SchemaError(f"The chains have {end} tokens, but tensors have {tokens} along the axis 'token'.")
+    axis = "token" if "token" in lengths else "residue"
+    if chains and lengths.get(axis, end) != end:
+        raise SchemaError(f"The chains have {end} {axis}s, but tensors have {lengths[axis]} along the axis '{axis}'.")
 
 
 def differing_lengths(

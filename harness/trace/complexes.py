@@ -16,6 +16,9 @@ from harness.trace.stream import Trace, read_whole
 TOKENS, ATOMS, CHAINS = "inputs/tokens", "inputs/atoms", "inputs/chains"
 CHAIN_NAMES, TOKEN_CHAIN, ATOM_TOKEN = f"{CHAINS}/name", f"{TOKENS}/chain", f"{ATOMS}/token"
 
+MOST_VALUES, _MOST_NAMES = 50_000_000, 1_000_000
+"""Values of a column of the tables, which is read whole; and names of a column, each of which is a text of its own."""
+
 LETTERS = "letter"
 """The axis of ASCII letters of a name, which are padded with zeros behind it."""
 
@@ -82,18 +85,24 @@ def texts(column: np.ndarray) -> list[str]:
 
 
 def read_names(trace: Trace, path: str) -> list[str]:
-    """Read a column of names; SchemaError where it is none."""
+    """Read a column of names; SchemaError where it is none, or has too many to be read whole."""
     spec = trace.manifest[path]
     if len(spec.shape) != 2 or spec.dtype != "uint8":
         raise SchemaError(f"{path}: expected uint8 letters with two axes, got {spec.dtype} of shape {spec.shape}.")
+    if spec.shape[0] > _MOST_NAMES or spec.items > MOST_VALUES:
+        raise SchemaError(
+            f"{path}: expected at most {_MOST_NAMES:,} names of {MOST_VALUES:,} letters, got shape {spec.shape}."
+        )
     return texts(read_whole(trace, path))
 
 
 def read_index(trace: Trace, path: str) -> np.ndarray:
-    """Read a column of row numbers of another table, int64; SchemaError where it is none."""
+    """Read a column of row numbers of another table, int64; SchemaError as of `read_names`."""
     spec = trace.manifest[path]
     if len(spec.shape) != 1 or np.dtype(spec.dtype).kind not in "iu" or spec.values:
         raise SchemaError(f"{path}: expected integers with one axis, got {spec.dtype} of shape {spec.shape}.")
+    if spec.items > MOST_VALUES:
+        raise SchemaError(f"{path}: expected at most {MOST_VALUES:,} values, got shape {spec.shape}.")
     return read_whole(trace, path).astype(np.int64)
 
 

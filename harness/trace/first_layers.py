@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
-from harness.trace.stream import Trace, TraceView
+from harness.trace.stream import Trace, TraceView, first_rows
 
 
 class _FirstRows(TraceView):
@@ -17,15 +17,8 @@ class _FirstRows(TraceView):
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         spec = self.manifest[path]
-        if not _is_stacked(spec):
-            yield from super().blocks(path)
-            return
-        left = spec.shape[0]
-        for block in super().blocks(path):
-            yield block[:left]
-            left -= len(block)
-            if left <= 0:  # later layers are not read
-                return
+        stacked = _is_stacked(spec)
+        return first_rows(self._trace, self._source[path], spec.shape[0]) if stacked else super().blocks(path)
 
 
 def first_layers(trace: Trace, count: int) -> Trace:
@@ -34,7 +27,8 @@ def first_layers(trace: Trace, count: int) -> Trace:
     Parameters
     ----------
     trace : Trace
-        Whose tensors without a layer are all kept; a tensor whose first axis is ``layer`` is cut along that.
+        Whose tensors without a layer of the trunk are all kept, such as those of a diffusion; a tensor whose first axis
+        is ``layer`` is cut along that.
     count : int
         How many layers are kept, at least 1.
 

@@ -33,7 +33,7 @@ class Metadata:
     model_name: str | None = None
     model_version: str | None = None
     config_version: str | None = None
-    num_layers: int | None = None
+    num_layers: int | None = None  # of the trunk
     num_heads: int | None = None
     hidden_dim: int | None = None
     num_residues: int | None = None
@@ -121,7 +121,7 @@ class Manifest:
     slimming : tuple of Origin
         In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
     chains : tuple of Chain
-        The chains of a complex along the axis ``token``; empty for a single chain of residues.
+        The chains of a complex along the axis ``token``, or ``residue`` without tokens; empty for a single chain.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -186,8 +186,14 @@ class Manifest:
         known = any(spec.role in (Role.ATTENTION, Role.PAIR) for spec in filled)
         return unknown if unknown or known else filled
 
+    def only_whole(self) -> list[TensorSpec]:
+        """List the tensors, none empty, of which no part is read: neither attention nor pair, nor of `arrays`."""
+        parts = {spec.path for spec in self.arrays()}
+        parts |= {spec.path for spec in self.tensors if spec.role in (Role.ATTENTION, Role.PAIR)}
+        return [spec for spec in self.tensors if spec.items and spec.path not in parts]
+
     def layers(self) -> dict[int, list[TensorSpec]]:
-        """Return the tensors of each layer, in order, the first layer first."""
+        """Return the tensors of each layer of the trunk, in order, the first layer first."""
         found: defaultdict[int, list[TensorSpec]] = defaultdict(list)
         for spec in self.tensors:
             if spec.layer is not None:
@@ -276,7 +282,7 @@ def validate(manifest: Manifest) -> None:
     lengths = {axis: n for spec in manifest.tensors for axis, n in zip(spec.axes, spec.shape, strict=True)}
     for problem in differing_lengths(manifest.tensors, counted, known):
         raise SchemaError(problem)
-    check_chains(manifest.chains, lengths.get("token"))
+    check_chains(manifest.chains, lengths)
     if manifest.nbytes > MOST_BYTES:
         raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
     if inside := seen & groups:

@@ -26,6 +26,9 @@ DTYPES = (
 HELD = {"bfloat16": "uint16"}
 """Types that numpy has not, by the dtype whose values are their bits."""
 
+_OWN_LAYERS = ("diffusion/", "attention/atom/")
+"""Where layers are counted apart from those of the trunk: of a diffusion, and of attention between atoms."""
+
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _PADDED = re.compile(r"(layer|step)_0\d+")
 
@@ -91,7 +94,9 @@ class TensorSpec:
 
     @property
     def layer(self) -> int | None:
-        """The layer that the path names, if it names one."""
+        """The layer of the trunk that the path names, if it names one."""
+        if self.path.startswith(_OWN_LAYERS):
+            return None
         match = re.search(r"(?:^|/)layer_(\d+)(?:/|$)", self.path)
         return int(match.group(1)) if match else None
 

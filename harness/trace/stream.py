@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 
 from harness.errors import UsageError, unknown_name
+from harness.scratch import room
 from harness.trace.manifest import Manifest
 from harness.trace.schema import SchemaError, TensorSpec
 
@@ -45,6 +46,12 @@ class Trace(ABC):
         ------
         ndarray
             C-contiguous, of the tensor's dtype; shape ``(rows, *shape[1:])``, or ``()`` for a scalar.
+        """
+
+    def check_unchanged(self, path: str) -> None:  # noqa: B027 - most are made, or are compared with a digest
+        """Raise an error where what a tensor is read from changed since it was opened.
+
+        Reading all blocks does it too; who reads no further calls it.
         """
 
     def identified(self) -> Trace:
@@ -85,6 +92,9 @@ class TraceView(Trace):
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         return self._trace.blocks(self._source[path])
+
+    def check_unchanged(self, path: str) -> None:
+        self._trace.check_unchanged(self._source[path])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +208,16 @@ def read_whole(trace: Trace, path: str) -> np.ndarray:
     return (np.concatenate(blocks) if spec.shape and blocks else np.array(blocks, spec.dtype)).reshape(spec.shape)
 
 
+def first_rows(trace: Trace, path: str, count: int) -> Iterator[np.ndarray]:
+    """Yield the first rows of a tensor, in blocks; what comes after them is not read."""
+    for block in trace.blocks(path):
+        yield block[:count]
+        count -= len(block)
+        if count <= 0:
+            trace.check_unchanged(path)
+            return
+
+
 def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in blocks whose length is a multiple of `rows`, except the last.
 
@@ -212,13 +232,18 @@ def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         held.append(block)
         count += len(block)
         if count >= rows:
-            joined = held[0] if len(held) == 1 else np.concatenate(held)
+            joined = held[0] if len(held) == 1 else _joined(held)
             whole = count - count % rows
-            held = [joined[whole:].copy()] if whole < count else []  # what was joined is not held twice
+            held = [_joined([joined[whole:]])] if whole < count else []  # what was joined is not held twice
             count -= whole
             yield joined[:whole]
     if held:
-        yield held[0] if len(held) == 1 else np.concatenate(held)
+        yield held[0] if len(held) == 1 else _joined(held)
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """Return a copy of blocks as one."""
+    return np.concatenate(blocks, out=room((sum(map(len, blocks)), *blocks[0].shape[1:]), blocks[0].dtype))
 
 
 class Digest:

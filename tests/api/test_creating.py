@@ -89,6 +89,25 @@ class Failing:
         return np.zeros((2, 1), np.float32)
 
 
+class Unsupported:
+    """A tensor of torch whose type NumPy lacks."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+class OnDevice(Unsupported):
+    """An array of CuPy, which has a dtype of NumPy and can be sliced."""
+
+    shape, dtype = (2, 3), np.dtype("float32")
+
+    def __getitem__(self, key: Any) -> OnDevice:
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+
 def test_an_array_that_fails_can_be_given_again(tmp_path):
     with harness.create(tmp_path / "a.npz") as out:
         with pytest.raises(OSError, match="theirs"):
@@ -140,6 +159,9 @@ def test_an_archive_that_cannot_be_is_refused_before_anything_is_written(tmp_pat
         ("outputs/x", [1], {}, "outputs/x was written before"),
         ("outputs/y", np.ma.masked_equal([1, 2], 2), {}, "masked, and no format stores a mask"),
         ("outputs/y", ["a"], {}, "outputs/y: expected a dtype among"),
+        ("outputs/y", [[1], [2, 3]], {}, r"outputs/y: NumPy makes no array of this list \(.*\)\. Give rows of one"),
+        ("outputs/y", Unsupported(), {}, r"of this Unsupported \(Got unsupported .*BFloat16\)\. .*of torch\.$"),
+        ("outputs/y", OnDevice(), {}, r"of this OnDevice \(Implicit conversion .* is not allowed\)"),
         ("outputs/../y", [1], {}, "expected names of letters"),
         ("pair/layer_0", [1], {}, "expected axes"),
         ("outputs/y", [1], {"role": "pairs"}, "no role named 'pairs'; did you mean 'pair'"),

@@ -135,6 +135,9 @@ def test_values_are_converted_as_they_are_read(tmp_path):
         assert np.asarray(narrow.astype("float64")).dtype == np.float64  # of what is stored, not of what was rounded
         assert_same(np.asarray(narrow.astype("float64")), ARRAYS["pair/layer_0"].astype(np.float64))
         assert next(iter(narrow)).dtype == np.float16
+        for wrong in ("flot32", 3, {"a": 1}):
+            with pytest.raises(UsageError, match="is no NumPy dtype: give one such as 'float32'"):
+                trace.array("pair/layer_0", dtype=wrong)
 
 
 def test_a_copy_in_another_process_opens_the_archive_anew(tmp_path, monkeypatch):
@@ -162,6 +165,21 @@ def test_what_is_no_sound_archive_is_refused(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ArchiveError):
         harness.open(path, verify=True)
+
+
+def test_every_path_is_verified(tmp_path):
+    sound = put(tmp_path, "hdf5", ARRAYS).rename(tmp_path / "sound.h5")
+    damaged = put(tmp_path, "hdf5", ARRAYS)
+    harness.open(sound, damaged, verify=True).close()
+    data = bytearray(damaged.read_bytes())
+    data[-9] ^= 1
+    damaged.write_bytes(data)
+    for paths in ((sound, damaged), (damaged, sound)):
+        with pytest.raises(ArchiveError, match=str(damaged)):
+            harness.open(*paths, verify=True)
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(ArchiveError, match=r"x\.npy"):
+        harness.open(sound, tmp_path / "x.npy", verify=True)
 
 
 def test_values_that_numpy_lacks_widen_exactly(monkeypatch):

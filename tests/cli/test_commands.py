@@ -18,6 +18,8 @@ from harness.formats.archive import verify_archive
 from harness.report.section import installed
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
+from harness.run.defaults import complete
+from harness.run.presets import OWN, PRESETS
 from harness.workload import PlanOptions
 from tests.conftest import UNDRAWN, plain
 
@@ -215,3 +217,11 @@ def test_windows_are_bounded_for_a_format_that_reads_whole_tensors(sketched, tmp
     del document["options"]["parallel_bytes"]  # as in runs from before there was a choice
     file.write_text(json.dumps(document))
     assert RunConfig.read(file).options.parallel_bytes == 256 << 20
+
+
+@pytest.mark.parametrize(("formats", "bound"), [(("hdf5",), None), (("hdf5", "npz"), PlanOptions.parallel_bytes)])
+def test_a_run_without_a_number_of_windows_keeps_the_bound(tmp_path, formats, bound):
+    config = complete(PRESETS[OWN] | {"run_id": "r", "preset": OWN, "formats": formats})
+    assert config.options.parallel_windows is None and config.options.parallel_bytes == bound
+    config.save(tmp_path / "run.json")
+    assert RunConfig.read(tmp_path / "run.json").options == config.options

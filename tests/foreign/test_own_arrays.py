@@ -164,7 +164,7 @@ def test_roles_and_axes_are_guessed_from_shapes_and_names():
         "plddt": (Role.ARRAY, "token"),
         "lone": (Role.ARRAY, "axis_0 axis_1"),
     }
-    assert found["lone"].why == "50 is not the others' 40"
+    assert found["lone"].why == "its square axes have 50, and most have 40"
 
 
 def test_a_map_decides_and_one_that_fits_nothing_names_what_is_near():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness.errors import HarnessError
 from harness.foreign import torch_files
+from harness.foreign.opening import Asked, take_arrays
+from harness.foreign.source import SourceError
+from harness.trace.stream import read_whole
 from tests.outputs import torch_file, torch_pickle, values
 
 PATH = "x.pt"
@@ -54,7 +58,7 @@ def test_a_view_of_a_storage_is_read_by_its_strides(tmp_path):
         (torch_pickle((4, 5), (5, 1), 1, 20, "FloatStorage"), "in a storage of 20"),
         (torch_pickle((4, 5), (-5, 1), 19, 20, "FloatStorage"), "which is not supported"),
         (torch_pickle((4, 5), (5,), 0, 20, "FloatStorage"), "which is not supported"),
-        (torch_pickle((4, 5), (5, 1), 0, 20, "ComplexFloatStorage"), "asks for torch.ComplexFloatStorage"),
+        (torch_pickle((4, 5), (5, 1), 0, 20, "QInt8Storage"), "asks for torch.QInt8Storage"),
         (torch_pickle((4, 5), (5, 1), 0, 10**6, "FloatStorage"), "is damaged: 80 bytes of a storage of 1000000"),
         (torch_pickle((4, 5), (5, 1), 0, 20, "FloatStorage")[:-20], "truncated or damaged"),
         (b"cos\nsystem\n(S'true'\ntR.", "asks for os.system"),
@@ -146,3 +150,52 @@ def test_nothing_in_a_file_is_run(tmp_path):
     with pytest.raises(HarnessError, match=r"asks for posix\.system"):
         torch_files.load(path)
     assert not (tmp_path / "witness").exists()
+
+
+MADE = Path(__file__).with_name("made_by_torch_2.13.pt")
+"""One item of each kind that torch 2.13 stores; `BASE` is the tensor that most are made of."""
+BASE = np.arange(24, dtype=np.float32).reshape(4, 6)
+
+
+def test_every_kind_of_item_is_an_array_or_listed():
+    taken = take_arrays(Asked(paths=(MADE,)))
+    found = {spec.path: read_whole(taken.trace, spec.path) for spec in taken.trace.manifest.tensors}
+    expected = {
+        "c64": BASE - 1j * BASE, "c128": (BASE + 1j * BASE).astype(np.complex128),
+        "u16": np.arange(5, dtype=np.uint16), "u32": np.arange(5, dtype=np.uint32),
+        "u64": np.arange(6, dtype=np.uint64).reshape(2, 3).T, "size": np.array([2, 3]), "losses": np.arange(300.0),
+        "view": BASE[1:, ::2], "same": BASE, "scalar": np.float32(2.5), "nested/0": BASE, "nested/1/x": BASE.T,
+        "ragged/0": np.array([1, 2]), "ragged/1": np.array([3]), "step": np.array(3), "cplx": np.array(1 + 2j),
+        "param": BASE, "expand": np.repeat(BASE[:1], 3, 0), "bf": (BASE.view(np.uint32) >> 16).astype(np.uint16),
+    }  # fmt: skip
+    assert {name: (array.dtype, array.tolist()) for name, array in found.items()} == {
+        name: (array.dtype, array.tolist()) for name, array in expected.items()
+    }
+    lazily = "conjugated or negated when it is read: save x.resolve_conj().resolve_neg()"
+    assert taken.left_out == {
+        "device": "a device", "dtype": "a type or function", "layout": "a layout", "fp8": "a tensor of float8_e4m3fn",
+        "conj": lazily, "neg": lazily, "sparse": "a sparse tensor", "none": "nothing", "text": "text",
+        "mixed": "a list that is not of numbers alone", "empty": "a list that is not of numbers alone",
+    }  # fmt: skip
+
+
+def test_an_array_of_numpy_is_taken_too(tmp_path):
+    array = np.arange(12.0).reshape(3, 4)
+    path = torch_file(tmp_path / PATH, values(1, 3), pickle.dumps({"x": array, "y": np.float32(2)}, 2))
+    taken = take_arrays(Asked(paths=(path,)))
+    assert (read_whole(taken.trace, "x") == array).all() and read_whole(taken.trace, "y") == 2 and not taken.left_out
+
+
+@pytest.mark.parametrize("content", [{1: 2.5, "1": 3.5}, {"a": {"b": 2.5}, "a/b": 3.5}])
+def test_two_items_of_one_name_are_refused(content, tmp_path):
+    path = torch_file(tmp_path / PATH, values(1, 3), pickle.dumps(content, 2))
+    with pytest.raises(SourceError, match=r"holds two items named '(1|a/b)': rename or remove one of the two"):
+        take_arrays(Asked(paths=(path,)))
+
+
+def test_views_of_one_storage_are_read_where_they_lie(tmp_path):
+    array = values(1, 64, 1 << 12)
+    path = torch_file(tmp_path / PATH, array)
+    leaf = torch_files.load_tensor(path)
+    view = leaf.view()
+    assert not view.flags.owndata and not view.flags.writeable and leaf.view().ctypes.data == view.ctypes.data

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.formats import archive, npz_offset, npz_reader, opening
+from harness.formats import archive, npz_forward, npz_offset, npz_reader, opening
 from harness.formats.base import load_format
 from tests.formats.samples import put
 
@@ -60,13 +60,15 @@ def test_a_python_whose_members_disturb_each_other_is_recognised():
 
 @pytest.fixture
 def large(tmp_path, monkeypatch):
-    """A reader to which each of the tensors is large, and how often one of its members was opened."""
+    """A reader to which each of the tensors is large, and what its own decoder decoded of which member."""
     monkeypatch.setattr(npz_reader, "LARGE_BYTES", 1000)
-    opened = []
+    taken = []
+    real = npz_forward._Member.take
+    monkeypatch.setattr(
+        npz_forward._Member, "take", lambda self, *part: (taken.append((self.name, *part)), real(self, *part))[1]
+    )
     with load_format("npz").reader(put(tmp_path, "npz", ARRAYS)) as reader:
-        real = reader._forward._opened
-        reader._forward._opened = lambda name: (opened.append(name), real(name))[1]
-        yield reader, opened
+        yield reader, taken
 
 
 def rows_of(start, stop):
@@ -74,20 +76,55 @@ def rows_of(start, stop):
 
 
 def test_consecutive_blocks_of_a_large_tensor_decode_its_member_once(large):
-    reader, opened = large
+    reader, taken = large
+    opened, real = [], reader._forward._opened
+    reader._forward._opened = lambda name: (opened.append(name), real(name))[1]
     parts = [reader.read("pair/layer_2", rows_of(start, min(start + 7, 24))) for start in range(0, 24, 7)]
     assert np.array_equal(np.concatenate(parts), ARRAYS["pair/layer_2"])
-    assert opened == ["pair/layer_2.npy"]
+    assert opened == ["pair/layer_2.npy"] and len(taken) == 4
 
 
-def test_windows_of_large_tensors_in_any_order_are_right(large):
-    reader, opened = large
-    for name, start in [("pair/layer_0", 20), ("pair/layer_0", 3), ("pair/layer_5", 3), ("pair/layer_0", 4)]:
+def test_parts_of_one_row_are_blocks_too(large):
+    reader, taken = large
+    parts = [(slice(1, 2), slice(start, start + 12), slice(0, 8)) for start in (0, 12)]
+    reader.read("pair/layer_2", rows_of(0, 1))
+    found = [reader.read("pair/layer_2", part) for part in parts]
+    assert np.array_equal(np.concatenate(found, axis=1), ARRAYS["pair/layer_2"][1:2]) and len(taken) == 3
+
+
+def test_windows_of_large_tensors_are_read_by_numpy_in_any_order(large):
+    reader, taken = large
+    for name, start in [("pair/layer_0", 0), ("pair/layer_0", 4), ("pair/layer_5", 3), ("pair/layer_0", 4)]:
         window = (slice(start, start + 4), slice(2, 9), slice(0, 8))
         found = reader.read(name, window)
         assert np.array_equal(found, ARRAYS[name][window]) and found.base is None
-    assert len(opened) == 4  # none of them lies behind the one before it in the same member
+    assert np.array_equal(reader.read("pair/layer_3", rows_of(5, 9)), ARRAYS["pair/layer_3"][5:9])
     assert np.array_equal(reader.read("pair/layer_1"), ARRAYS["pair/layer_1"])
+    assert not taken  # not one of them begins a member, or follows the part before it
+
+
+def test_a_share_of_blocks_goes_on_from_its_second_one(large):
+    reader, taken = large
+    parts = [reader.read("pair/layer_2", rows_of(start, start + 6)) for start in (12, 18)]
+    assert np.array_equal(np.concatenate(parts), ARRAYS["pair/layer_2"][12:])
+    assert [name for name, *_ in taken] == ["pair/layer_2.npy"]
+
+
+@pytest.mark.parametrize(("most", "own"), [(24 * 24 * 8 * 4, False), (24 * 24 * 8 * 4 - 1, True)])
+def test_the_header_of_a_member_does_not_make_its_tensor_large(large, monkeypatch, most, own):
+    reader, taken = large
+    monkeypatch.setattr(npz_reader, "LARGE_BYTES", most)
+    assert reader.zip.getinfo("pair/layer_0.npy").file_size > most
+    reader.read("pair/layer_0", rows_of(0, 12))
+    assert bool(taken) is own
+    assert ("own decoder" in reader.opened("pair/layer_0").reader) is own
+
+
+def test_the_checksum_is_compared_for_a_window_of_a_large_tensor(large):
+    reader, _ = large
+    reader._file.zip.getinfo("pair/layer_0.npy").CRC ^= 1
+    with pytest.raises(zipfile.BadZipFile, match="CRC"):
+        reader.read("pair/layer_0", (slice(0, 4), slice(2, 9), slice(0, 8)))
 
 
 def test_a_large_member_with_a_flipped_bit_is_refused_at_its_end(tmp_path, monkeypatch):

@@ -65,6 +65,29 @@ def test_matched_settings_differ_in_the_container_alone(tmp_path):
     assert len(set(found.values())) == 1, found
 
 
+@pytest.mark.parametrize(
+    ("name", "reader", "profile", "budget", "kept"),
+    [
+        ("hdf5", "h5py", "tuned", None, 8 << 20),
+        ("hdf5", "h5py", "tuned", 0, 0),
+        ("hdf5", "h5py", "seed", None, 0),  # contiguous
+        ("hdf5", "h5py-reopened", "tuned", None, 0),
+        ("zarr", "zarr-python", "tuned", None, 0),
+        ("zarr", "tensorstore", "tuned", None, 0),
+        ("zarr", "tensorstore", "tuned", 1 << 20, 1 << 20),
+        ("npz", "numpy.load", "tuned", None, 0),
+    ],
+)
+def test_a_reader_states_how_much_it_keeps_decoded(name, reader, profile, budget, kept, tmp_path):
+    backend, trace = load_format(name), open_trace(TRACE)
+    if missing := backend.readers[reader].missing():
+        pytest.skip(f"{reader} {missing}")
+    path = tmp_path / f"a{backend.suffix}"
+    write_archive(trace, backend, path, profile)
+    with backend.reader(path, reader, cache_bytes=budget) as opened:
+        assert opened.opened("activations/layer_0/pair_repr").cache_bytes == kept
+
+
 def test_hdf5_keeps_the_decoded_chunks_of_a_data_set_between_reads(tmp_path):
     backend, trace = load_format("hdf5"), open_trace(TRACE)
     write_archive(trace, backend, tmp_path / "a.h5")

@@ -36,8 +36,8 @@ def foreign(folder: Path) -> dict[str, Path]:
     made["empty"].write_bytes(b"")
     made["empty.raw"].write_bytes(b"")
     made["text.raw"].write_text("a letter that is long enough\n" * 20)
-    made["magic.raw"].write_bytes(b"\xff" * 200 + b"TFHRAW01")
-    made["short.raw"].write_bytes(b"TFHRAW01")
+    made["magic.raw"].write_bytes(b"\xff" * 200 + b"TFHRAW02")
+    made["short.raw"].write_bytes(b"TFHRAW02")
     made["folder"].mkdir()
     documents = {"broken": "{", "list": "[]", "null": '{"attributes": null}', "deep": "[" * 100_000}
     for name, text in documents.items():

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class _Liar(RawFormat):
 
 class _LazyReader(RawReader):
     def read(self, path: str, selection: Any = None) -> Any:
-        return StoredTensor(*(getattr(self.tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
+        return StoredTensor(*(getattr(self.place(path), fact) for fact in ("shape", "dtype")))  # no data
 
 
 class Lazy(_Liar):
@@ -43,8 +44,8 @@ class _MappedReader(RawReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
         with Path(self._file.name).open("rb") as file:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        offset, spec = self.tensors[path]
-        whole = np.frombuffer(view, spec.dtype, spec.items, offset).reshape(spec.shape)
+        offset, shape, dtype = self.place(path)
+        whole = np.frombuffer(view, dtype, prod(shape), offset).reshape(shape)
         return whole if selection is None else whole[selection]
 
 
@@ -274,6 +275,38 @@ class Struck(_Liar):
 
     def writer(self, path: Path, manifest: Any, profile: Any) -> RawWriter:
         return _StruckWriter(path)
+
+
+WITNESSED = "HARNESS_TEST_WITNESSED"
+"""The variable of the environment that names the file in which `Witness` writes."""
+
+
+class _WitnessWriter(RawWriter):
+    """Notes which process writes, and how much."""
+
+    def __init__(self, path: Path, name: str, nbytes: int) -> None:
+        super().__init__(path)
+        self._said = f"{name} {os.getpid()} {nbytes}\n"
+
+    def commit(self, manifest: Any) -> None:
+        super().commit(manifest)
+        with Path(os.environ[WITNESSED]).open("a") as file:
+            file.write(self._said)
+
+
+class Witness(_Liar):
+    """Is honest, and tells which processes wrote its archives."""
+
+    name, suffix = "witness", ".witness"
+
+    def writer(self, path: Path, manifest: Any, profile: Profile) -> RawWriter:
+        return _WitnessWriter(path, self.name, manifest.nbytes)
+
+
+class OtherWitness(Witness):
+    """Is another one."""
+
+    name, suffix = "other", ".other"
 
 
 class NotAFormat:

@@ -27,7 +27,7 @@ class _LateReader(RawReader):
         self._left: list[tuple[np.ndarray, str, Any]] = []
 
     def read(self, path: str, selection: Any = None) -> np.ndarray:
-        spec = self.tensors[path][1]
+        spec = self.place(path)
         out = np.zeros(lengths(whole(spec.shape, selection)), spec.dtype)
         self._left.append((out, path, selection))
         return out
@@ -77,7 +77,7 @@ class DecodesInOpen(_Liar):
     def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
         reader = RawReader(path)
         self.spend()
-        kept = {name: reader.read(name) for name in reader.tensors}
+        kept = {name: reader.read(name) for name in reader.stored()}
         reader.read = lambda path, selection=None: np.array(kept[path][whole(kept[path].shape, selection)])
         return reader
 
@@ -101,8 +101,8 @@ class _HiddenReader(RawReader):
 
 class _InterfaceReader(_HiddenReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
-        offset, spec = self.tensors[path]
-        return np.asarray(_BehindArray(self._start + offset, spec, self._view))[whole(spec.shape, selection)]
+        spec = self.place(path)
+        return np.asarray(_BehindArray(self._start + spec.offset, spec, self._view))[whole(spec.shape, selection)]
 
 
 class MappedInterface(_Liar):
@@ -113,8 +113,8 @@ class MappedInterface(_Liar):
 
 class _PointerReader(_HiddenReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
-        offset, spec = self.tensors[path]
-        memory = (ctypes.c_char * spec.nbytes).from_address(self._start + offset)
+        spec = self.place(path)
+        memory = (ctypes.c_char * spec.nbytes).from_address(self._start + spec.offset)
         return np.frombuffer(memory, spec.dtype).reshape(spec.shape)[whole(spec.shape, selection)]
 
 
@@ -233,9 +233,9 @@ class ReadsTheHeader(_Liar):
 
 class _CopyingReader(RawReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
-        offset, spec = self.tensors[path]
+        spec = self.place(path)
         with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            found = np.frombuffer(bytes(view[offset : offset + spec.nbytes]), spec.dtype).reshape(spec.shape)
+            found = np.frombuffer(bytes(view[spec.offset : spec.offset + spec.nbytes]), spec.dtype).reshape(spec.shape)
         return np.array(found[whole(spec.shape, selection)])
 
 

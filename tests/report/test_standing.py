@@ -161,7 +161,7 @@ def test_an_effort_with_nothing_to_say_has_no_sentence():
     table = graded(*few).table
     both = pd.concat([table.assign(effort=effort) for effort in ("stock", "best")])  # stores the same at its best
     first, why = _said(*few, grades=SimpleNamespace(table=both))
-    assert first == "As installed, hdf5 is smallest; npz is 50 % larger."
+    assert first == "By stock readers, hdf5 is smallest; npz is 50 % larger."
     assert why == "No verdict on times: it needs 10 rounds, and this run has 3."
 
 

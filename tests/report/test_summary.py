@@ -137,7 +137,7 @@ def test_read_amplification_is_bytes_read_for_each_byte_asked_for(tmp_path):
     assert (zarr["bytes_requested"], zarr["median_bytes_read"], zarr["read_amplification"]) == (1000, 1501, 1.501)
     assert cell(summary, "hdf5")["bytes_requested"] == 1000 and pd.isna(cell(summary, "hdf5")["read_amplification"])
     assert pd.isna(cell(summary, "npz")["read_amplification"]) and pd.isna(cell(summary, "npz")["bytes_requested"])
-    assert set(summary["schema_version"]) == {SUMMARY_SCHEMA_VERSION} == {4}
+    assert set(summary["schema_version"]) == {SUMMARY_SCHEMA_VERSION} == {5}
 
 
 def test_sizes_are_exact_and_against_float32_and_native_bytes(tmp_path):

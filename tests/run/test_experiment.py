@@ -16,11 +16,13 @@ from harness.row_files import read_samples
 from harness.run import space
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun, run
+from harness.run.experiment import run
+from harness.run.planned import PlannedRun
 from harness.run.planning import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
 from harness.workload import PlanOptions
+from tests import liars
 from tests.conftest import TINY, Counted, allow
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,25 @@ def test_every_cell_has_every_round_and_verified_samples(measure):
     assert (folder / "samples.csv").read_bytes() == before, "a run that is complete takes nothing again"
     assert progress.steps == progress.planned
     assert len(json.loads((folder / "environment.json").read_text())["sessions"]) == 2
+
+
+def test_timed_writes_of_each_contender_are_done_by_a_process_of_its_own(measure, tmp_path, monkeypatch):
+    """The A/A control is a contender as well; archives that are read from are written by one more process."""
+    monkeypatch.setenv(liars.WITNESSED, str(tmp_path / "witnessed"))
+    folder, progress = measure(
+        formats=("tests.liars:Witness", "tests.liars:OtherWitness"), baseline="witness", suites=("write",), rounds=3
+    )
+    rows = read_samples(folder / "samples.csv")
+    timed = rows[(rows["suite"] == "write") & rows["access"].str.startswith("layer") & rows["seconds"].notna()]
+    assert set(timed["format"]) == {"witness", "other", "a/a", "raw"} and set(timed["status"]) == {"ok"}
+    said = [line.split() for line in (tmp_path / "witnessed").read_text().splitlines()]
+    large = max(int(nbytes) for *_, nbytes in said)
+    trace = {(name, pid) for name, pid, nbytes in said if int(nbytes) == large}
+    (writer,) = {pid for _, pid in trace}
+    pids = {which: {pid for name, pid, _ in said if name == which} - {writer} for which in ("witness", "other")}
+    assert not pids["witness"] & pids["other"]
+    assert len(pids["witness"]) == 2 and len(pids["other"]) == 1, "the control has its own"
+    assert progress.steps == progress.planned
 
 
 def test_plans_do_not_depend_on_the_formats():

@@ -23,7 +23,7 @@ from harness.workload import Read, ReadAccess
 from tests.liars import timing
 
 HEADER_READS = 2
-"""Calls by which a reader of raw archives finds its tensors: of the trailer, and of the manifest before it."""
+"""Calls by which a reader of raw archives finds its tensors: of the trailer, and of the index before it."""
 
 
 def observed(nbytes: int) -> Observed:
@@ -141,5 +141,5 @@ def test_opens_requests_and_bytes_are_exact_for_every_executor(task, executor, w
     size = asked.archive.stat().st_size
     with timing.OpensOften().reader(asked.archive) as reader:
         text = reader.manifest_text()
-    manifest = size - sum(spec.nbytes for spec in Manifest.from_json(text).tensors)
-    assert sample.bytes_read == asked_bytes(WHOLE, asked.expected) + readers * manifest
+    index = size - len(text) - sum(spec.nbytes for spec in Manifest.from_json(text).tensors)
+    assert sample.bytes_read == asked_bytes(WHOLE, asked.expected) + readers * index

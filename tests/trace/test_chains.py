@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.trace.chains import Chain
+from harness.trace.chains import Chain, protein_chains
 from harness.trace.manifest import Intervention, Manifest, Provenance, validate
 from harness.trace.schema import SchemaError, tensor
 
@@ -33,6 +33,19 @@ def chain(name: str, start: int, stop: int) -> Chain:
 def test_chains_that_do_not_fit_are_refused(chains, said):
     with pytest.raises(SchemaError, match=said):
         validate(manifest(*chains))
+
+
+def test_chains_of_a_trace_without_tokens_are_of_residues():
+    specs = (tensor("pair/layer_0", (5, 5, 2)),)
+    validate(Manifest(tensors=specs, provenance=Provenance(source="test"), chains=protein_chains(["AC", "GGG"])))
+    with pytest.raises(SchemaError, match="have 4 residues, but tensors have 5 along the axis 'residue'"):
+        validate(Manifest(tensors=specs, provenance=Provenance(source="test"), chains=protein_chains(["ACGG"])))
+
+
+def test_chains_are_named_by_letters_and_copies_share_an_entity():
+    chains = protein_chains(["A"] * 27 + ["C"])
+    assert [chains[k].name for k in (0, 25, 26, 27)] == ["A", "Z", "AA", "BB"]
+    assert [chains[k].entity for k in (0, 26, 27)] == ["1", "1", "2"] and chains[27].start == 27
 
 
 def test_chains_and_interventions_are_kept_and_absent_ones_take_no_place():

@@ -72,3 +72,18 @@ def test_later_layers_of_a_stacked_array_are_not_read(stacked, monkeypatch):
     monkeypatch.setattr(stacked, "blocks", lambda path: (read.append(len(read)) or block for block in blocks))
     assert np.array_equal(read_whole(first_layers(stacked, 2), "attention"), STACKED["attention"][:2])
     assert len(read) == 2
+
+
+COMPLEX = "synthetic:model=af3,layers=2,heads=1,single_dim=4,pair_dim=2,steps=1,diffusion_layers=5,diffusion_dim=4"
+
+
+def test_layers_of_a_diffusion_and_of_atoms_are_not_those_of_the_trunk():
+    pytest.importorskip("harness.extensions.complexes", reason="the trace is that of another extension")
+    trace = open_trace(COMPLEX, 12)
+    assert count_layers(trace.manifest) == 2 and first_layers(trace, 2) is trace
+    assert "sampled" not in trace.manifest.lacks
+    cut = first_layers(trace, 1)
+    assert cut.label == f"{trace.label} (first 1 of 2 layers)" and "sampled" in cut.manifest.lacks
+    left = {spec.path for spec in trace.manifest.tensors} - {spec.path for spec in cut.manifest.tensors}
+    assert left == {"single/layer_1", "pair/layer_1", "attention/pair_bias/layer_1"}
+    assert first_layer_bytes(trace.manifest) == cut.manifest.nbytes

@@ -22,7 +22,7 @@ from harness.formats.layout import (
     seed_chunks,
 )
 from harness.formats.recovered import Place
-from harness.formats.settings import Parameter, SearchSpace, TunableFormat
+from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, TunableFormat
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 
@@ -64,12 +64,14 @@ class Blosc2Format(TunableFormat, Format):
     }
     alternatives: ClassVar = {
         "large-chunks": {Role.PAIR: {"edge": 128}, Role.ATTENTION: {"edge": 512}},
+        "zstd": {role: {"codec": "blosc-zstd-9 byte shuffle"} for role in TUNED_ROLES},
     }
     candidates = (
         ("", "blosc2"),
         ("", "blosc2-mmap"),
         ("large-chunks", "blosc2"),
         ("large-chunks", "blosc2-mmap"),
+        ("zstd", "blosc2"),
     )
 
     @staticmethod

@@ -17,11 +17,11 @@ class FlatReplayer(Replayer[RawReader]):
     takes = RawReader
 
     def locate(self, path: str) -> None:
-        self.reader.tensors[path]
+        self.reader.place(path)
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay:
-        offset, spec = self.reader.tensors[path]
-        return contiguous(self.archive, offset, spec.shape, spec.dtype, selection)
+        offset, shape, dtype = self.reader.place(path)
+        return contiguous(self.archive, offset, shape, dtype, selection)
 
 
 class SafetensorsReplayer(Replayer[Reader]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +22,10 @@ from harness.formats.base import PROFILES, blame, load_format
 from harness.formats.recovery import incomplete_path, what_is_kept
 from harness.formats.settings import profile_of
 from harness.trace.manifest import Manifest
+from harness.trace.schema import MOST_TENSORS
 from harness.trace.stream import shown_label
+
+_RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
 
 def add_capture(parser: argparse.ArgumentParser) -> None:
@@ -192,11 +196,14 @@ def _selections(text: str) -> tuple[Selection, ...]:
 
 
 def _numbers(text: str | None, option: str) -> tuple[int, ...]:
-    """Read numbers and ranges, ascending; none where nothing was given."""
-    found: set[int] = set()
+    """Read numbers and ranges, ascending; none where nothing was given. Ranges are counted before they are listed."""
+    ranges: list[range] = []
     for part in names(text, "number"):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UsageError(f"{option} takes numbers and ranges such as 0,4-7, got {part!r}.")
-        found.update(range(int(first), int(last if dash else first) + 1))
-    return tuple(sorted(found))
+        match = _RANGE.fullmatch(part)
+        numbers = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not numbers:
+            raise UsageError(f"{option} takes numbers and ranges such as 0,4-7, got {part[:80]!r}.")
+        ranges.append(numbers)
+    if (count := sum(each.stop - each.start for each in ranges)) > MOST_TENSORS:  # len() takes no larger numbers
+        raise UsageError(f"{option} takes up to {MOST_TENSORS:,} numbers, got {count:,}.")
+    return tuple(sorted({number for each in ranges for number in each}))

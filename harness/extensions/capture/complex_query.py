@@ -17,6 +17,8 @@ from harness.trace.structure import RESIDUES
 _MOST = 64 << 20  # bytes of a file
 _NUCLEOTIDES: dict[str, tuple[str, str]] = {"rna": ("ACGU", ""), "dna": ("ACGT", "D")}
 _KINDS: tuple[ChainKind, ...] = ("protein", "rna", "dna", "ligand")
+_MOST_SEEDS = 1000
+_Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # as torch takes it
 _OneOrMore = str | Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
@@ -36,7 +38,7 @@ class _Query(msgspec.Struct, forbid_unknown_fields=True):
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     queries: dict[str, _Query]
-    seeds: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    seeds: Annotated[list[_Seed], msgspec.Meta(max_length=_MOST_SEEDS)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ def read_complex(path: Path) -> ComplexQuery:
     Raises
     ------
     UsageError
-        When it cannot be read, has more than one query, names a chain twice, or has a letter that is no residue.
+        When it cannot be read, has more than one query or many seeds, asks for alignments, names a chain twice, or has
+        a letter that is no residue.
     """
     try:
         found = msgspec.json.decode(read_bytes(path, _MOST), type=_File)
@@ -88,6 +91,8 @@ def read_complex(path: Path) -> ComplexQuery:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except msgspec.MsgspecError as error:
         raise UsageError(f"{path} is no query of a complex that can be captured: {str(error).rstrip('.')}.") from error
+    if any(query.use_msas for query in found.queries.values()):
+        raise UsageError(f"{path} asks for alignments (use_msas), which are not supported: set it to false.")
     if len(found.queries) != 1:
         raise UsageError(f"{path} holds {len(found.queries)} queries, and one is wanted: leave one in it.")
     ((name, query),) = found.queries.items()

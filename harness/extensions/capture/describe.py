@@ -14,6 +14,11 @@ from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import TensorSpec, tensor
 
+_FRAMES = (
+    "each diffusion step is in a frame of its own, because the model turns and shifts all atoms at random before it; "
+    "the predicted structure is in that of the last step"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -49,6 +54,15 @@ def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
     """Return the sequence and the alignment as tensors of ASCII letters."""
     arrays = {"inputs/sequence": np.frombuffer(query.sequence.encode(), np.uint8), "inputs/msa": query.msa}
     return {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
+
+
+def _computed(settings: CaptureSettings) -> list[str]:
+    """Say how maps and values were computed: `harness.extensions.capture.trunk.copied` takes float32 alone."""
+    transposed = "triangle_end maps are in the transposed frame in which the model computes them"
+    return [
+        f"computed in float32 on {settings.device}",
+        *([transposed] if "triangle-end" in settings.attention else []),
+    ]
 
 
 def complex_manifest(
@@ -109,7 +123,7 @@ def complex_manifest(
         timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         representation_names=("single", "pair", "token_repr"),
     )
-    note = "; ".join([*notes, what, f"computed in float32 on {settings.device}"])
+    note = "; ".join([*notes, what, *_computed(settings), _FRAMES])
     provenance = Provenance(
         source=f"captured live from {name} {version}", seed=seeds[0], trained=trained, bf16_born=False, note=note
     )
@@ -160,12 +174,10 @@ def describe(
         facts.remark,
         f"blocks {settings.blocks}, layers {layers}, recycles {settings.recycles}, seed {settings.seed}",
         f"attention {','.join(settings.attention) or 'none'}, triangle maps {maps}",
-        f"computed in float32 on {settings.device}",
+        *_computed(settings),
         *(f"alignment {name}, sha256 {digest}" for name, digest in query.files),
         facts.libraries,
     ]
-    if "triangle-end" in settings.attention:
-        note.append("triangle_end maps are in the transposed frame in which the model computes them")
     provenance = Provenance(
         source=f"captured live from {facts.name} {facts.version}",
         seed=settings.seed,

@@ -12,9 +12,9 @@ from harness.extensions.capture.complex_query import ComplexQuery
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings, check_settings
 from harness.extensions.capture.session import PreparedModel
+from harness.extensions.capture.wheels import WHEELS, other_version
 
 _INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[{extra}]'"
-_WHEELS = {"openfold3": "openfold3==0.5.0", "antiberty": "antiberty==0.1.3"}  # without what they declare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,11 @@ class ModelKind:
 def _needs(*packages: str, extra: str = "capture") -> Callable[[], str]:
     def missing() -> str:
         lacking = [name for name in packages if importlib.util.find_spec(name) is None]
-        wheels = "".join(f", then pip install --no-deps {_WHEELS[name]}" for name in packages if name in _WHEELS)
-        return f"needs {', '.join(lacking)}: {_INSTALL.format(extra=extra)}{wheels}" if lacking else ""
+        wheels = [name for name in packages if name in WHEELS]
+        if lacking:
+            then = "".join(f", then pip install --no-deps {name}=={WHEELS[name]}" for name in wheels)
+            return f"needs {', '.join(lacking)}: {_INSTALL.format(extra=extra)}{then}"
+        return " and ".join(filter(None, map(other_version, wheels)))
 
     return missing
 

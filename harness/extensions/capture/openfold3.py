@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from operator import itemgetter
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.errors import UsageError
 from harness.extensions.capture.describe import Facts
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import AttentionKind, CaptureSettings, Site, end_sites, pair_site
 from harness.extensions.capture.prepared import Results, TorchModel
-from harness.extensions.capture.trunk import Trunk, triangles
+from harness.extensions.capture.trunk import Trunk, copied, triangles
 from harness.extensions.capture.weights import Checkpoint, seed_everything
+from harness.extensions.capture.wheels import WHEELS
 from harness.trace.schema import Role, tensor
 
 with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
@@ -26,6 +29,8 @@ with warnings.catch_warnings(record=True):  # of kernels that are not there, whi
 
     from harness.extensions.capture.openfold3_features import Atoms, atoms_of, features
 
+_BLOCK = "pairformer_stack.blocks.0"
+_MODULES = tuple(f"{_BLOCK}.{part}" for part in (*(kind.module for kind in triangles(1)), "attn_pair_bias.mha"))
 _BINS = 64  # of distances, in the distogram
 _REMARK = (
     "features were made without OpenFold3's own data pipeline: reference conformers are the ideal ones of the Chemical "
@@ -46,7 +51,9 @@ class PreparedOpenFold3(TorchModel):
         config = configure(self.settings)
         self._config = config.architecture
         seed_everything(self.settings.seed)
-        return OpenFold3(config)
+        model = OpenFold3(config)
+        check_modules(model)
+        return model
 
     def features(self) -> dict[str, torch.Tensor]:
         self._atoms = atoms_of(self.query.sequence)
@@ -99,6 +106,25 @@ class PreparedOpenFold3(TorchModel):
         }
 
 
+def check_modules(model: Any, more: Sequence[str] = ()) -> None:
+    """Refuse a model that lacks a module whose tensors are taken, of the Pairformer or of `more` places.
+
+    Raises
+    ------
+    UsageError
+        With the version that is installed and the one whose modules are known.
+    """
+    for place in (*_MODULES, *more):
+        part = model
+        for name in place.split("."):
+            part = getattr(part, name, None)
+        if part is None:
+            raise UsageError(
+                f"openfold3 {version('openfold3')} has no {place}, where tensors of {WHEELS['openfold3']} are taken: "
+                f"pip install --no-deps openfold3=={WHEELS['openfold3']}."
+            )
+
+
 def configure(settings: CaptureSettings) -> Any:
     """Return OpenFold3's configuration, without anything that hides attention: chunking and kernels are off."""
     config = copy.deepcopy(model_config)
@@ -116,7 +142,7 @@ def configure(settings: CaptureSettings) -> Any:
 
 
 def _plain(value: torch.Tensor, axes: int) -> np.ndarray:
-    return value.reshape(value.shape[-axes:]).to("cpu", torch.float32, copy=True).contiguous().numpy()
+    return copied(value.reshape(value.shape[-axes:]))
 
 
 def _confidence(logits: torch.Tensor, atoms: Atoms) -> np.ndarray:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +22,12 @@ from harness.extensions.capture.prepared import checked_device
 from harness.extensions.capture.session import PreparedModel, Push
 from harness.extensions.capture.trunk import Trunk, copied, triangles
 from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
-from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.schema import MOST_TENSORS, Role, TensorSpec, tensor
 
 with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
     from openfold3.core.metrics.confidence import probs_to_expected_error
 
-_SUPPORTED = "0.5.0"
-_MODULES = ("pairformer_stack.blocks", "sample_diffusion", "diffusion_module.diffusion_transformer.blocks", "aux_heads")
+_MODULES = ("sample_diffusion", "diffusion_module.diffusion_transformer.blocks", "aux_heads")
 _REMARK = (
     "features were made without OpenFold3's own data pipeline: reference conformers are the ideal ones of the Chemical "
     "Component Dictionary, there are no alignments and no templates; layers are blocks of the Pairformer and of the "
@@ -55,7 +53,7 @@ class PreparedComplex(PreparedModel):
         with warnings.catch_warnings(record=True):
             seed_everything(settings.seed)
             self.model = adapter.OpenFold3(config).eval()
-        _check_modules(self.model)
+        adapter.check_modules(self.model, _MODULES)
         weights = set_weights(self.model, checkpoint, settings.seed)
         self.model.to(self._device)
         self._molecules = molecules_of(query)
@@ -64,6 +62,8 @@ class PreparedComplex(PreparedModel):
         self.trunk, self.diffusion = self._trunk(), self._hooks()
         tensors: list[TensorSpec] = list(self._tables.arrays())
         for seed in self._seeds.values():
+            if len(tensors) > MOST_TENSORS:
+                raise UsageError(f"{len(self._seeds)} seeds give more than {MOST_TENSORS:,} tensors: name fewer seeds.")
             tensors += [_placed(spec, seed) for spec in self.trunk.tensors(settings, self._tokens)]
             tensors += [*self.diffusion.tensors(seed), *self._outputs(seed)]
         self.manifest = complex_manifest(
@@ -184,19 +184,6 @@ class PreparedComplex(PreparedModel):
                 output = self.compute(number)
             for spec in self._outputs(seed):
                 push(spec.path, copied(self._picked(spec.path, output)).reshape(spec.shape))
-
-
-def _check_modules(model: Any) -> None:
-    """Refuse a model whose parts are not those of the supported version; the message names both."""
-    for place in _MODULES:
-        part = model
-        for name in place.split("."):
-            part = getattr(part, name, None)
-        if part is None:
-            raise UsageError(
-                f"openfold3 {version('openfold3')} has no {place}, where tensors are taken: "
-                f"pip install --no-deps openfold3=={_SUPPORTED}."
-            )
 
 
 def _path(path: str, seed: str) -> str:

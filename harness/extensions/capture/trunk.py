@@ -107,7 +107,16 @@ class Trunk:
 
 
 def copied(tensor: torch.Tensor) -> np.ndarray:
-    """Copy a tensor to main memory as float32: inference works in place, so that the model's own would change."""
+    """Copy a tensor to main memory as float32: inference works in place, so that the model's own would change.
+
+    Raises
+    ------
+    HarnessError
+        For floating-point values of another type: an archive would state that they were computed in float32.
+    """
+    if tensor.is_floating_point() and tensor.dtype != torch.float32:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise HarnessError(f"The model computes in {kind}, and captures store float32: run it in float32.")
     kept = tensor.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
     return np.asarray(kept.numpy())
 

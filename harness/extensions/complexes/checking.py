@@ -8,19 +8,50 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from harness.extensions.complexes.places import diffusion_place, sample_of, without_sample
+from harness.extensions.complexes.places import diffusion_place, has_samples, sample_of, without_sample
 from harness.trace.chains import COMPLEX_AXES, differing_lengths
-from harness.trace.complexes import ATOM_TOKEN, ATOMS, CHAIN_NAMES, CHAINS, TOKEN_CHAIN, TOKENS, read_index, read_names
+from harness.trace.complexes import (
+    ATOM_TOKEN,
+    ATOMS,
+    CHAIN_NAMES,
+    CHAINS,
+    MOST_VALUES,
+    TOKEN_CHAIN,
+    TOKENS,
+    read_index,
+    read_names,
+)
 from harness.trace.rules import ArchiveRules, Place
 from harness.trace.schema import Role, SchemaError
 from harness.trace.stream import Trace, read_whole
 
-_MOST = 50_000_000
-"""Values of a column of the tables, which is read whole."""
+_Row = tuple[str, Role, *tuple[str, ...]]
+"""A pattern of paths, and the role and axes of tensors there."""
 
 _SEED = r"(?:seed_\d+/)?"
+_SAMPLE = r"(?:seed_\d+_)?sample_\d+/"
+_OUTPUTS = {
+    "predicted_aligned_error|predicted_distance_error": ("token token", "residue residue"),
+    "atom_plddts": ("atom",),
+    "token_plddts": ("token",),
+    "ptm|iptm|ranking_score": ("",),
+    "chain_ptm|chain_iptm": ("chain",),
+    "chain_pair_iptm": ("chain chain", "chain_pair"),
+}
+"""Axes of what is computed for each sample: behind the axis ``sample``, or where the path is of one sample alone."""
+
+
+def _of_outputs(names: str, axes: tuple[str, ...]) -> tuple[_Row, _Row]:
+    of_all = (f"sample {axes[0]}".strip(), *axes)
+    return (rf"outputs/{_SEED}(?:{names})", Role.OUTPUT, *of_all), (
+        rf"outputs/{_SAMPLE}(?:{names})",
+        Role.OUTPUT,
+        *axes,
+    )
+
+
 _STEP = rf"diffusion/{_SEED}step_\d+"
-_PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+_PLACES: tuple[_Row, ...] = (
     (rf"{TOKENS}/\w+", Role.INPUT, "token", "token letter"),
     (rf"{ATOMS}/\w+", Role.INPUT, "atom", "atom letter", "atom xyz"),
     (rf"{CHAINS}/\w+", Role.INPUT, "chain", "chain letter"),
@@ -29,19 +60,12 @@ _PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (rf"diffusion/{_SEED}noise_levels", Role.ACTIVATION, "diffusion_step"),
     (rf"{_STEP}/layer_\d+/token_repr", Role.ACTIVATION, "sample token channel"),
     (rf"{_STEP}/(?:atom|denoised)_positions", Role.ACTIVATION, "sample atom xyz"),
-    (
-        rf"outputs/{_SEED}(?:predicted_aligned_error|predicted_distance_error)",
-        Role.OUTPUT,
-        *("sample token token", "token token", "residue residue"),
-    ),
-    (rf"outputs/{_SEED}atom_plddts", Role.OUTPUT, "sample atom", "atom"),
-    (rf"outputs/{_SEED}(?:ptm|iptm|ranking_score)", Role.OUTPUT, "sample", ""),
-    (rf"outputs/{_SEED}chain_pair_iptm", Role.OUTPUT, "sample chain chain", "chain chain", "chain_pair"),
+    *(row for names, axes in _OUTPUTS.items() for row in _of_outputs(names, axes)),
     (rf"outputs/{_SEED}distogram_logits", Role.OUTPUT, "token token bin", "residue residue bin"),
 )
 
 
-_OF_TOKENS: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+_OF_TOKENS: tuple[_Row, ...] = (
     (rf"single/{_SEED}layer_\d+", Role.SINGLE, "token channel"),
     (rf"pair/{_SEED}layer_\d+", Role.PAIR, "token token channel"),
     (
@@ -50,6 +74,9 @@ _OF_TOKENS: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
         *("head token token", "head window query key", "token head token token"),
     ),
     (rf"structure/{_SEED}atom_positions", Role.STRUCTURE, "sample atom xyz", "atom xyz"),
+    (rf"structure/{_SAMPLE}atom_positions", Role.STRUCTURE, "atom xyz"),
+    (rf"activations/{_SEED}final/single_repr", Role.SINGLE, "token channel"),
+    (rf"activations/{_SEED}final/pair_repr", Role.PAIR, "token token channel"),
     (r"inputs/msa", Role.INPUT, "msa_row token"),
     (rf"recycle/{_SEED}step_\d+/(?:single_repr|single/layer_\d+)", Role.SINGLE, "token channel"),
     (rf"recycle/{_SEED}step_\d+/(?:pair_repr|pair/layer_\d+)", Role.PAIR, "token token channel"),
@@ -77,26 +104,25 @@ def _tables(trace: Trace) -> Iterator[str]:
     diffuses = any(path.startswith("diffusion/") for path in paths)
     if not (any(has.values()) or diffuses):
         return
-    lacking = [path for path in (CHAIN_NAMES, TOKEN_CHAIN) if path not in paths]
-    lacking += [ATOM_TOKEN] if has[ATOMS] and ATOM_TOKEN not in paths else []
+    of_tokens = has[TOKENS] or diffuses or ATOM_TOKEN in paths  # a source need not say what its tokens are
+    needed = {CHAIN_NAMES: True, TOKEN_CHAIN: of_tokens, ATOM_TOKEN: of_tokens and has[ATOMS]}
+    lacking = [path for path, is_needed in needed.items() if is_needed and path not in paths]
     yield from differing_lengths(trace.manifest.tensors, COMPLEX_AXES)
     for path in lacking:
         yield f"{path}: expected this column of the tables of a complex, found none."
-    large = [
-        path for path in (CHAIN_NAMES, TOKEN_CHAIN, ATOM_TOKEN) if path in paths and trace.manifest[path].items > _MOST
-    ]
-    for path in large:
-        yield f"{path}: expected at most {_MOST:,} values, got shape {trace.manifest[path].shape}."
-    if lacking or large:
+    if lacking:
         return
     try:
-        names, chain_of = read_names(trace, CHAIN_NAMES), read_index(trace, TOKEN_CHAIN)
+        names = read_names(trace, CHAIN_NAMES)
+        chain_of = read_index(trace, TOKEN_CHAIN) if of_tokens else None
         token_of = read_index(trace, ATOM_TOKEN) if ATOM_TOKEN in paths else None
     except SchemaError as error:
         yield str(error)
         return
     for name in sorted(name for name, count in Counter(names).items() if count > 1):
         yield f"{CHAIN_NAMES}: the chain {name!r} is named twice: give each chain a name of its own."
+    if chain_of is None:
+        return
     yield from _indices(TOKEN_CHAIN, chain_of, len(names), "chain")
     if token_of is not None:
         yield from _indices(ATOM_TOKEN, token_of, len(chain_of), "token")
@@ -142,8 +168,8 @@ def _steps(trace: Trace) -> Iterator[str]:
         if path not in paths:
             yield f"{path}: expected the noise level of each diffusion step, found none."
             continue
-        if trace.manifest[path].items > _MOST:
-            yield f"{path}: expected at most {_MOST:,} values, got shape {trace.manifest[path].shape}."
+        if trace.manifest[path].items > MOST_VALUES:
+            yield f"{path}: expected at most {MOST_VALUES:,} values, got shape {trace.manifest[path].shape}."
             continue
         spec = trace.manifest[path]
         if len(spec.shape) != 1 or spec.values or np.dtype(spec.dtype).kind not in "iuf":
@@ -167,7 +193,7 @@ def _samples(trace: Trace) -> Iterator[str]:
             yield f"{spec.path}: expected the shape {shape} of {path}, for samples of one complex, got {spec.shape}."
     lengths: dict[str, tuple[str, int]] = {}
     for spec in trace.manifest.tensors:
-        if "sample" not in spec.axes or spec.path.startswith("outputs/ranking/"):
+        if not has_samples(spec):
             continue
         group = spec.path.split("/")[1] if "/seed_" in spec.path else ""
         path, length = lengths.setdefault(group, (spec.path, spec.shape[spec.axes.index("sample")]))

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.extensions.complexes.parameters import ComplexParameters
 from harness.trace import structure
-from harness.trace.chains import Chain
+from harness.trace.chains import Chain, chain_letters
 from harness.trace.complexes import Complex, letters
 from harness.trace.random import Stream
 
@@ -23,7 +23,7 @@ def make_complex(p: ComplexParameters) -> Complex:
     ends = np.cumsum([0, *lengths, *[size] * p.ligands]).tolist()
     chains = tuple(
         Chain(
-            name=_chain_name(k), kind="protein" if k < p.chains else "ligand", start=ends[k], stop=ends[k + 1],
+            name=chain_letters(k), kind="protein" if k < p.chains else "ligand", start=ends[k], stop=ends[k + 1],
             entity=str(k + 1),
         )
         for k in range(len(ends) - 1)
@@ -50,8 +50,3 @@ def make_complex(p: ComplexParameters) -> Complex:
         "reference_position": np.concatenate((positions, near + added)).astype(np.float32),
     }
     return Complex(chains=chains, tokens=tokens, atoms=atoms)
-
-
-def _chain_name(number: int) -> str:
-    letter = chr(ord("A") + number % 26)
-    return letter * (number // 26 + 1)

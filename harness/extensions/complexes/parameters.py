@@ -10,6 +10,9 @@ from harness.trace.random import SEED_LIMIT
 from harness.trace.stream import ParameterValues, parse_parameters
 
 _MOST_LAYERS, _MOST_OTHERS = 5000, 1_000_000
+ROLLOUT = 200
+"""Steps of the whole schedule of the diffusion, of which ``steps`` are kept, evenly."""
+
 _DIMENSIONS = ("heads", "single_dim", "pair_dim", "diffusion_dim")
 _KNOWN: Mapping[str, ParameterValues] = {
     "tokens": range(2, _MOST_OTHERS + 1),
@@ -18,7 +21,8 @@ _KNOWN: Mapping[str, ParameterValues] = {
     "layers": range(1, _MOST_LAYERS + 1),
     "diffusion_layers": range(1, _MOST_LAYERS + 1),
     **dict.fromkeys(_DIMENSIONS, range(1, _MOST_OTHERS + 1)),
-    **dict.fromkeys(("steps", "samples", "seeds"), range(1, 1001)),
+    "steps": range(1, ROLLOUT + 1),
+    **dict.fromkeys(("samples", "seeds"), range(1, 1001)),
     "dtype": ("bfloat16", "float32"),
     "seed": range(SEED_LIMIT),
 }
@@ -37,7 +41,7 @@ class ComplexParameters:
     layers, heads, single_dim, pair_dim : int
         Blocks of the trunk and its dimensions.
     steps, diffusion_layers, diffusion_dim : int
-        Kept steps of the diffusion, layers of its transformer, and width of its activations.
+        Kept steps of the diffusion, up to `ROLLOUT`, layers of its transformer, and width of its activations.
     samples, seeds : int
         Samples of each seed, and seeds.
     dtype : {"bfloat16", "float32"}

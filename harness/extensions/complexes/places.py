@@ -64,6 +64,11 @@ def sample_of(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def has_samples(spec: TensorSpec) -> bool:
+    """Say whether a tensor has values of each sample of one seed; a ranking lists samples of all seeds."""
+    return "sample" in spec.axes and not spec.path.startswith("outputs/ranking/")
+
+
 def without_sample(path: str) -> str:
     """Return a path without the number of the sample that it names: equal for tensors that samples have in common."""
     return _SAMPLE.sub(lambda found: found[0].replace(found[1], ""), path)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.extensions.complexes.places import DiffusionPlace, diffusion_place, sample_of, seed_of
+from harness.extensions.complexes.places import DiffusionPlace, diffusion_place, has_samples, sample_of, seed_of
 from harness.suite import AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
@@ -75,7 +75,7 @@ def _sample(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) 
             continue
         if named is not None:
             found[seed, named] += whole_reads(spec, options)
-        elif "sample" in spec.axes:
+        elif has_samples(spec):
             axis = spec.axes.index("sample")
             for number in range(spec.shape[axis]):
                 found[seed, number] += part_reads(spec, {axis: slice(number, number + 1)}, options)

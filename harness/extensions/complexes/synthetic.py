@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.extensions.complexes.molecules import make_complex
-from harness.extensions.complexes.parameters import ComplexParameters, parse
+from harness.extensions.complexes.parameters import ROLLOUT, ComplexParameters, parse
 from harness.trace import protein
 from harness.trace.complexes import Complex
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
@@ -25,12 +25,10 @@ from harness.trace.stream import Trace, block_rows, recut, split
 _QUERIES, _KEYS, _ATOM_HEADS, _ATOM_LAYERS = 32, 128, 4, 3
 """Sequence-local attention of atoms: Abramson, J. et al. (2024), Nature 630, 493-500, algorithm 7."""
 
-_ROLLOUT = 200
-"""Steps of the whole schedule, of which ``steps`` are kept, evenly."""
-
 # sigma_data, and the seventh roots of the largest and least noise level, 160 and 4e-4: the schedule of algorithm 18
 # and section 3.7.1 of the supplement, as x * x * ... because `pow` depends on the machine.
 _SIGMA, _LARGEST_ROOT, _LEAST_ROOT = 16.0, 2.064782369420003, 0.327024280452292
+_RAISED, _RAISED_ABOVE = 1.8, 1.0  # 1 + gamma_0, and gamma_min in Angstrom
 
 
 def generate(text: str, tokens: int | None) -> ComplexTrace:
@@ -100,7 +98,7 @@ class ComplexTrace(Trace):
                 self._add(f"single/{name}", (n, p.single_dim), "token channel", Role.SINGLE, single, p.dtype)
                 self._add(f"pair/{name}", (n, n, p.pair_dim), "token token channel", Role.PAIR, pair, p.dtype)
                 maps = partial(self._attention, name, i)
-                path = f"attention/pair-bias/{seed}layer_{i}"
+                path = f"attention/pair_bias/{seed}layer_{i}"
                 self._add(path, (p.heads, n, n), "head token token", Role.ATTENTION, maps)
             for i in range(_ATOM_LAYERS):
                 shape = (_ATOM_HEADS, windows, _QUERIES, _KEYS)
@@ -123,7 +121,7 @@ class ComplexTrace(Trace):
                 made = partial(self._activations, path)
                 self._add(path, shape, "sample token channel", Role.ACTIVATION, made, p.dtype)
             path = f"diffusion/{seed}step_{step}/atom_positions"
-            noisy = partial(self._positions, path, float(levels[step]))
+            noisy = partial(self._positions, path, seed, float(levels[step]))
             self._add(path, (p.samples, self._atoms, 3), "sample atom xyz", Role.ACTIVATION, noisy)
 
     def _list_outputs(self, seed: str) -> None:
@@ -131,7 +129,7 @@ class ComplexTrace(Trace):
         rows: list[tuple[str, tuple[int, ...], str, Role, Blocks]] = [
             (
                 f"structure/{seed}atom_positions", (p.samples, self._atoms, 3), "sample atom xyz", Role.STRUCTURE,
-                partial(self._positions, f"{seed}final", 0.0),
+                partial(self._positions, f"{seed}final", seed, 0.0),
             ),
             *(
                 (
@@ -213,11 +211,11 @@ class ComplexTrace(Trace):
             for block in self._stored(rows):
                 yield block[None]
 
-    def _positions(self, name: str, noise: float) -> Iterator[np.ndarray]:
-        """Place the atoms of each sample: the same complex, moved a little, and as noisy as the step."""
+    def _positions(self, name: str, seed: str, noise: float) -> Iterator[np.ndarray]:
+        """Place the atoms of each sample of a seed: the same complex, moved a little, and as noisy as the step."""
         p = self.parameters
         for sample in range(p.samples):
-            moved = Stream(p.seed, "sample").normal((self._atoms, 3), sample) * np.float32(0.5)
+            moved = Stream(p.seed, f"{seed}sample").normal((self._atoms, 3), sample) * np.float32(0.5)
             added = Stream(p.seed, name).normal((self._atoms, 3), sample) * np.float32(noise)
             yield (self._molecules.atoms["reference_position"] + moved + added)[None]
 
@@ -250,15 +248,19 @@ class ComplexTrace(Trace):
 
 
 def noise_levels() -> np.ndarray:
-    """Return the noise of each step of the schedule in Angstrom, decreasing, float32 of shape ``(200,)``."""
-    part = np.arange(_ROLLOUT) / (_ROLLOUT - 1)
+    """Return the noise at which a model is evaluated in each step, in Angstrom, decreasing; float32, shape ``(200,)``.
+
+    The sampler raises the noise of the schedule before it calls the model, while that of the next step is above 1.
+    """
+    part = np.arange(ROLLOUT + 1) / ROLLOUT
     root = _LARGEST_ROOT + part * (_LEAST_ROOT - _LARGEST_ROOT)
     square = root * root
-    return (_SIGMA * (square * square * square * root)).astype(np.float32)
+    schedule = _SIGMA * (square * square * square * root)
+    return (schedule[:-1] * np.where(schedule[1:] > _RAISED_ABOVE, _RAISED, 1.0)).astype(np.float32)
 
 
 def kept_steps(count: int) -> list[int]:
     """Return the numbers of so many steps, spread evenly over the schedule, the first and the last among them."""
     if count == 1:
-        return [_ROLLOUT - 1]
-    return sorted({k * (_ROLLOUT - 1) // (count - 1) for k in range(count)})
+        return [ROLLOUT - 1]
+    return [k * (ROLLOUT - 1) // (count - 1) for k in range(count)]

@@ -34,6 +34,10 @@ _KNOWN: Mapping[str, ParameterValues] = {
 }
 
 STARTS = "rows/starts"
+"""The tensor that says where each protein begins among the rows of all; its last value is their number."""
+
+PROTEIN_AXES, ROW_AXES = ("position", "channel"), ("row", "channel")
+"""Axes of a layer of one protein, and of a layer of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,30 @@ def lengths(seed: int, count: int) -> np.ndarray:
     return np.clip(np.rint(drawn).astype(np.int64), _SHORTEST, _LONGEST)
 
 
+def starts_of(manifest: Manifest) -> np.ndarray | None:
+    """Return the values of `STARTS`, int64 of shape ``(proteins + 1,)``, without reading them.
+
+    They follow from the seed. None where there is no such table, or where the rows are not as many, as of a trace that
+    was not made here.
+    """
+    table = next((spec for spec in manifest.tensors if spec.path == STARTS and len(spec.shape) == 1), None)
+    seed = manifest.provenance.seed
+    if (
+        table is None
+        or seed is None
+        or seed not in range(SEED_LIMIT)
+        or table.shape[0] - 1 not in range(1, MOST_TENSORS)
+    ):
+        return None
+    starts = _starts(lengths(seed, table.shape[0] - 1))
+    rows = {spec.shape[0] for spec in manifest.tensors if spec.axes == ROW_AXES}
+    return starts if rows == {int(starts[-1])} else None
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate(([0], np.cumsum(counts)))
+
+
 class CorpusTrace(Trace):
     """A corpus whose values are computed from the seed, each layer of each protein on its own."""
 
@@ -112,17 +140,17 @@ class CorpusTrace(Trace):
             for number, length in enumerate(self.lengths.tolist()):
                 for layer in range(p.layers):
                     path = f"proteins/{number}/layer_{layer}"
-                    yield tensor(path, (length, p.width), p.dtype, axes=("position", "channel"), role=Role.ACTIVATION)
+                    yield tensor(path, (length, p.width), p.dtype, axes=PROTEIN_AXES, role=Role.ACTIVATION)
             return
         yield tensor(STARTS, (p.proteins + 1,), "int64", axes=("protein",), role=Role.INPUT)
         for layer in range(p.layers):
             shape = (int(self.lengths.sum()), p.width)
-            yield tensor(f"rows/layer_{layer}", shape, p.dtype, axes=("row", "channel"), role=Role.ACTIVATION)
+            yield tensor(f"rows/layer_{layer}", shape, p.dtype, axes=ROW_AXES, role=Role.ACTIVATION)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         self.manifest[path]  # says so where there is no such tensor
         if path == STARTS:
-            yield from split(np.concatenate(([0], np.cumsum(self.lengths))))
+            yield from split(_starts(self.lengths))
             return
         *group, last = path.split("/")
         layer = int(last.removeprefix("layer_"))

@@ -66,12 +66,16 @@ class ExportLayout(ABC):
         Returns
         -------
         list of str
-            Sentences about information that readers of the layout require and the trace lacks.
+            Sentences about information that readers of the layout require and the trace lacks, and about values that
+            it does not hold.
         """
 
     @abstractmethod
     def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
-        """Yield the stored values of a tensor, in C order and in pieces of any shape."""
+        """Yield the stored values of a tensor, in C order and in pieces of any shape.
+
+        Values that the notes of `write` say it does not hold are yielded as those of the trace.
+        """
 
 
 def export(trace: Trace, layout: ExportLayout, destination: Path) -> tuple[dict[str, str], list[str]]:

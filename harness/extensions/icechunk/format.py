@@ -18,7 +18,7 @@ from harness.formats.layout import (
     matched_layout,
     seed_chunks,
 )
-from harness.formats.settings import SearchSpace, TunableFormat
+from harness.formats.settings import TUNED_ROLES, SearchSpace, TunableFormat
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 
@@ -48,8 +48,14 @@ class IcechunkFormat(TunableFormat, Format):
             open=partial(_opened, "fused"), about="zarr-python with its FusedCodecPipeline, arrays held"
         ),
     }
-    alternatives: ClassVar = {"large-chunks": {Role.PAIR: {"edge": 64}, Role.ATTENTION: {"edge": 512}}}
-    candidates = (("", "zarr-python"), ("", "fused"), ("large-chunks", "zarr-python"), ("large-chunks", "fused"))
+    alternatives: ClassVar = {
+        "large-chunks": {Role.PAIR: {"edge": 64}, Role.ATTENTION: {"edge": 512}},
+        "zstd": {role: {"codec": "blosc-zstd-9 byte shuffle"} for role in TUNED_ROLES},
+    }
+    candidates = (
+        ("", "zarr-python"), ("", "fused"), ("large-chunks", "zarr-python"), ("large-chunks", "fused"),
+        ("zstd", "fused"),
+    )  # fmt: skip
 
     @staticmethod
     def missing() -> str:

@@ -35,7 +35,7 @@ _CONFIDENCES = places(
     ("inputs/tokens/residue_index", "token", "token_res_ids"),
 )
 _SUMMARY = places(
-    ("structure/ptm", "", "ptm"),
+    ("outputs/ptm", "", "ptm"),
     ("outputs/iptm", "", "iptm"),
     ("outputs/ranking_score", "", "ranking_score"),
     ("outputs/fraction_disordered", "", "fraction_disordered"),
@@ -59,13 +59,15 @@ def _read_confidences(path: Path) -> FileContent:
     return content
 
 
+_UNPLACED = "the input of the job, which stays in its file"
 _INPUT = places(("inputs/model_seeds", "seed", "modelSeeds"), ("inputs/version", "", "version"))
 
 
 def _read_input(path: Path) -> FileContent:
-    """Read the numbers of a job's input; what is left to its defaults is null, and no number."""
+    """Read the numbers of a job's input that have a place; chains, modifications and bonds are left to the file."""
     content = read_json(path)
-    content.left += [("no numbers", name) for name in content.arrays.keys() - _INPUT.keys()]
+    content.left = [(why if name in _INPUT else _UNPLACED, name) for why, name in content.left]
+    content.left += [(_UNPLACED, name) for name in content.arrays.keys() - _INPUT.keys()]
     content.arrays = {name: array for name, array in content.arrays.items() if name in _INPUT}
     content.notes.clear()
     return content
@@ -139,6 +141,7 @@ _PROGRAM = OutputProgram(
                 ("outputs/ranking/sample", "sample", "sample"),
                 ("outputs/ranking/ranking_score", "sample", "ranking_score"),
             ),
+            first=frozenset({"seed"}),
         ),
         structure_file(rf"{_FOLDER}{_NAME}model\.cif"),
         structure_file(r"(?P<job>.+)_model_(?P<sample>\d{1,9})\.cif"),

@@ -18,11 +18,11 @@ _TABLES = places(
     ("outputs/token_plddts", "token", "plddt"),
 )
 _SCORES = places(
-    ("structure/ptm", "", "ptm"),
+    ("outputs/ptm", "", "ptm"),
     ("outputs/iptm", "", "iptm"),
     ("outputs/confidence_score", "", "confidence_score"),
-    ("outputs/chains_ptm", "chain", "chains_ptm"),
-    ("outputs/pair_chains_iptm", "chain chain", "pair_chains_iptm"),
+    ("outputs/chain_ptm", "chain", "chains_ptm"),
+    ("outputs/chain_pair_iptm", "chain chain", "pair_chains_iptm"),
 )
 
 _PROGRAM = OutputProgram(

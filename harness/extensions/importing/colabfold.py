@@ -62,12 +62,19 @@ _PROGRAM = OutputProgram(
             )
             for name in ("single_repr", "pair_repr")
         ),
-        OutputFile(kind="scores", pattern=rf"(?P<job>.+)_scores_{_RANK}\.json", read=read_json, places=_SCORES),
+        OutputFile(
+            kind="scores",
+            pattern=rf"(?P<job>.+)_scores_{_RANK}\.json",
+            read=read_json,
+            places=_SCORES,
+            first=frozenset(_SCORES),
+        ),
         OutputFile(
             kind="best",
             pattern=r"(?P<job>.+)_predicted_aligned_error_v1\.json",
             read=read_json,
             places=_SCORES,
+            first=frozenset(_SCORES),
         ),
     ),
     others=((r"config\.json", ""), (r".*\.r\d+\.pickle", "results of earlier recycles")),

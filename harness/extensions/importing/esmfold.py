@@ -49,11 +49,17 @@ _NOTED = ("backend", "dtype", "device", "tensor_format", "trace_mode", "repo_com
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and any((path / "trace").rglob("*.pt"))
+    tensors = _tensors(path)
+    return bool(tensors) and all(map(_place, tensors)) and any((path / name).is_file() for name in (_META, _INDEX))
+
+
+def _tensors(path: Path) -> list[str]:
+    """Return the names of the files in ``trace`` that can be tensors of a run."""
+    return [file.relative_to(path).as_posix() for file in (path / "trace").rglob("*.pt")] if path.is_dir() else []
 
 
 def _read(path: Path) -> ImportedTrace:
-    if not _recognises(path):
+    if not _tensors(path):
         raise UsageError(f"{path} is not a folder of an ESMFold run: it holds no trace/*.pt, such as trace/attention/.")
     gathering = Gathering(path, _KIND)
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}

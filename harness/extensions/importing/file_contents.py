@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ from harness.foreign import torch_files
 from harness.foreign.arrays import npy_file, npz_arrays
 from harness.foreign.containers import typed
 from harness.foreign.packed import PackedFile, read_packed
+from harness.foreign.plain_values import as_array, as_foreign
 from harness.foreign.source import ForeignArray, readable
-from harness.foreign.torch_files import TensorLeaf
 
 NO_NUMBERS = "no numbers"
 
@@ -29,7 +30,11 @@ _LARGEST_JSON = 1 << 30
 _MOST_ROWS, _DEEPEST = 1 << 17, 8
 _NESTED, _LISTED, _KEYED = re.compile(rb"\[\s*\["), re.compile(rb"\s*\["), re.compile(rb"\{")
 _SHOWN = 8  # keys of a dictionary that a note names
-_NONE = type(None)
+# What Python's json writes of numbers that JSON has not, and texts, in which the same letters stand for themselves.
+_UNKNOWN = re.compile(rb'"(?:[^"\\]|\\.)*+"|NaN|-?Infinity')
+_REPLACED = {b"NaN": b"null", b"Infinity": b'"\\u0000+"', b"-Infinity": b'"\\u0000-"'}
+_REPLACEMENT = re.compile(rb'"\\u0000')
+_INFINITE = {"\0+": math.inf, "\0-": -math.inf}
 
 
 @dataclass
@@ -45,7 +50,7 @@ class FileContent:
     notes : list of str
         What else has to be known of it.
     facts : dict of str to object
-        ``num_recycles``, ``sequence``, ``structure`` and lists of texts that its reader was asked for, where it states
+        ``num_recycles``, ``sequences``, ``structure`` and lists of texts that its reader was asked for, where it states
         them; each hashable.
     """
 
@@ -66,34 +71,6 @@ class FileContent:
         """Note what was given up of a file when it was packed."""
         if not packed.exact:
             self.notes.append("precision was given up when its directory was slimmed")
-
-
-def as_array(value: Any, *, null: bool = False) -> np.ndarray | None:
-    """Return a number, or numbers in lists or in dictionaries, as an array; None where there is anything else.
-
-    Dictionaries in one another have to have the same keys. With ``null``, None is NaN, as in `read_json`.
-    """
-    if isinstance(value, dict):
-        if len({tuple(row) if isinstance(row, dict) else None for row in value.values()}) > 1:
-            return None
-        value = [list(row.values()) if isinstance(row, dict) else row for row in value.values()]
-    kinds = _kinds([value])
-    known = (bool, int, float, np.number, np.bool, *((_NONE,) if null else ()))
-    if not all(issubclass(kind, known) for kind in kinds):
-        return None
-    try:
-        array = np.array(value, np.float64 if _NONE in kinds else None)
-    except (ValueError, OverflowError):  # rows of unequal lengths; an integer that no float holds
-        return None
-    return array if array.dtype.kind in "biuf" else None
-
-
-def _kinds(values: Any) -> set[type]:
-    """Return the types of what lists hold: one text among numbers would make NumPy give all of them its length."""
-    kinds = set(map(type, values))
-    if lists := kinds & {list, tuple}:
-        kinds = (kinds - lists).union(*(_kinds(each) for each in values if type(each) in lists))
-    return kinds
 
 
 def flat_items(content: Any) -> Iterator[tuple[str, Any]]:
@@ -123,14 +100,15 @@ def read_json(path: Path, texts: Collection[str] = ()) -> FileContent:
     Lists of texts that are named are facts.
 
     Numbers by chains, in dictionaries, become arrays in the order of the file. Null stands for NaN: AlphaFold3 writes
-    that (``_dump_json`` in alphafold3/model/confidence_types.py), where others write NaN, which no JSON has.
+    that (``_dump_json`` in alphafold3/model/confidence_types.py), where others write NaN, which no JSON has, as
+    infinities.
     """
     content, nulls = FileContent(), []
     with readable(path):
         packed = read_packed(path, _LARGEST_JSON)
         content.note_packed(packed)
         data = packed.data
-        for name, raw in _members(data.replace(b"NaN", b"null")).items():
+        for name, raw in _members(_with_known_numbers(data)).items():
             if name in texts:
                 content.facts[name] = tuple(msgspec.json.decode(raw, type=list[str]))
                 continue
@@ -150,6 +128,26 @@ def read_json(path: Path, texts: Collection[str] = ()) -> FileContent:
     return content
 
 
+def _with_known_numbers(data: bytes) -> bytes:
+    """Replace NaN by null, and infinities by texts that no program writes."""
+    if b"NaN" not in data and b"Infinity" not in data:
+        return data
+    return _UNKNOWN.sub(lambda match: _REPLACED.get(match[0], match[0]), data)
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    values = msgspec.json.decode(raw)
+    return _with_infinities(values) if _REPLACEMENT.search(raw) else values
+
+
+def _with_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_infinities(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_infinities(each) for each in value]
+    return _INFINITE.get(value, value) if isinstance(value, str) else value
+
+
 def _members(data: bytes) -> dict[str, msgspec.Raw]:
     if not _LISTED.match(data):
         return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
@@ -160,7 +158,7 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
 def _numbers(raw: msgspec.Raw, depth: int = 1) -> np.ndarray | None:
     """Make an array row by row: as Python's numbers, all of a large one would take ten times as much memory."""
     if not _NESTED.match(raw):
-        return as_array(msgspec.json.decode(raw), null=True)
+        return as_array(_decoded(raw), null=True)
     rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
     if len(rows) > _MOST_ROWS or depth == _DEEPEST:
         return None
@@ -182,7 +180,7 @@ def read_npz(path: Path) -> FileContent:
 
 
 def read_npy(name: str, path: Path) -> FileContent:
-    """List the array of an NPY under a name; its values are mapped, not read."""
+    """List the array of an NPY under a name; its values are not read."""
     content = FileContent()
     for array in npy_file.arrays(path).found.values():
         content.take(name, array)
@@ -194,11 +192,7 @@ def read_torch(path: Path) -> FileContent:
     content = FileContent()
     with readable(path):
         for name, value in flat_items(torch_files.load(path)):
-            if isinstance(value, TensorLeaf):
-                content.take(name, ForeignArray(value.shape, value.dtype, value.array))
-            else:
-                array = as_array(value)
-                content.take(name, None if array is None else ForeignArray.of(array))
+            content.take(name, as_foreign(value))
     return content
 
 

@@ -22,7 +22,7 @@ _CONFIDENCES = places(
     ("outputs/atom_plddts", "atom", "plddt"),
 )
 _AGGREGATED = places(
-    ("structure/ptm", "", "ptm"),
+    ("outputs/ptm", "", "ptm"),
     ("outputs/iptm", "", "iptm"),
     ("outputs/chain_ptm", "chain", "chain_ptm"),
     ("outputs/chain_pair_iptm", "chain_pair", "chain_pair_iptm"),

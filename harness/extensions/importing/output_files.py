@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.errors import HarnessError
 from harness.extensions.importing.file_contents import FileContent
 from harness.extensions.importing.structures import POSITIONS, read_cif
 from harness.files import open_regular, plain_name
@@ -19,7 +20,7 @@ LABELS = ("rank", "model", "seed", "sample")
 """What names of files say of the prediction that they are of."""
 
 _HEAD = 4096  # bytes in which the first key of a JSON is looked for
-_FIRST = re.compile(rb'\s*\[?\s*\{\s*"([^"\\]*)"')
+_FIRST = re.compile(rb'\s*(?:\[?\s*\{\s*"([^"\\]*)"|(\w+),)')  # of JSON, or of a table with a line of names
 
 _OTHERS = (
     (r".*\.(cif|pdb|mmcif)(\.\w+)?", "structures, as text"),
@@ -57,7 +58,8 @@ class OutputFile:
     places : mapping of str to TensorPlace
         By the names in the file; others go to `group`.
     first : frozenset of str
-        The first keys of such a JSON, for names that others use too; empty where the name is enough.
+        The first keys of such a JSON or table, for names that others use too; empty where the name is enough. A file
+        that is not read whole is known by the names and axes of its arrays.
     whole : bool
         Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time.
     batched : bool
@@ -178,16 +180,40 @@ def _known(program: OutputProgram, name: str, path: Path) -> FoundFile | None:
     plain = plain_file_name(name)
     for file in program.files:
         match = re.fullmatch(file.pattern, plain)
-        # What is packed is not inflated for a look at its first key.
-        if match and (not file.first or plain != name or _first_key(path) in file.first):
+        # What is packed is not inflated for a look at its content.
+        if match and (plain != name or _is_content(file, path)):
             return FoundFile(name, path, file, {part: text for part, text in match.groupdict().items() if text})
     return None
+
+
+def _is_content(file: OutputFile, path: Path) -> bool:
+    """Say whether a file holds what those of a kind do; also one that is damaged, for reading it says so."""
+    if file.first:
+        return _first_key(path) in file.first
+    if file.whole:
+        return True
+    try:
+        arrays = file.read(path).arrays
+    except HarnessError:
+        return True
+    fitting = [_has_axes(array.shape, file, file.places[name]) for name, array in arrays.items() if name in file.places]
+    return any(fitting) and all(fitting)
 
 
 def _first_key(path: Path) -> str:
     with open_regular(path) as handle:
         found = _FIRST.match(handle.read(_HEAD))
-    return found[1].decode("latin-1") if found else ""
+    return (found[1] or found[2] or b"").decode("latin-1") if found else ""
+
+
+def _has_axes(shape: tuple[int, ...], file: OutputFile, place: TensorPlace) -> bool:
+    """Say whether an array has the axes of its place, and those of one name one length."""
+    if place.axes is None:
+        return True
+    batch = len(shape) - len(place.axes)
+    if batch not in (0, *((1,) if file.batched else ())):
+        return False
+    return len(set(zip(place.axes, shape[batch:], strict=True))) == len(set(place.axes))
 
 
 def _why(program: OutputProgram, name: str) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.file_contents import FileContent, as_array, flat_items
+from harness.extensions.importing.file_contents import FileContent, flat_items
 from harness.extensions.importing.output_files import places
 from harness.files import WHOLE
 from harness.foreign import pickles
 from harness.foreign.packed import read_packed
-from harness.foreign.pickles import ArrayLeaf
-from harness.foreign.source import ForeignArray, readable
+from harness.foreign.plain_values import as_foreign
+from harness.foreign.source import readable
 
 # Where items of AlphaFold2 (alphafold/model/model.py and modules.py) and of OpenFold (openfold/model/model.py and
 # heads.py) go, and their axes. Names of the same thing in the two lead to the same place.
@@ -75,22 +74,15 @@ def read_pickle(path: Path) -> FileContent:
         for inside in [each for each in items if each == name or each.startswith(f"{name}/")]:
             del items[inside]
             content.left.append(("dropped when its directory was slimmed", inside))
-    recycles = _array(items.get("num_recycles"))
+    recycles = as_foreign(items.get("num_recycles"))
     if recycles is not None and prod(recycles.shape) == 1 and np.dtype(recycles.dtype).kind in "iu":
         del items["num_recycles"]
         content.facts["num_recycles"] = int(recycles.load().reshape(()))
     chains = items.get("seqs")  # AlphaPulldown's: the sequences of the chains
     if isinstance(chains, list) and chains and all(isinstance(chain, str) and chain.isascii() for chain in chains):
         del items["seqs"]
-        content.facts["sequence"] = "".join(chains)
+        content.facts["sequences"] = tuple(chains)
         content.notes.append(f"chains of {', '.join(str(len(chain)) for chain in chains)} residues")
     for name, value in items.items():
-        content.take(name, _array(value))
+        content.take(name, as_foreign(value))
     return content
-
-
-def _array(value: Any) -> ForeignArray | None:
-    if isinstance(value, ArrayLeaf):
-        return ForeignArray(value.shape, "bfloat16" if value.bfloat16 else value.dtype, value.array)
-    array = as_array(pickles.plain(value))
-    return None if array is None else ForeignArray.of(array)

@@ -20,7 +20,7 @@ _PROGRAM = OutputProgram(
     name="prediction-pickle",
     title="AlphaFold2, ColabFold or OpenFold",
     files=(
-        OutputFile(kind="result", pattern=r"result_(?P<model>.+)\.pkl", read=read_pickle, places=PICKLED),
+        OutputFile(kind="result", pattern=r"result_(?P<model>model_.+)\.pkl", read=read_pickle, places=PICKLED),
         OutputFile(kind="result", pattern=r"(?P<job>.+)_output_dict\.pkl", read=read_pickle, places=PICKLED),
         # The same numbers with fewer digits, which AlphaFold2 writes beside its results and AlphaPulldown keeps.
         OutputFile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,6 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness.errors import UsageError
 from harness.extensions.importing.file_contents import FileContent
@@ -25,26 +24,29 @@ from harness.extensions.importing.output_files import (
 )
 from harness.extensions.importing.structures import complex_of
 from harness.files import file_digest
-from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError, unpadded
-from harness.trace.chains import Chain
+from harness.foreign.naming import unpadded
+from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError
+from harness.trace.chains import Chain, protein_chains
 from harness.trace.manifest import Metadata
 from harness.trace.schema import SchemaError, role_of, validate_path
 
 
 class _OneFile:
-    """Keeps what one file holds: the arrays of a file are streamed one after the other."""
+    """Keeps what one file holds: the arrays of a file are streamed one after the other. Threads may share it."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._content = FileContent()
+        self._turns = threading.Lock()
 
     def content(self, read: Callable[[Path], FileContent], path: Path) -> FileContent:
         """Read a file, or return what was read of it last."""
-        if self._path != path:
-            self._path, self._content = None, FileContent()  # not to have two at once
-            self._content = read(path)
-            self._path = path
-        return self._content
+        with self._turns:  # or another thread's file could be read before this one is returned
+            if self._path != path:
+                self._path, self._content = None, FileContent()  # not to have two at once
+                self._content = read(path)
+                self._path = path
+            return self._content
 
     def values(self, read: Callable[[Path], FileContent], path: Path, name: str) -> Any:
         """Return the values of one of its arrays."""
@@ -69,8 +71,9 @@ class _Reading:
         self.gathering.file(path)  # after it is known to be no longer than can be read
         label = found.label(self.varying)
         for name, array in content.arrays.items():
+            array = array._replace(files=(path,))
             if found.file.whole:
-                array = array._replace(load=partial(self.held.values, read, path, name), rows=None)
+                array = array._replace(load=partial(self.held.values, read, path, name), rows=None, chunks=None)
             self._add_array(found, label, name, array)
         for why, name in content.left:
             self.left[why].add(name)
@@ -141,16 +144,18 @@ def _trace(reading: _Reading, program: OutputProgram, path: Path, said: Mapping[
     facts = program.facts(gathering) if path.is_dir() else {}
     if len(said["model"]) == 1:
         facts["model_version"] = next(iter(said["model"]))
-    recycles, sequences = sorted(reading.facts["num_recycles"]), sorted(reading.facts["sequence"])
+    recycles, sequences = sorted(reading.facts["num_recycles"]), sorted(reading.facts["sequences"])
     if len(recycles) == 1:
         facts["num_recycles"] = recycles[0]
     elif recycles:
         gathering.notes.append(f"results of {', '.join(map(str, recycles))} recycles")
     if len(sequences) == 1:
-        gathering.add_letters(sequences[0], f"{path}: the sequence")
+        gathering.add_letters("".join(sequences[0]), f"{path}: the sequence")
     elif sequences:
         reading.left["sequences that differ from file to file"].add("seqs")
     chains = _add_tables(reading, program, path)
+    if not chains and len(sequences) == 1 and len(sequences[0]) > 1:
+        chains = protein_chains(sequences[0])
     for why, names in reading.left.items():
         gathering.leave_out(names, why)
     seed = int(next(iter(said["seed"]))) if len(said["seed"]) == 1 else None
@@ -162,19 +167,21 @@ def _add_tables(reading: _Reading, program: OutputProgram, path: Path) -> tuple[
     structures, tokens = reading.facts["structure"], set(program.tokens(reading.facts))
     if len(structures) > 1 or len(tokens) > 1:
         raise SourceError(f"{path} holds samples of different complexes; put those of one into a folder of their own.")
-    found = complex_of(next(iter(structures), None), next(iter(tokens), ()))
+    lengths = {axis: n for spec in reading.gathering.specs for axis, n in zip(spec.axes, spec.shape, strict=True)}
+    found = complex_of(next(iter(structures), None), next(iter(tokens), ()), lengths.get("token"))
     if found is None:
         return ()
-    lengths = {axis: n for spec in reading.gathering.specs for axis, n in zip(spec.axes, spec.shape, strict=True)}
-    counts = {"chain": len(found.chains), "token": found.chains[-1].stop}
-    counts |= {"atom": len(found.atoms["token"])} if found.atoms else {}
+    counts = {"chain": len(found.chains), **({"token": found.chains[-1].stop} if found.tokens else {})}
+    counts |= {"atom": len(found.atoms["name"])} if found.atoms else {}
     for axis, count in counts.items():
         if (other := lengths.get(axis, count)) != count:
             reading.left[f"tables of {count} {axis}s where arrays have {other}"].add("chains, tokens and atoms")
             return ()
+    if not found.tokens:
+        reading.left[f"the atoms are not of the {lengths['token']} tokens that arrays have"].add("tokens")
     for spec, array in found.arrays().items():
         reading.gathering.add(spec.path, ForeignArray.of(array), f"{path}: the {spec.axes[0]}s", spec.axes, spec.role)
-    return found.chains
+    return found.chains if found.tokens else ()
 
 
 def _original(found: FoundFile, files: list[FoundFile]) -> str:
@@ -211,6 +218,4 @@ def _fitted(array: ForeignArray, axes: tuple[str, ...] | None, origin: str, batc
         if shape[0] != 1:
             raise SourceError(f"{origin} is of a batch of {shape[0]}, where a trace is of one; save them apart.")
         shape = shape[1:]
-    if shape == array.shape:
-        return array
-    return array._replace(shape=shape, load=lambda: np.asarray(array.load()[...]).reshape(shape), rows=None)
+    return array if shape == array.shape else array.reshaped(shape)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.errors import HarnessError
 from harness.extensions.importing.file_contents import FileContent
 from harness.foreign.packed import read_packed
 from harness.foreign.source import ForeignArray, SourceError, readable
@@ -22,6 +23,10 @@ from harness.trace.structure import RESIDUES
 POSITIONS = "atom_site/positions"
 _AXES = ("Cartn_x", "Cartn_y", "Cartn_z")
 _LARGEST = 1 << 30  # bytes, unpacked
+_MOST_VALUES = 10_000_000
+"""Values of a file, for each is a text of some hundred bytes in memory; those of 5,000 tokens are a tenth as many."""
+
+_PIECE = 1 << 24  # bytes in which values are counted at a time
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WHOLE = re.compile(r"[-+]?\d{1,18}")
 
@@ -32,7 +37,10 @@ _POLYMERS: dict[str, ChainKind] = {
     "polydeoxyribonucleotide": "dna",
 }
 _STANDARD = {*RESIDUES.values(), "UNK", "A", "C", "G", "U", "N", "DA", "DC", "DG", "DT", "DN"}
-"""Components that are one token each; of any other, each atom is one: Abramson, J. et al. (2024), section 2.6."""
+"""Components that are one token each; of any other, each atom is one: Abramson, J. et al. (2024), section 2.6.
+
+Boltz-2 has one token for a modified residue of a polymer too.
+"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ def read_cif(path: Path) -> FileContent:
     with readable(path):
         packed = read_packed(path, _LARGEST)
         content.note_packed(packed)
+        _check_count(packed.data)
         block = cif.read_string(packed.data).sole_block()
         tables = {name.strip("_."): block.get_mmcif_category(name) for name in block.get_mmcif_category_names()}
     for category, columns in tables.items():
@@ -92,6 +101,17 @@ def read_cif(path: Path) -> FileContent:
             content.arrays[POSITIONS] = ForeignArray.of(together)._replace(axes=("atom", "xyz"))
             content.facts["structure"] = _facts(tables)
     return content
+
+
+def _check_count(data: bytes) -> None:
+    """Refuse a file of more values than can be held, before any is."""
+    count, blank_before = 0, True
+    for start in range(0, len(data), _PIECE):
+        blank = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - start), start) <= ord(" ")
+        count += int(np.count_nonzero(blank[:-1] & ~blank[1:])) + int(blank_before and not blank[0])
+        blank_before = bool(blank[-1])
+        if count > _MOST_VALUES:
+            raise HarnessError(f"it holds more than {_MOST_VALUES:,} values: split it into files of fewer models")
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray | None:
@@ -130,7 +150,9 @@ def _two(tables: dict[str, dict[str, list[Any]]], category: str, *items: str) ->
     return tuple(table.get(item, []) for item in items) if all(item in table for item in items) else ([], [])
 
 
-def complex_of(structure: StructureFacts | None, tokens: Sequence[tuple[str, str]] = ()) -> Complex | None:
+def complex_of(
+    structure: StructureFacts | None, tokens: Sequence[tuple[str, str]] = (), count: int | None = None
+) -> Complex | None:
     """Make the tables of a complex.
 
     Parameters
@@ -139,12 +161,14 @@ def complex_of(structure: StructureFacts | None, tokens: Sequence[tuple[str, str
         Atoms and chains, where a file of the structure was read.
     tokens : sequence of (str, str)
         Chain and residue number of each token, where a file says so; else they are found from the atoms: a residue of a
-        polymer, or an atom of anything else.
+        polymer, or an atom of anything else. The atoms of a modified residue are one token each, or all together.
+    count : int, optional
+        Tokens of the arrays that the tables are for: it decides what a modified residue is.
 
     Returns
     -------
     Complex or None
-        None where nothing says what the tokens are.
+        None where nothing says what the tokens are; without tokens where there is another number of them.
 
     Raises
     ------
@@ -152,8 +176,12 @@ def complex_of(structure: StructureFacts | None, tokens: Sequence[tuple[str, str
         When atoms and tokens are of different complexes.
     """
     atoms = structure.atoms if structure else ()
-    if not tokens:
-        tokens = _tokens_of(atoms)
+    fits = True
+    if not tokens and structure:
+        polymers = {name for name, kind, _ in structure.chains if kind in _POLYMERS.values()}
+        rules = [_tokens_of(atoms, joined) for joined in (set(), polymers)]
+        tokens = next((found for found in rules if count in (None, len(found))), rules[0])
+        fits = count in (None, len(tokens))
     if not tokens:
         return None
     chains, index = token_chains([chain for chain, _ in tokens])
@@ -165,27 +193,29 @@ def complex_of(structure: StructureFacts | None, tokens: Sequence[tuple[str, str
         columns["residue_index"] = np.array([int(residue) for _, residue in tokens], np.int64)
     if not atoms:
         return Complex(chains=chains, tokens=columns, atoms={})
-    of_atom = _atom_tokens(atoms, tokens)
-    first = np.unique(of_atom, return_index=True)[1]
-    columns["component"] = letters([atoms[place].component for place in first])
     table = {
-        "token": of_atom,
         "name": letters([atom.name for atom in atoms]),
         "element": letters([atom.element for atom in atoms]),
     }
-    return Complex(chains=chains, tokens=columns, atoms=table)
+    if not fits:
+        return Complex(chains=chains, tokens={}, atoms=table)
+    of_atom = _atom_tokens(atoms, tokens)
+    first = np.unique(of_atom, return_index=True)[1]
+    columns["component"] = letters([atoms[place].component for place in first])
+    return Complex(chains=chains, tokens=columns, atoms={"token": of_atom, **table})
 
 
 def _described(chain: Chain, kind: ChainKind, entity: str) -> Chain:
     return Chain(name=chain.name, kind=kind, start=chain.start, stop=chain.stop, entity=entity)
 
 
-def _tokens_of(atoms: Sequence[AtomRow]) -> list[tuple[str, str]]:
+def _tokens_of(atoms: Sequence[AtomRow], joined: Collection[str]) -> list[tuple[str, str]]:
+    """List the tokens of atoms; in the chains that are joined, a residue is one token whatever it is."""
     found: list[tuple[str, str]] = []
     before: AtomRow | None = None
     for atom in atoms:
         same = before is not None and (atom.chain, atom.residue) == (before.chain, before.residue)
-        if not same or atom.component not in _STANDARD:
+        if not same or (atom.component not in _STANDARD and atom.chain not in joined):
             found.append((atom.chain, atom.residue))
         before = atom
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import h5py
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.vizfold_layout import read_layout
+from harness.extensions.importing.vizfold_layout import is_of_vizfold, of_schema, read_layout
 from harness.files import DOCUMENT, open_regular
 from harness.foreign.arrays import hdf5_arrays
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, readable
@@ -20,27 +19,29 @@ from harness.limits import LimitError, in_words
 _KIND = "vizfold-hdf5"
 _PART = 64  # texts that are read at once
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_SCHEMA = re.compile(
-    r"(representations/)?(single|pair)/(layers|layer_\d+)|attention/(\w+/)?(layers|layer_\d+)"
-    r"|activations/(layers(/.+)?|layer_\d+)/(single|pair)_repr|recycle/(steps(/.+)?|step_\d+)/(single|pair)_repr"
-)
 _OTHERS = (MANIFEST, "activations/layer_0/single")
 """What an archive of this harness has, and the file of the earlier comparison."""
 
 
 def _recognises(path: Path) -> bool:
+    names = _names(path)
+    return is_of_vizfold(names) and not {*_OTHERS} & names
+
+
+def _names(path: Path) -> set[str]:
+    """Return the names of groups and arrays; none of what is no HDF5 file, or of one whose content cannot be seen."""
     if path.is_dir():
-        return False
+        return set()
     with open_regular(path) as handle:
         if handle.read(len(_HDF5)) != _HDF5:
-            return False
-    names: list[str] = []
+            return set()
+    names: set[str] = set()
     try:
         with open_hdf5(path) as file:
-            file.visit(names.append)  # follows no link
+            file.visit(names.add)  # follows no link; what `add` returns lets it go on
     except OSError:  # truncated: whose it is cannot be seen
-        return False
-    return any(_SCHEMA.fullmatch(name) for name in names) and not set(_OTHERS) & set(names)
+        return set()
+    return names
 
 
 class _Hdf5Store:
@@ -51,8 +52,8 @@ class _Hdf5Store:
         self.arrays: dict[str, ForeignArray] = {}
         self.texts: dict[str, list[str]] = {}
         self.attributes: dict[str, Any] = {}
-        left = []
-        for name, array in hdf5_arrays(path).items():
+        left, others = [], dict[str, str]()
+        for name, array in hdf5_arrays(path, others).items():
             if np.dtype(array.dtype).kind in "biuf":
                 self.arrays[name] = array
             elif h5py.check_string_dtype(array.dtype) and len(array.shape) <= 1:
@@ -66,6 +67,7 @@ class _Hdf5Store:
                 self._take_attributes(file["metadata"])
         gathering.file(path)
         gathering.leave_out(left, "neither numbers nor text")
+        gathering.leave_out(f"{name} ({why})" for name, why in others.items())
 
     def _take_attributes(self, node: Any) -> None:
         self.attributes |= {name: _plain(value) for name, value in node.attrs.items()}
@@ -91,7 +93,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read(path: Path) -> ImportedTrace:
-    if path.is_dir() or not _recognises(path):
+    if not of_schema(_names(path)):
         raise UsageError(f"{path} is not an HDF5 file of the archive schema: it has no array such as single/layer_0.")
     gathering = Gathering(path, _KIND)
     return read_layout(gathering, _Hdf5Store(gathering))

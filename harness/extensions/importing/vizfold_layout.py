@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,10 +13,15 @@ from typing import Any, Protocol, get_type_hints
 import msgspec
 import numpy as np
 
-from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable, unpadded
+from harness.foreign.foreign_array import chunks_of
+from harness.foreign.naming import plain_path, unpadded
+from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable
 from harness.trace.manifest import Metadata
 
-GROUPS = ("representations", "attention", "activations", "single", "pair", "recycle", "structure", "inputs", "outputs")
+_SCHEMA = re.compile(
+    r"(representations/)?(single|pair)/(layers|layer_\d+)|attention/(\w+/)?(layers|layer_\d+)"
+    r"|activations/(layers(/.+)?|layer_\d+)/(single|pair)_repr|recycle/(steps(/.+)?|step_\d+)/(single|pair)_repr"
+)
 _ATOMS = 37
 """AlphaFold2's heavy atoms of a residue: alphafold/common/residue_constants.py, ``atom_types``."""
 _IMAGES = ("inputs/images", "inputs/processed_image")
@@ -33,8 +38,27 @@ class LayoutStore(Protocol):
     """What holds an archive: arrays of numbers and texts by name, and attributes of the root and of ``metadata``."""
 
     arrays: dict[str, ForeignArray]
-    texts: dict[str, list[str]]
     attributes: dict[str, Any]
+
+    @property
+    def texts(self) -> Mapping[str, list[str]]:
+        """Texts by name, each read when it is asked for."""
+
+
+def of_schema(names: Collection[str]) -> list[str]:
+    """Return the arrays of layers among the names of groups and arrays; empty where the layout is another."""
+    return [name for name in names if _SCHEMA.fullmatch(name)]
+
+
+def is_of_vizfold(names: Collection[str]) -> bool:
+    """Say whether VizFold's programs wrote an archive with groups and arrays of these names.
+
+    Anybody may use the schema's names for layers, and these are read alike without this importer. VizFold's have
+    metadata, a group of representations, or the images of its vision stage besides.
+    """
+    layers = of_schema(names)
+    marked = {"metadata", *_IMAGES} & {*names}
+    return bool(layers) and (bool(marked) or any(name.startswith("representations/") for name in layers))
 
 
 def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
@@ -45,27 +69,25 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
     SourceError
         When its arrays do not fit the schema, or each other.
     """
-    path = gathering.path
     facts = {name: stored for name, stored in store.arrays.items() if name.startswith("metadata/")}
-    residues = _residues(path, store)
+    residues = _residues(gathering.path, store)
     images = any(name in store.arrays for name in _IMAGES)
     left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
     named = ((name, stored) for name, stored in store.arrays.items() if name not in facts)
     for name, place, stored in (each for pair in named for each in _layers(gathering, *pair, images)):
         axes: tuple[str, ...] | None = None
-        if "/" not in place:
-            left.append(name)
-            continue
+        if (path := plain_path(place)) != place:
+            gathering.notes.append(f"{name} is stored as {path}")
         if place.startswith("attention/") and not images:
             stored, axes = _heads_first(gathering, name, stored), HEADS
         elif place in _IMAGES and len(stored.shape) == len(_IMAGE_AXES):
             axes = _IMAGE_AXES
         elif place == "structure/ptm" and prod(stored.shape) == 1:
-            stored = _reshaped(stored, ())
+            stored = stored.reshaped(())
         elif place in ("structure/atom_positions", "structure/atom_mask") and residues:
             flat = stored.shape[:1] == (residues * _ATOMS,)
-            stored = _reshaped(stored, (residues, _ATOMS, *stored.shape[1:])) if flat else stored
-        gathering.add(place, stored, f"{path}/{name}", axes)
+            stored = stored.reshaped((residues, _ATOMS, *stored.shape[1:])) if flat else stored
+        gathering.add(path, stored, f"{gathering.path}/{name}", axes)
     metadata = _metadata(gathering, store, facts)
     gathering.leave_out(left)
     return gathering.trace(metadata)
@@ -91,24 +113,34 @@ def _layers(
         yield name, f"{one}0{rest}", stored
         return
     for index in range(stored.shape[0]):
-        load = partial(_Part, stored, index)
-        yield name, f"{one}{index}{rest}", ForeignArray(stored.shape[1:], stored.dtype, load)
+        load, chunks = partial(_Part, stored, index), stored.chunks and stored.chunks[1:]
+        layer = ForeignArray(stored.shape[1:], stored.dtype, load, chunks=chunks, files=stored.files)
+        yield name, f"{one}{index}{rest}", layer
 
 
 class _Part:
-    """What an array holds at one index of its first axis, read when it is sliced."""
+    """What an array holds at one index of its first axis, read when it is indexed."""
 
     def __init__(self, stored: ForeignArray, index: int) -> None:
         self._rows, self._index = stored.load(), index
-        chunks = getattr(self._rows, "shards", None) or getattr(self._rows, "chunks", None)
+        chunks = chunks_of(self._rows)
         self.chunks = chunks[1:] if chunks else None
 
     def __getitem__(self, part: Any) -> np.ndarray:
-        return np.asarray(self._rows[self._index, part])
+        return np.asarray(self._rows[(self._index, *(part if isinstance(part, tuple) else (part,)))])
 
 
-def _reshaped(stored: ForeignArray, shape: tuple[int, ...]) -> ForeignArray:
-    return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape), rows=None)
+class _HeadsFirst:
+    """Maps with the heads on the last axis, read when they are indexed as if that were the first."""
+
+    def __init__(self, stored: ForeignArray) -> None:
+        self._rows = stored.load()
+        chunks = chunks_of(self._rows)
+        self.chunks = (chunks[-1], *chunks[:-1]) if chunks else None
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        heads, *others = part
+        return np.moveaxis(np.asarray(self._rows[(*others, heads)]), -1, 0)
 
 
 def _residues(path: Path, store: LayoutStore) -> int | None:
@@ -139,8 +171,7 @@ def _heads_first(gathering: Gathering, name: str, stored: ForeignArray) -> Forei
         return stored
     # One draft of the prototype has the heads last.
     gathering.notes.append(f"{name}: heads moved from the last axis to the first")
-    load = stored.load
-    return ForeignArray((shape[2], *shape[:2]), stored.dtype, lambda: np.moveaxis(np.asarray(load()[...]), -1, 0))
+    return ForeignArray((shape[2], *shape[:2]), stored.dtype, partial(_HeadsFirst, stored))
 
 
 def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, ForeignArray]) -> Metadata:
@@ -148,8 +179,9 @@ def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, Foreign
     stated = dict(store.attributes)
     for name, stored in facts.items():
         stated[name.removeprefix("metadata/")] = _plain(f"{gathering.path}/{name}", stored)
-    for name, texts in store.texts.items():
+    for name in store.texts:  # each is read when it is asked for
         if name.startswith("metadata/"):
+            texts = store.texts[name]
             stated[name.removeprefix("metadata/")] = texts[0] if len(texts) == 1 else texts
     letters = stated.pop("sequence", None)
     letters = store.texts.get("inputs/sequence") or ([letters] if isinstance(letters, str) else letters)

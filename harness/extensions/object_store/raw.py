@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
 from harness.formats.base import Format, Reader, Selection
+from harness.formats.describing import StoredTensor
 from harness.formats.parts import runs
 from harness.formats.raw import find_contents
 from harness.formats.selection import lengths, whole
@@ -15,11 +16,11 @@ from harness.formats.selection import lengths, whole
 if TYPE_CHECKING:
     from harness.extensions.object_store.objects import StoredArchive
 
-_FIRST = 64 << 10  # bytes that are asked for first at the end of an archive, most likely with all of its manifest
+_FIRST = 64 << 10  # bytes that are asked for first at the end of an archive, most likely with all of its index
 
 
 class RemoteRawReader(Reader):
-    """Finds the tensors by the manifest at the end of an archive."""
+    """Finds the tensors by the index at the end of an archive."""
 
     def __init__(self, backend: Format, objects: StoredArchive) -> None:
         self._objects = objects
@@ -29,20 +30,24 @@ class RemoteRawReader(Reader):
             near = start - (size - len(last))
             return bytes(last[near : near + length] if near >= 0 else objects.ranges([(start, length)])[0])
 
-        self._text, self._tensors = find_contents(objects.url, size, read)
+        self._contents = find_contents(objects.url, size, read)
 
     def manifest_text(self) -> str | bytes:
-        return self._text
+        return self._contents.manifest()
+
+    def stored(self) -> dict[str, StoredTensor]:
+        """List the tensors of the index, as a local reader does."""
+        return self._contents.stored()
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        offset, spec = self._tensors[path]
+        placed = self._contents.place(path)
         if selection is None:
-            (data,) = self._objects.ranges([(offset, spec.nbytes)])
-            return np.frombuffer(data, np.uint8).view(spec.dtype).reshape(spec.shape)
-        wanted = whole(spec.shape, selection)
-        out = np.empty(lengths(wanted), dtype=spec.dtype)
+            (data,) = self._objects.ranges([(placed.offset, placed.nbytes)])
+            return np.frombuffer(data, np.uint8).view(placed.dtype).reshape(placed.shape)
+        wanted = whole(placed.shape, selection)
+        out = np.empty(lengths(wanted), dtype=placed.dtype)
         target, done = out.reshape(-1).view(np.uint8), 0
-        extents = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, wanted)]
+        extents = [(placed.offset + start, length) for start, length in runs(placed.shape, out.itemsize, wanted)]
         for data in self._objects.ranges(extents):
             target[done : done + len(data)] = data
             done += len(data)

@@ -48,12 +48,15 @@ class RemoteFormat:
     caches : callable
         Takes the format, and the cache behind `StoredArchive.file` in a few words, to what readers keep of what they
         have read, for the ledger.
+    documents : callable
+        Takes the path of an archive to objects of a folder that are stored in place of its files, by their names.
     own : RemoteRoute or None
         Through a decoder of this project. A run leaves it out; `benchmarks.object_store` shows it beside the others.
     """
 
     routes: Mapping[str, RemoteRoute] = field(default_factory=dict)
     caches: Callable[[Format, str], str] = lambda backend, files: "none"
+    documents: Callable[[Path], Mapping[str, bytes]] = lambda archive: {}
     own: RemoteRoute | None = None
 
     def route(self, name: str) -> RemoteRoute:
@@ -66,7 +69,7 @@ def remote_of(backend: Format) -> RemoteFormat:
     if isinstance(backend, SlimmedFormat):
         below, of = remote_of(backend.of), backend.of
         routes = {name: replace(route, open=_widening(of, route)) for name, route in below.routes.items()}
-        return RemoteFormat(routes, lambda _, files: below.caches(of, files))
+        return RemoteFormat(routes, lambda _, files: below.caches(of, files), below.documents)
     return registry.of_format("remotes", type(backend)) or RemoteFormat()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from harness.documents import read_document
@@ -40,7 +41,7 @@ def objects_of(archive: Path, key: str) -> dict[str, Path]:
     return {f"{key}/{file.relative_to(archive).as_posix()}": file for file in files_of(archive)}
 
 
-def upload(place: S3Address, archive: Path, key: str) -> list[str]:
+def upload(place: S3Address, archive: Path, key: str, instead: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
     """Store an archive as `objects_of` names its objects.
 
     Parameters
@@ -51,6 +52,8 @@ def upload(place: S3Address, archive: Path, key: str) -> list[str]:
         What to store.
     key : str
         Its name there, within the place's prefix.
+    instead : mapping of str to bytes
+        Objects of a folder that are stored in place of its files, by their names in it.
 
     Returns
     -------
@@ -62,10 +65,16 @@ def upload(place: S3Address, archive: Path, key: str) -> list[str]:
     HarnessError
         When the store does not take one of them.
     """
-    names = objects_of(archive, key)
+    files = objects_of(archive, key)
+    others = {f"{key}/{name}": data for name, data in instead.items()}
+    names = list(dict.fromkeys((*files, *others)))
+
+    def data_of(name: str) -> bytes:
+        return others[name] if name in others else files[name].read_bytes()
+
     with closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
-        list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))
-    return list(names)
+        list(pool.map(lambda name: client.put(name, data_of(name)), names))
+    return names
 
 
 def upload_beside(backend: str, archive: Path, stored: S3Archive) -> str:
@@ -142,9 +151,10 @@ class S3Uploads:
             if arm.shares:  # it is there already
                 self._add_beside(prepared, arm, stored)
                 continue
-            self._note(objects_of(archive, stored.key))
             try:
-                self._worker.do(StoreTask(upload, (self._place, archive, stored.key)))
+                instead = remote_of(load_format(arm.backend)).documents(archive)
+                self._note([*objects_of(archive, stored.key), *(f"{stored.key}/{name}" for name in instead)])
+                self._worker.do(StoreTask(upload, (self._place, archive, stored.key, instead)))
             except WorkerError as error:
                 same = [other for other in arms if prepared.archives.get(other) == archive]
                 prepared.failures.update(dict.fromkeys(same, NoFigure.of(error, _NOT_THERE)))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.extensions.object_store.address import AT_ONCE
@@ -14,6 +17,7 @@ from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
 from harness.formats.base import Reader, Selection
 from harness.formats.extents import ByteSource
 from harness.formats.selection import lengths
+from harness.formats.zarr_overstated import DOCUMENTS
 from harness.formats.zarr_pipelines import DEFAULT, missing
 from harness.formats.zarr_reader import ZarrReader
 from harness.formats.zarr_slim_reader import SlimLibraryReader, ZarrSlimReader
@@ -87,8 +91,35 @@ def _plain(objects: StoredArchive, pipeline: str) -> Reader:
 
 _ROUTES = {"ranges": DEFAULT, "fused": "fused"}
 
+
+def consolidated(archive: Path) -> dict[str, bytes]:
+    """Consolidate the metadata of an archive as zarr-python does, leaving the archive as it is.
+
+    Returns
+    -------
+    dict of str to bytes
+        The documents of its root, by name.
+    """
+    import zarr as library
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
+
+    buffer = default_buffer_prototype().buffer
+    documents = {
+        os.path.relpath(Path(place) / name, archive): buffer.from_bytes((Path(place) / name).read_bytes())
+        for place, _, names in os.walk(archive)
+        for name in DOCUMENTS.intersection(names)
+    }
+    found = MemoryStore(documents)
+    with warnings.catch_warnings(action="ignore"):  # that format 3 has no agreed place for them
+        library.consolidate_metadata(found)
+    return {name: data.to_bytes() for name, data in documents.items() if "/" not in name}
+
+
 zarr = RemoteFormat(
-    {route: _by(name, _plain) for route, name in _ROUTES.items()}, lambda backend, files: "none; metadata consolidated"
+    {route: _by(name, _plain) for route, name in _ROUTES.items()},
+    lambda backend, files: "none; metadata consolidated",
+    documents=consolidated,
 )
 zarr_slim = RemoteFormat(
     {route: _by(name, RemoteLibraryReader) for route, name in _ROUTES.items()},

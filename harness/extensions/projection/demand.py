@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.formats.base import Format, Profile
 from harness.formats.describing import ReadsWhole
-from harness.formats.selection import whole
+from harness.formats.selection import run_of, whole
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role
 from harness.trace.stream import LARGE_BYTES
@@ -83,12 +83,10 @@ def demand(backend: Format, profile: Profile, manifest: Manifest, reads: Iterabl
         pieces, nbytes = 1, asked
         if isinstance(backend, ReadsWhole):
             nbytes = spec.nbytes
-            streamed = backend.streams and read.selection is not None and spec.nbytes > LARGE_BYTES
-            if streamed:
-                begun = path == spec.path and reached <= wanted[0].start
-                pieces = 0 if begun else 1
-                nbytes = (wanted[0].stop - (reached if begun else 0)) * (spec.nbytes // spec.shape[0])
-            path, reached = (spec.path, wanted[0].stop) if streamed else ("", 0)
+            run = run_of(spec.shape, wanted) if backend.streams and spec.nbytes > LARGE_BYTES and spec.shape else None
+            if run and read.selection is not None and (run[0] == 0 or (path, reached) == (spec.path, run[0])):
+                pieces, nbytes = 0 if run[0] else 1, asked
+            path, reached = (spec.path, run[1]) if run else ("", 0)
         elif (edges := backend.layout(spec, profile).chunks) and spec.items:
             pieces = prod(-(-part.stop // edge) - part.start // edge for part, edge in zip(wanted, edges, strict=True))
             nbytes = pieces * prod(edges) * item

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ from harness.documents import DocumentError, decode
 from harness.errors import UsageError
 from harness.extensions.safetensors.format import DTYPES, SafetensorsFormat
 from harness.foreign.containers import Arrays, Container
+from harness.foreign.flat_array import FlatArray
 from harness.foreign.source import ForeignArray, SourceError, readable
 
 _TYPES = {code: name for name, code in DTYPES.items()} | {"BF16": "bfloat16", "C64": "complex64"}
 
 
 def _arrays(path: Path) -> Arrays:
-    """List the tensors by the header, whose offsets the library has checked; values are mapped, not read."""
+    """List the tensors by the header, whose offsets the library has checked; no value is read."""
     if missing := registry.missing_package("safetensors", "trace-format-harness[safetensors]"):
         raise UsageError(f"{path}: to read safetensors, this {missing}.")
     from safetensors import safe_open
@@ -41,15 +41,9 @@ def _arrays(path: Path) -> Arrays:
             arrays.left_out[name] = f"values of type {entry['dtype']}"
             continue
         shape, held = tuple(entry["shape"]), np.dtype("uint16" if dtype == "bfloat16" else dtype)
-        start = 8 + length + entry["data_offsets"][0]
-        arrays.found[name] = ForeignArray(shape, dtype, partial(_mapped, path, held, start, shape))
+        flat = FlatArray(path, held, 8 + length + entry["data_offsets"][0], shape)
+        arrays.found[name] = ForeignArray.of(flat)._replace(dtype=dtype)
     return arrays
-
-
-def _mapped(path: Path, dtype: np.dtype, start: int, shape: tuple[int, ...]) -> np.ndarray:
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", start, shape)
 
 
 container = Container(

@@ -119,6 +119,7 @@ class SafetensorsFormat(FlatFormat):
     description = "safetensors, uncompressed, mapped into memory"
     suffix = ".safetensors"
     lacks = ("complex64", "complex128")
+    own_writer = True
     style = Style(order=50, colour="#CC79A7", marker="v", dash=(0, (3, 1, 1, 1, 1, 1)), hatch="xxx")
     elsewhere = Elsewhere(library="safetensors")
     readers: ClassVar = {"safetensors": ReaderSpec(open=SafetensorsReader, about="safetensors.safe_open")}

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.errors import HarnessError
 from harness.foreign.containers import Arrays, Container
-from harness.foreign.source import ForeignArray, readable
-from harness.foreign.torch_files import TensorLeaf, load
+from harness.foreign.pickles import ArrayLeaf
+from harness.foreign.plain_values import as_foreign
+from harness.foreign.source import SourceError, readable
+from harness.foreign.torch_files import NoArray, TensorLeaf, load
+from harness.foreign.unpickling import Allowed
 from harness.zips import DAMAGE, open_zip
+
+_HOLDERS = (dict, list, tuple, TensorLeaf, ArrayLeaf)
+"""What a list is listed item by item for."""
 
 
 def _recognises(path: Path) -> bool:
@@ -33,20 +37,27 @@ def _arrays(path: Path) -> Arrays:
         content = load(path)
     arrays = Arrays()
     for name, value in _leaves(content):
-        if isinstance(value, TensorLeaf):
-            arrays.found[name] = ForeignArray(value.shape, value.dtype, value.array)
-        elif isinstance(value, (bool, int, float)):
-            arrays.found[name] = ForeignArray.of(np.asarray(value))
+        if name in arrays.found or name in arrays.left_out:
+            raise SourceError(f"{path} holds two items named {name!r}: rename or remove one of the two.")
+        empty = isinstance(value, (list, tuple)) and not value
+        if not empty and (array := as_foreign(value)) is not None:
+            arrays.found[name] = array
         else:
-            arrays.left_out[name or path.name] = f"a {type(value).__name__}"
+            arrays.left_out[name] = _described(value)
     return arrays
 
 
 def _leaves(content: Any) -> Iterator[tuple[str, Any]]:
-    """Walk over what is no container, each with the keys that lead to it; `load` bounds how deep and how many."""
+    """Walk over what is an array or no container, each with the keys that lead to it; `load` bounds depth and number.
+
+    Lists of numbers are one array.
+    """
     if isinstance(content, dict):
         items = ((str(key), value) for key, value in content.items())
-    elif isinstance(content, (list, tuple)):
+    elif isinstance(content, (list, tuple)) and any(isinstance(value, _HOLDERS) for value in content):
+        if as_foreign(content) is not None:
+            yield "", content
+            return
         items = ((str(position), value) for position, value in enumerate(content))
     else:
         yield "", content
@@ -54,6 +65,17 @@ def _leaves(content: Any) -> Iterator[tuple[str, Any]]:
     for key, value in items:
         for name, leaf in _leaves(value):
             yield f"{key}/{name}" if name else key, leaf
+
+
+def _described(value: Any) -> str:
+    """Say what something is that is no array of numbers."""
+    if isinstance(value, NoArray):
+        return value.what
+    if isinstance(value, Allowed):
+        return "a type or function"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "a list that is not of numbers alone"
+    return "text" if isinstance(value, str) else "nothing" if value is None else f"a {type(value).__name__}"
 
 
 container = Container(

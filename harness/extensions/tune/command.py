@@ -13,18 +13,19 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.choice.mix import Mix, parse_mix, presets
+from harness.capacity import processors
 from harness.cli import show
 from harness.cli.convert import source_text
-from harness.cli.options import add_max_inflated, add_output, integers, typed
+from harness.cli.options import add_max_inflated, add_output, integer, integers, typed
 from harness.cli.parser import examples
 from harness.cli.taking import add_taking
-from harness.errors import UsageError
+from harness.errors import UsageError, unknown_name
 from harness.extensions.tune.front import draw_front
 from harness.extensions.tune.question import TuneConfig, questions
 from harness.extensions.tune.race import search
 from harness.extensions.tune.result import Found, find, profile, sentence
 from harness.files import write_text
-from harness.formats.base import PROFILES, load_format
+from harness.formats.base import PROFILES, Format, load_format
 from harness.formats.settings import Value
 from harness.report.folders import held
 from harness.report.write import write_table
@@ -52,6 +53,17 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add("--mix", default=_DEFAULT_MIX, metavar="MIX", help=mixes)
     add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace (default: its own)")
     add = parser.add_argument_group("measurement").add_argument
+    add(
+        "--reader",
+        metavar="NAME",
+        help="one of the format's readers, as 'harness list' names them (default: its stock reader)",
+    )
+    add(
+        "--threads",
+        type=integer("--threads"),
+        metavar="N",
+        help="processors that a candidate may use, and threads of its library (default: all that this process may use)",
+    )
     add("--rounds", default="10", metavar="N", help="samples of the best candidates")
     add("--candidates", default="32", metavar="N", help="candidates for each role of tensor")
     add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured")
@@ -68,6 +80,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
 
 def _tune(arguments: argparse.Namespace) -> int:
     backend = load_format(arguments.format)
+    reader = _reader(backend, arguments.reader)
     mix = parse_mix(arguments.mix)
     name = _name(arguments.name or re.sub(r"[^A-Za-z0-9._-]+", "-", mix.name))
     megabytes = _number(arguments.sample, "--sample")
@@ -82,8 +95,10 @@ def _tune(arguments: argparse.Namespace) -> int:
         run_id=folder.resolve().name, backend=arguments.format, source=text, trace=trace.label, requested=requested,
         n_res=trace.manifest.length, rounds=_number(arguments.rounds, "--rounds"),
         most=_number(arguments.candidates, "--candidates"), seed=_number(arguments.seed, "--seed", least=0),
-        timeout=_number(arguments.timeout, "--timeout"),
+        timeout=_number(arguments.timeout, "--timeout"), reader=reader, threads=arguments.threads,
     )  # fmt: skip
+    if arguments.threads is not None:
+        processors(arguments.threads)  # refuses more than there are, before anything is made
     asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
     with held(folder, new=True):
         with show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
@@ -100,6 +115,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         write_table(candidates, folder / "candidates.csv")
         length = f" at {config.n_res} residues" if config.n_res else ""
         about = f"Trace: {words.pretty_trace(config.trace)}{length}. Mix: {mix.name}."
+        notes = [_read_by(backend, reader), *notes]
         shown = [about, *notes, f"Sample: {sampled}."]
         draw_front(candidates, folder, title=f"Settings of {config.backend}: size and times", notes=shown)
         chosen = folder / f"{name}.toml"
@@ -107,7 +123,8 @@ def _tune(arguments: argparse.Namespace) -> int:
     if arguments.json:
         files = {"profile": chosen, "candidates": folder / "candidates.csv", "samples": folder / "samples.csv"}
         roles = [_document(one) for one in found]
-        show.result({**{name: str(path) for name, path in files.items()}, "roles": roles, "notes": notes})
+        paths = {name: str(path) for name, path in files.items()}
+        show.result({**paths, "reader": reader, "roles": roles, "notes": notes})
     elif not arguments.quiet:
         for one in found:
             _print_table(one)
@@ -122,8 +139,11 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 def _origin(arguments: argparse.Namespace, config: TuneConfig, mix: Mix, sampled: str) -> dict[str, Value]:
     """Say where the values come from: what was asked, without what does not bear on the result."""
-    given = {name: getattr(arguments, name) for name in ("mix", "n_res", "rounds", "candidates", "sample", "seed")}
-    parts = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items() if value is not None]
+    names = ("mix", "n_res", "threads", "rounds", "candidates", "sample", "seed")
+    given = {"reader": config.reader} | {name: getattr(arguments, name) for name in names}
+    parts = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items() if value is not None
+    ]
     command = " ".join(["harness tune", shlex.quote(arguments.source), f"--format {arguments.format}", *parts])
     origin: dict[str, Value] = {"command": command, "trace": config.trace, "mix": mix.to_flags(), "sample": sampled}
     return origin | ({"n_res": config.n_res} if config.n_res is not None else {})
@@ -159,6 +179,23 @@ def _print_table(found: Found) -> None:
             row["choice"],
         )
     show.console().print(shown, markup=False)
+
+
+def _reader(backend: Format, asked: str | None) -> str:
+    """Return the reader that candidates are read by: by default what installing the library gives, never our own."""
+    name = asked or backend.stock
+    if name not in backend.readers:
+        raise unknown_name(f"reader of {backend.name}", name, backend.readers)
+    if missing := backend.readers[name].missing():
+        raise UsageError(f"The reader {name!r} of {backend.name} {missing}.")
+    return name
+
+
+def _read_by(backend: Format, reader: str) -> str:
+    """Say by which reader candidates are read, and what it stands for."""
+    stands = ", the stock reader" if reader == backend.stock else ""
+    own = ", a decoder of this project" if backend.readers[reader].own else ""
+    return f"Read by {reader}{own or stands}: another reader may prefer other settings."
 
 
 def _name(name: str) -> str:

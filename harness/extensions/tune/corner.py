@@ -16,7 +16,7 @@ from harness.sampling.worker import Children
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.sources import open_trace
-from harness.trace.stream import Trace
+from harness.trace.stream import Trace, first_rows
 from harness.workload import Read
 
 _STEP = 64  # residues that the length of a corner is a multiple of, where it is longer
@@ -111,11 +111,8 @@ class Corner(Trace):
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         rows, *others = self.manifest[path].shape
-        for block in self._trace.blocks(path):
-            yield np.ascontiguousarray(block[(slice(0, rows), *(slice(0, n) for n in others))])
-            rows -= len(block)
-            if rows <= 0:
-                return
+        for block in first_rows(self._trace, path, rows):
+            yield np.ascontiguousarray(block[(slice(None), *(slice(0, n) for n in others))])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,10 @@ class TuneConfig:
         Decides draws, windows and order.
     timeout : float
         Seconds after which a sample counts as hung.
+    reader : str
+        Of the format's readers.
+    threads : int or None
+        The budget of threads of each candidate; None for all processors.
     """
 
     run_id: str
@@ -57,6 +61,8 @@ class TuneConfig:
     most: int
     seed: int
     timeout: float
+    reader: str
+    threads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

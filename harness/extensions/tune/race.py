@@ -27,6 +27,7 @@ from harness.run import schedule
 from harness.run.machine import Environment, load_average
 from harness.run.progress import Progress
 from harness.sampling.cache import require_evictable
+from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import Expected, expectations, read_id
@@ -108,14 +109,17 @@ def search(config: TuneConfig, asked: Sequence[TuneQuestion], folder: Path, prog
         stack.callback(remove, scratch)
         stack.enter_context(closing(Environment(folder, config.run_id)))
         file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
-        writer, reader = (stack.enter_context(Worker(config.timeout)) for _ in range(2))
+        sampler = stack.enter_context(Worker(config.timeout, threads=config.threads))
+        writers, readers = (stack.enter_context(ContenderProcesses(config.timeout, config.threads)) for _ in range(2))
         races = [_entered(config, question) for question in asked]
         done = 0
         for number, race in enumerate(races):
             scratch.mkdir()
             later = sum(_steps(len(race.entered), config.rounds) for race in races[number + 1 :])
-            track = _Track(config, race, scratch, writer, reader, file, progress)
+            track = _Track(config, race, scratch, sampler, (writers, readers), file, progress)
             done = track.run(done, later)
+            for processes in (writers, readers):
+                processes.end(candidate.label for candidate in race.entered)
             remove(scratch)
     return races
 
@@ -149,13 +153,14 @@ class _Track:
         config: TuneConfig,
         race: Race,
         scratch: Path,
-        writer: Worker,
-        reader: Worker,
+        sampler: Worker,
+        processes: tuple[ContenderProcesses, ContenderProcesses],
         file: SampleFile,
         progress: Progress,
     ) -> None:
         self._config, self._race, self._scratch = config, race, scratch
-        self._writer, self._reader, self._file, self._progress = writer, reader, file, progress
+        self._sampler, (self._writers, self._readers) = sampler, processes
+        self._file, self._progress = file, progress
         self._backend = load_format(config.backend)
         self._parts: dict[TensorSpec, tuple[Path, list[_Sampled]]] = {}
         self._prepare()
@@ -179,7 +184,7 @@ class _Track:
         """Write a corner as a raw archive, and return it with its manifest."""
         path = self._scratch / f"{'x'.join(map(str, part.shape))}.raw"
         try:
-            return path, self._writer.do(SampleTask(source=source, n_res=n_res, part=part, destination=path))
+            return path, self._sampler.do(SampleTask(source=source, n_res=n_res, part=part, destination=path))
         except WorkerError as error:
             raise HarnessError(f"The sample of {part.path} could not be made: {error}.") from error
 
@@ -222,8 +227,9 @@ class _Track:
         raw, sampled = self._parts[self._race.question.part_for(candidate.layout)]
         name, place = self._config.backend, WRITE
         try:
-            written: Written = self._writer.do(
-                WriteTask(backend=name, profile=settings, source=raw, destination=archive, keep=True)
+            written: Written = self._writers.do(
+                candidate.label,
+                WriteTask(backend=name, profile=settings, source=raw, destination=archive, keep=True),
             )
             if written.problem:
                 raise WorkerError(written.problem)
@@ -234,9 +240,11 @@ class _Track:
             for measured, access, expected in sampled:
                 place = (measured.suite, access.name, "")
                 task = ReadTask(
-                    backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard"
+                    backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard",
+                    reader=self._config.reader,
                 )  # fmt: skip
-                first: Observed = self._reader.do(task)  # discarded: what is met first belongs to no sample
+                # Discarded: what is met first belongs to no sample.
+                first: Observed = self._readers.do(candidate.label, task)
                 for repeat in range(measured.repeats):
                     self._read(candidate, number * measured.repeats + repeat, position, measured.suite, task, first)
         except WorkerError as error:
@@ -254,7 +262,7 @@ class _Track:
         """Take one sample of an access in each cache state that counts."""
         requested = sum(expected.nbytes for expected in task.expected.values())
         for cache in dict.fromkeys(cache for _, cache in needed(self._race.question.use)):
-            observed: Observed = self._reader.do(dataclasses.replace(task, cache=cache))
+            observed: Observed = self._readers.do(candidate.label, dataclasses.replace(task, cache=cache))
             reading = observed.reading
             values: dict[str, Any] = {"resident_fraction": observed.resident_fraction, "bytes_requested": requested}
             if reading is None:
@@ -272,7 +280,8 @@ class _Track:
         sample = Sample(
             run_id=self._config.run_id, suite=suite, access=access, trace=self._config.trace,
             n_res=self._config.n_res, format=CONTROL if candidate.is_control else self._backend.name, profile=label,
-            cache=cache, executor="main", workers=1, round=number, position=position, load_average=load_average(),
+            reader=self._config.reader, threads=self._config.threads, cache=cache, executor="main", workers=1,
+            round=number, position=position, load_average=load_average(),
             **values,
         )  # fmt: skip
         self._race.samples.append(sample)

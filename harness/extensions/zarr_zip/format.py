@@ -111,7 +111,8 @@ class ZippedZarrFormat(ZarrLayouts, Format):
         ),
     }
     candidates: ClassVar = (
-        ("", "fused"), ("", "tensorstore"), ("uncompressed", "tensorstore"), ("sharded", "tensorstore"),
+        ("", "zarr-python"), ("", "tensorstore"), ("uncompressed", "tensorstore"), ("sharded", "tensorstore"),
+        ("zstd", "tensorstore"),
     )  # fmt: skip
     unmeasured: ClassVar = ("zarrs, which does not read ZipStore",)
 

@@ -30,8 +30,8 @@ def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
             caption=[
                 "Time, or size, over that of the best format of the criterion, paired by round: the geometric mean "
                 "over its cells, the median over rounds with its 95 % interval. Sizes are exact. Each panel has a "
-                "best of its own: as installed, formats are read by the library that a user gets; at their best, by "
-                "the fastest maintained reader of each read.",
+                "best of its own: by stock readers, those of the library that a user gets, in the run's settings; at "
+                "their best, by the fastest maintained reader and settings of each read.",
             ],
             legend=legend(arms.values()),
             heights=[height],

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.attribution import stated
+from harness.analysis.efforts import stated
 from harness.analysis.findings import Findings
 from harness.report.drawing.attribution import against
 from harness.report.section import Block, Items, Picture, Table, Text
@@ -89,7 +89,8 @@ def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any
         ])  # fmt: skip
     caption = (
         "Stock over stock, and the steps that multiply to it: ratios of medians with 95 % intervals. Best over best is "
-        "paired by round, and the only figure about formats. report.json has every two formats."
+        "paired by round: each format with its fastest maintained reader and its settings, which differ too. "
+        "report.json has every two formats."
     )
     heads = ["Case", "Compared", "Stock", *(_COLUMNS[due] for due in columns), "Best"]
     return _by_subject("Each case, taken apart", caption, heads, rows)

@@ -1,4 +1,4 @@
-"""The sentences that decide: which format is best as installed and at its best, by how much, and how sure that is."""
+"""The sentences that decide: which format is best by stock readers and at its best, by how much, and how sure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.analysis.withdrawal import CORRECTION
 from harness.report.page.answer import answer, least_rounds
 from harness.report.page.sentences import sentences
 
-HOW = {STOCK: "as installed", BEST: "at their best", "": "as measured"}
+HOW = {STOCK: "by stock readers", BEST: "at their best", "": "as measured"}
 """What a block of formats is called, by its effort."""
 
 _NAMED = 3

@@ -8,8 +8,10 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import archive_sizes, of_kind, rows_where
-from harness.analysis.attribution import stated
+from harness.analysis.asked import SIMILAR_SINCE
+from harness.analysis.efforts import BEST, stated
 from harness.analysis.findings import Findings
+from harness.analysis.floors import NEAREST
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -18,7 +20,7 @@ from harness.report.page.sentences import sentences
 from harness.report.section import Block, Brought, Items, Table, Text
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
 
-_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "reader", "threads", "caches"]
+_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "reader", "threads", "caches", "writer"]
 
 
 def ledger(findings: Findings) -> list[Block]:
@@ -28,7 +30,8 @@ def ledger(findings: Findings) -> list[Block]:
         return []
     length = pd.to_numeric(told["n_res"], errors="coerce").fillna(0)
     subject = told[length == length.max()]
-    subject = subject[subject["trace"] == subject["trace"].iloc[0]].reindex(columns=told.columns.union(["reader"]))
+    subject = subject[subject["trace"] == subject["trace"].iloc[0]]
+    subject = subject.reindex(columns=told.columns.union(["reader", "writer"]))
     rows = []
     for key, part in subject.groupby(_SETTINGS, sort=False, dropna=False):
         own = {name: "–" if pd.isna(value) else str(value) for name, value in zip(_SETTINGS, key, strict=True)}
@@ -36,8 +39,10 @@ def ledger(findings: Findings) -> list[Block]:
             "Format": own["format"], "Profile": own["profile"], "Codec": own["codec"], "Chunks": _chunks(part),
             "Default or chosen, and why": f"{own['origin']}: {own['why']}", "Versions": own["versions"],
             "Reader": own["reader"] or "–", "Threads": own["threads"], "Caches": own["caches"],
+            "Writer": own["writer"],
         }  # fmt: skip
-        rows.append(row if "reader" in told else {name: text for name, text in row.items() if name != "Reader"})
+        unknown = {name.capitalize() for name in ("reader", "writer") if name not in told}  # in runs of before
+        rows.append({name: text for name, text in row.items() if name not in unknown})
     rows.sort(key=lambda row: words.ordered(told["format"]).index(row["Format"]))
     table = Table(
         label="Fairness ledger",
@@ -103,6 +108,8 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
         "in_blocks": largest > config.options.whole_bytes,
         "synthetic": any(trace.startswith("synthetic") for trace in traces),
         "warm": _warm(findings),
+        "raised": findings.version >= SIMILAR_SINCE and (findings.summary["effort"] == BEST).any(),
+        "nearest": NEAREST,
         "no_growth": findings.growth.empty and few,
         "least": VERDICT_ROUNDS,
     }

@@ -114,6 +114,8 @@ def warnings(findings: Findings) -> list[str]:
         "spread": max(findings.noise.spread.values(), default=0),
         "doubts": [f"{text} ({count})" for why, text in _DOUBTS.items() if (count := (cells["why"] == why).sum())],
         "below": words.listed(words.ordered(cells["format"][(cells["flag"] == BELOW_RAW) & of_kind(cells, "format")])),
+        "decoded": words.listed(words.ordered(cells["format"][cells["decoded_cache"].notna()])),
+        "decoded_cells": int(cells["decoded_cache"].notna().sum()),
         "below_cells": int(((cells["flag"] == BELOW_RAW) & of_kind(cells, "format")).sum()),
     }
     return [*findings.incomplete, *sentences("warnings", said)]

@@ -15,6 +15,7 @@ from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import kind_of
 from harness.report.section import Block, Part
+from harness.run.ledger import OWN_WRITER
 from harness.suite import Suite, suite_named
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
@@ -39,6 +40,8 @@ def tables(findings: Findings) -> list[Block]:
         if groups := _groups(part, best[best["suite"] == name], times, arms):
             columns = [words.arm_name(arm, arms) for arm in arms]
             note = _note(suite, part, findings.options.baseline)
+            if own := _own_writers(part, findings.ledger):
+                note += f" Files of {words.listed(own)} are written by code of this project, the others by libraries."
             if (best["suite"] == name).any():
                 note += " In rows of the best, each cell names the reader, and the settings where they are others."
             found.append({"title": suite.heading, "note": note, "columns": columns, "groups": groups})
@@ -106,6 +109,15 @@ def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
     )
 
 
+def _own_writers(part: pd.DataFrame, ledger: pd.DataFrame) -> list[str]:
+    """Name the formats whose writing was measured, and is done by code of this project."""
+    if "writer" not in ledger:  # a run of before
+        return []
+    written = part[part["median_seconds"].notna() & (part["cache"].fillna("") == "")]
+    own = set(ledger.loc[ledger["writer"] == OWN_WRITER, "format"]) & set(written["format"])
+    return [name for name in words.ordered(written["format"]) if name in own and kind_of(name) == "format"]
+
+
 _EMPTY = {"text": "–", "detail": "", "ratio": "", "verdict": "", "word": "", "samples": []}
 """A cell of a table: figure, interval or why there is none, ratio, verdict, how that is said, and seconds by round."""
 
@@ -128,8 +140,9 @@ def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
             between = words.between(known["ratio_low"], known["ratio_high"])
             found["ratio"] = f"{words.times(known['ratio'])} ({between})"
             found |= {"verdict": str(known.get("verdict", "")), "word": words.verdict(known)}
-        if "flag" in known:
-            found["word"] = words.listed(filter(None, [str(found.get("word", "")), str(known["flag"])]))
+        marks = [str(known.get("flag", "")), "data fit the decoded cache" if "decoded_cache" in known else ""]
+        if any(marks):
+            found["word"] = words.listed(filter(None, [str(found.get("word", "")), *marks]))
         return found
     if "size_bytes" not in known:
         return {}

@@ -64,6 +64,35 @@ def test_a_file_that_is_no_query_or_holds_several_is_refused(tmp_path):
         read_complex(tmp_path / "absent.json")
 
 
+def test_a_query_that_asks_for_alignments_or_very_many_seeds_is_refused(tmp_path):
+    path = written(tmp_path, PROTEIN, seeds=list(range(1001)))
+    with pytest.raises(UsageError, match=r"no query .* length <= 1000 .*seeds"):
+        read_complex(path)
+    assert len(read_complex(written(tmp_path, PROTEIN, seeds=list(range(1000)))).seeds) == 1000
+    path.write_text(json.dumps({"queries": {"q": {"chains": [PROTEIN], "use_msas": True}}}))
+    with pytest.raises(UsageError, match=r"asks for alignments \(use_msas\), which are not supported: set it to false"):
+        read_complex(path)
+    path.write_text(json.dumps({"queries": {"q": {"chains": [PROTEIN], "use_msas": False}}}))
+    assert len(read_complex(path).chains) == 2
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ("0-9999999999", "--seeds takes up to 50,000 numbers, got 10,000,000,000"),
+        ("0-999999999999999999", "--seeds takes up to 50,000 numbers"),
+        ("5-4", "such as 0,4-7, got '5-4'"),
+        ("9" * 5000, "such as 0,4-7, got '9999"),
+    ],
+)
+def test_ranges_are_counted_before_they_are_listed(numbers, said, tmp_path, capsys):
+    model = "tests.extensions.capture.fake:model"
+    argv = ["capture", "--model", model, "--to", f"npz:{tmp_path / 'a.npz'}", "--seeds", numbers]
+    assert main([*argv, "--query", str(written(tmp_path, PROTEIN))]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error and "Traceback" not in error
+
+
 def test_options_of_a_complex_need_a_query(tmp_path, capsys):
     fasta = tmp_path / "a.fasta"
     fasta.write_text(">a\nACDE\n")

@@ -10,6 +10,7 @@ from harness.extensions.capture.complex_query import ComplexQuery, QueryChain
 from harness.extensions.capture.models import openfold3
 from harness.extensions.capture.session import Destination, record
 from harness.foreign.conforming import schema_problems
+from harness.formats.archive import open_archive
 from harness.formats.base import load_format
 from tests.extensions.capture.fake import settings
 
@@ -105,17 +106,63 @@ def test_steps_and_layers_are_those_that_were_asked_for(model, collected):
     assert list(collected) == [spec.path for spec in model.manifest.tensors]
 
 
-def test_archives_hold_it_and_conform(model, collected, tmp_path):
-    places = [Destination(load_format(name), tmp_path / f"a.{end}") for name, end in (("hdf5", "h5"), ("npz", "npz"))]
+def test_positions_and_activations_are_those_of_the_modules(model, collected, monkeypatch):
+    """The same run without hooks: each module's own ``forward`` says what went in and came out."""
+    module = model.model.diffusion_module
+    block, steps = module.diffusion_transformer.blocks[1], []
+    whole, inner = module.forward, block.forward
+
+    def forward(*arguments, **given):
+        steps.append({"atom_positions": given["xl_noisy"].clone(), "level": float(given["t"])})
+        output = whole(*arguments, **given)
+        steps[-1]["denoised_positions"] = output.clone()
+        return output
+
+    def of_block(*arguments, **given):
+        output = inner(*arguments, **given)
+        steps[-1]["layer_1/token_repr"] = output.clone()
+        return output
+
+    monkeypatch.setattr(module, "forward", forward)
+    monkeypatch.setattr(block, "forward", of_block)
+    model.compute(7)
+    assert len(steps) == 3
+    assert collected["diffusion/seed_7/noise_levels"].tolist() == pytest.approx([step.pop("level") for step in steps])
+    for number in CHOSEN.kept_steps:
+        for name, value in steps[number].items():
+            kept = collected[f"diffusion/seed_7/step_{number}/{name}"]
+            assert np.array_equal(kept, value.reshape(kept.shape).numpy()), name
+
+
+def test_the_structure_follows_from_the_last_step(model, collected):
+    """The last line of algorithm 18 on what was kept: it is of the same step, sample and frame."""
+    noisy, denoised = (collected[f"diffusion/seed_4/step_2/{kind}_positions"] for kind in ("atom", "denoised"))
+    level, end = collected["diffusion/seed_4/noise_levels"][2], 16 * 4e-4
+    scale = model.model.sample_diffusion.step_scale
+    expected = noisy + scale * (end - level) * (noisy - denoised) / level
+    assert np.allclose(collected["structure/seed_4/atom_positions"], expected, rtol=1e-4, atol=1e-3)
+
+
+FORMATS = ("hdf5", "npz", "zarr", "zarr-slim", "hdf5-slim", "npz-slim")
+
+
+def test_archives_hold_what_is_collected_in_memory_and_conform(model, collected, tmp_path):
+    places = [Destination(format, tmp_path / f"a{format.suffix}") for format in map(load_format, FORMATS)]
     record(model, places)
     for place in places:
         assert schema_problems(place.path) == []
+        with open_archive(place.path) as (_, reader, manifest):
+            assert [spec.path for spec in manifest.tensors] == list(collected)
+            for path, array in collected.items():
+                kept = reader.read(path)
+                assert (kept.dtype, kept.shape) == (array.dtype, array.shape), path
+                assert kept.tobytes() == array.tobytes(), (place.path.name, path)
 
 
 def test_a_model_of_another_version_is_named(model, monkeypatch):
     monkeypatch.delattr(model.model, "aux_heads")
     monkeypatch.setattr(adapter, "OpenFold3", lambda config: model.model)
-    with pytest.raises(UsageError, match=r"has no aux_heads.*openfold3==0\.5\.0"):
+    with pytest.raises(UsageError, match=r"has no aux_heads.*of 0\.5\.0 .*openfold3==0\.5\.0"):
         PreparedComplex(CHOSEN, QUERY)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.errors import UsageError
 from harness.extensions.capture.models import openfold3
 from harness.extensions.capture.session import Destination, record
 from harness.formats.archive import open_archive, verify_archive
@@ -106,3 +107,11 @@ def test_residue_types_are_those_of_openfold3():
     assert STANDARD_RESIDUES_WITH_GAP_3[types[0]] == "ALA" and STANDARD_RESIDUES_WITH_GAP_1[-1] == "-"
     assert made["msa"].shape[-1] == len(STANDARD_RESIDUES_WITH_GAP_1)
     assert made["num_atoms_per_token"][0].sum() == made["ref_pos"].shape[1] == made["atom_mask"].shape[1]
+
+
+def test_a_model_without_the_modules_that_are_captured_is_refused(monkeypatch):
+    monkeypatch.setattr(adapter, "OpenFold3", lambda config: torch.nn.Module())
+    with pytest.raises(
+        UsageError, match=r"has no pairformer_stack\.blocks\.0\.\S+, where tensors of 0\.5\.0 are taken"
+    ):
+        openfold3.open(CHOSEN, CHAIN)

@@ -11,6 +11,7 @@ import zarr
 
 import harness
 from harness.cli import main
+from harness.errors import HarnessError
 from harness.foreign.conforming import schema_problems
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
@@ -138,6 +139,34 @@ def test_samples_of_different_length_are_named(tmp_path):
     assert problem.startswith("outputs/sample_1/atom_plddts: expected the shape (3,)") and "of one complex" in problem
 
 
+@pytest.mark.parametrize("label", ["sample_0", "seed_3_sample_0"])
+def test_tensors_of_one_sample_have_no_axis_for_it(label, tmp_path):
+    fitting = {
+        f"outputs/{label}/ptm": ((), ()),
+        f"outputs/{label}/predicted_aligned_error": ((4, 4), ("token", "token")),
+        f"outputs/{label}/atom_plddts": ((6,), ("atom",)),
+        f"outputs/{label}/chain_pair_iptm": ((2, 2), ("chain", "chain")),
+        f"structure/{label}/atom_positions": ((6, 3), ("atom", "xyz")),
+    }
+    wrong = {
+        f"outputs/{label}/ptm": ((2,), ("sample",)),
+        f"outputs/{label}/predicted_aligned_error": ((4, 4), ("query", "key")),
+        f"outputs/{label}/atom_plddts": ((4,), ("token",)),
+        f"outputs/{label}/chain_pair_iptm": ((2, 2, 2), ("sample", "chain", "chain")),
+        f"structure/{label}/atom_positions": ((2, 6, 3), ("sample", "atom", "xyz")),
+    }
+    base = {name: array for name, array in tables().items() if name.startswith("inputs/")}
+    for rows, expected in ((fitting, []), (wrong, sorted(wrong))):
+        path = tmp_path / f"{len(expected)}.h5"
+        with harness.create(path) as out:
+            for name, array in base.items():
+                out[name] = array
+            for name, (shape, axes) in rows.items():
+                out.write(name, np.zeros(shape, "f4"), axes=axes)
+        problems = schema_problems(path)
+        assert sorted({said.split(": expected axes")[0] for said in problems}) == expected
+
+
 def test_an_archive_that_cannot_be_read_does_not_hide_those_after_it(tmp_path, capsys):
     sound = by_h5py(tmp_path / "a.h5", tables())
     assert main(["verify", "--schema", str(tmp_path / "absent.h5"), str(sound)]) == 1
@@ -167,3 +196,25 @@ def test_a_trace_of_one_chain_conforms_too(tmp_path):
     path = tmp_path / "a.h5"
     write_archive(open_trace("synthetic:layers=1,heads=1,hidden_dim=4,pair_dim=4", 8), load_format("hdf5"), path)
     assert schema_problems(path) == []
+
+
+LARGE = {
+    "inputs/tokens/chain": ((1 << 36,), "i4", r"inputs/tokens/chain: expected at most 50,000,000 values"),
+    "inputs/chains/name": ((1 << 24, 1), "u1", r"inputs/chains/name: expected at most 1,000,000 names"),
+    "inputs/atoms/token": ((1 << 36,), "i4", r"inputs/atoms/token: expected at most 50,000,000 values"),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_column_that_was_never_written_is_not_read(name, tmp_path):
+    shape, kind, said = LARGE[name]
+    arrays = {other: array for other, array in tables().items() if other.startswith("inputs/") and other != name}
+    path = by_h5py(tmp_path / "a.h5", arrays)
+    with h5py.File(path, "a") as file:
+        file.create_dataset(name, shape, kind, chunks=(1 << 10, *shape[1:]))
+    assert path.stat().st_size < 50_000
+    with pytest.raises(AssertionError, match=said):
+        raise AssertionError(" ".join(schema_problems(path)))
+    if name != "inputs/atoms/token":  # which no reader needs for the chains
+        with pytest.raises(HarnessError, match=said):
+            open_trace(f"file:{path}", None)

@@ -71,3 +71,13 @@ def test_samples_that_paths_name_are_read_whole():
     specs = [tensor(f"outputs/sample_{k}/{name}", (3, 3), axes=("token", "token")) for k in (0, 1) for name in "ab"]
     found = plan(Manifest(tensors=tuple(specs), provenance=Provenance(source="test")))
     assert [read.selection for read in found["one_sample"].reads] == [None, None]
+
+
+def test_a_ranking_of_samples_is_of_no_sample():
+    rows = tensor("outputs/ranking/ranking_score", (5,), axes=("sample",))
+    alone = plan(Manifest(tensors=(rows,), provenance=Provenance(source="test")))["one_sample"]
+    assert isinstance(alone, Absent) and alone.reason == "the trace has no samples"
+    named = [tensor(f"outputs/sample_{k}/a", (3,), axes=("token",)) for k in (0, 1)]
+    manifest = Manifest(tensors=(rows, *named), provenance=Provenance(source="test"))
+    for seed in range(6):
+        assert [read.path for read in plan(manifest, seed)["one_sample"].reads] != [rows.path]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -37,18 +39,21 @@ def test_values_have_the_ranges_of_what_they_stand_for():
     windows = read_whole(trace, "attention/atom/layer_0")
     assert windows.shape[2:] == (32, 128) and np.allclose(windows.sum(axis=-1), 1, atol=1e-6)
     assert (windows[:, 0, :, :48] == 0).all()  # no atoms lie before the first
-    assert np.allclose(read_whole(trace, "attention/pair-bias/layer_0").sum(axis=-1), 1, atol=1e-6)
+    assert np.allclose(read_whole(trace, "attention/pair_bias/layer_0").sum(axis=-1), 1, atol=1e-6)
     plddts = read_whole(trace, "outputs/atom_plddts")
     assert plddts.min() >= 20 and plddts.max() <= 100
     last, first = (read_whole(trace, f"diffusion/step_{k}/atom_positions").std() for k in (199, 0))
     assert first > 1000 > last
 
 
-def test_the_noise_falls_from_that_of_the_paper_to_its_end():
+def test_the_noise_is_that_at_which_the_sampler_of_the_paper_calls_the_model():
     levels = noise_levels()
-    assert levels[0] == pytest.approx(16 * 160) and levels[-1] == pytest.approx(16 * 4e-4)
+    parts = np.arange(201) / 200  # algorithm 18 and section 3.7.1 of AlphaFold3's supplement
+    schedule = 16 * (160 ** (1 / 7) + parts * (4e-4 ** (1 / 7) - 160 ** (1 / 7))) ** 7
+    expected = [before * (1.8 if after > 1 else 1) for before, after in pairwise(schedule)]
+    assert levels == pytest.approx(expected, rel=1e-6)
     assert (np.diff(levels) < 0).all()
-    assert kept_steps(1) == [199] and kept_steps(5) == [0, 49, 99, 149, 199]
+    assert kept_steps(1) == [199] and kept_steps(5) == [0, 49, 99, 149, 199] and kept_steps(200) == list(range(200))
 
 
 @pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim", "hdf5-slim", "npz-slim"])
@@ -71,6 +76,7 @@ def test_every_format_holds_it_bit_for_bit(name, tmp_path):
         ("synthetic:model=af3,chains=9", 8, "need at least 10 tokens"),
         ("synthetic:model=af3,n_seq=9", 8, "n_seq"),
         ("synthetic:model=af3,steps=0", 8, "steps"),
+        ("synthetic:model=af3,steps=1000", 8, "steps"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(text, tokens, said):
@@ -84,3 +90,15 @@ def test_parameters_that_cannot_be_are_refused(text, tokens, said):
 def test_few_tokens_are_shared_by_all_chains(tokens, more):
     chains = open_trace(f"{SMALL},{more}", tokens).manifest.chains
     assert all(chain.stop > chain.start for chain in chains) and chains[-1].stop == tokens
+
+
+def test_seeds_share_no_values_but_the_schedule():
+    trace = open_trace(f"{SMALL},seeds=2,samples=2", 12)
+    of_first = [spec.path for spec in trace.manifest.tensors if "/seed_0/" in spec.path]
+    assert of_first
+    for path in of_first:
+        same = np.array_equal(read_whole(trace, path), read_whole(trace, path.replace("/seed_0/", "/seed_1/")))
+        assert same is path.endswith("noise_levels"), path
+    structure = read_whole(trace, "structure/seed_1/atom_positions")
+    last = read_whole(trace, "diffusion/seed_1/step_199/atom_positions")
+    assert np.abs(structure - last).max() < 0.1  # steps and structure are of one sample

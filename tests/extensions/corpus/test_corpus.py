@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.extensions.corpus.source import STARTS, lengths
+from harness.extensions.corpus.source import STARTS, lengths, starts_of
 from harness.extensions.corpus.suite import BATCH
 from harness.suite import load_suite
 from harness.trace.sources import open_trace
@@ -48,24 +50,64 @@ def test_reads_are_of_one_layer_and_the_same_for_all_workers(layout):
     batches = [access for access in found if access.name == "row_batch"]
     assert [(access.executor, access.workers) for access in batches] == [("main", 1), ("threads", 2)]
     assert batches[0].reads == batches[1].reads and len(batches[0].reads) == BATCH
-    assert len({manifest[read.path].layer for read in batches[0].reads}) == 1
+    once = next(access for access in found if access.name == "row_batch_load_once")
+    assert once.load_once and once.reads == batches[0].reads and once.caches == ("warm",)
     whole = next(access for access in found if access.name == "layer_of_all")
-    rows = sum(manifest[read.path].shape[0] for read in whole.reads)
-    assert rows == sum(spec.shape[0] for spec in manifest.tensors if spec.layer == 0)
-    last = found[-1]
-    assert isinstance(last, Absent) if layout == "rows" else len(last.reads) == 2
+    (layer,) = {manifest[read.path].layer for read in (*batches[0].reads, *whole.reads)}
+    assert [read.path for read in whole.reads] == [spec.path for spec in manifest.tensors if spec.layer == layer]
+    assert all(read.selection is None for read in whole.reads)
 
 
-def test_a_batch_is_smaller_where_a_format_reads_a_tensor_for_each_row():
+def test_other_seeds_read_other_layers():
+    layers = {manifest[found[0].reads[0].path].layer for manifest, found in (plan(TEXT, seed) for seed in range(8))}
+    assert layers == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_protein_is_the_same_in_both_layouts(seed):
+    (apart, of_one), (_, of_rows) = plan(TEXT, seed), plan(f"{TEXT},layout=rows", seed)
+    whole, (table, *layers) = of_one[-1], of_rows[-1].reads
+    assert whole.name == of_rows[-1].name == "one_protein" and len(whole.reads) == len(layers) == 2
+    together = open_trace(f"{TEXT},layout=rows")
+    start, stop = read_whole(together, STARTS)[table.selection]
+    for own, part in zip(whole.reads, layers, strict=True):
+        assert part.selection[0] == slice(start, stop) and apart[own.path].layer == together.manifest[part.path].layer
+        rows = read_whole(together, part.path)[part.selection]
+        assert rows.tobytes() == read_whole(open_trace(TEXT), own.path).tobytes()
+
+
+def test_a_corpus_of_rows_that_was_not_made_here_has_no_protein_to_read():
     manifest = open_trace(f"{TEXT},layout=rows").manifest
-    most = manifest["rows/layer_0"].nbytes * 40
-    for options, count in (
-        (PlanOptions(parallel_bytes=None), BATCH),
-        (PlanOptions(parallel_bytes=most), 40),
-        (PlanOptions(parallel_bytes=1), 16),
-    ):
-        planned = load_suite("corpus_access").plan(manifest, np.random.default_rng(0), options)
-        assert len(planned[0].reads) == count
+    assert starts_of(manifest) is not None
+    for change in ({"seed": 1}, {"seed": None}, {"seed": -1}):
+        other = dataclasses.replace(manifest, provenance=dataclasses.replace(manifest.provenance, **change))
+        last = load_suite("corpus_access").plan(other, np.random.default_rng(0), OPTIONS)[-1]
+        assert isinstance(last, Absent) and "which rows" in last.reason
+    huge = dataclasses.replace(manifest.tensors[0], shape=(2**40,))
+    assert starts_of(dataclasses.replace(manifest, tensors=(huge, *manifest.tensors[1:]))) is None
+
+
+def test_a_batch_is_never_a_part_of_one():
+    """Where a format reads a tensor for each row and that is too much, there is no batch row by row for any format."""
+    manifest = open_trace(f"{TEXT},layout=rows").manifest
+    most = manifest["rows/layer_0"].nbytes * BATCH
+    for limit, there in ((None, True), (most, True), (most - 1, False)):
+        planned = load_suite("corpus_access").plan(
+            manifest, np.random.default_rng(0), PlanOptions(parallel_bytes=limit)
+        )
+        batches = [access for access in planned if access.name == "row_batch"]
+        assert all(isinstance(access, ReadAccess) == there for access in batches)
+        assert there or (len(batches) == 1 and "complete tensor for each row" in batches[0].reason)
+        once = next(access for access in planned if access.name == "row_batch_load_once")
+        assert len(once.reads) == BATCH
+
+
+def test_nobody_loads_more_than_memory_for_a_batch():
+    manifest = open_trace(f"{TEXT},layout=rows").manifest
+    options = PlanOptions(whole_bytes=manifest["rows/layer_0"].nbytes - 1, block_bytes=64)
+    planned = load_suite("corpus_access").plan(manifest, np.random.default_rng(0), options)
+    once = next(access for access in planned if access.name == "row_batch_load_once")
+    assert isinstance(once, Absent) and "nobody loads" in once.reason
 
 
 def test_long_proteins_are_drawn_as_often_as_they_have_rows():

@@ -40,7 +40,7 @@ def test_a_run_without_facts_says_nothing(tmp_path, bring):
     folder, expected = esmfold(tmp_path / "run")
     (folder / "meta.json").unlink()
     (folder / "trace" / "index.json").unlink()
-    found, manifest = bring(folder)
+    found, manifest = bring(folder, "--kind", "esmfold-trace")
     same(found, expected)
     assert manifest.metadata == Metadata(num_residues=N) and manifest.provenance.seed is None
 

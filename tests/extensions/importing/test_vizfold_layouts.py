@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
+import harness
 from harness.errors import UsageError
 from harness.foreign.source import SourceError
 from harness.trace.manifest import Metadata
@@ -77,6 +78,22 @@ def test_each_layout_gives_the_tensors_of_the_schema(tmp_path, write, shape):
             representation_names=("single", "pair"),
         )  # fmt: skip
         assert manifest.provenance.note == 'it also states {"mood": "good"}'
+
+
+@pytest.mark.parametrize("write", [in_hdf5, in_zarr])
+def test_stacked_layers_are_read_by_index(tmp_path, write):
+    path = write(tmp_path / ("Run.vizfold.h5" if write is in_hdf5 else "run.zarr"), stacked(schema_tensors()))
+    with harness.open(path) as trace:
+        assert (trace["attention/layer_1"][0] == MAPS[1, 0]).all()
+        assert (trace["pair/layer_0"][2:5, -1, ::2] == PAIR[0, 2:5, -1, ::2]).all()
+        assert (np.asarray(trace["activations/layer_1/single_repr"]) == SINGLE[1]).all()
+
+
+def test_maps_with_heads_last_are_read_by_index(tmp_path):
+    path = in_zarr(tmp_path / "run.zarr", {"attention/layer_0": np.moveaxis(MAPS[0], 0, -1).copy()})
+    with harness.open(path) as trace:
+        assert (trace["attention/layer_0"][1, 2:4] == MAPS[0, 1, 2:4]).all()
+        assert (np.asarray(trace["attention/layer_0"]) == MAPS[0]).all()
 
 
 def test_an_array_without_an_axis_of_layers_is_one_layer_and_told(tmp_path):

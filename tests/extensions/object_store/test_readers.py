@@ -19,7 +19,7 @@ from harness.extensions.object_store.remotes import remote_of
 from harness.extensions.object_store.shards import StoredFile
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.extensions.object_store.uploads import remove_objects, upload, upload_beside
-from harness.formats.archive import write_archive
+from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import Format, Reader, load_format
 from harness.formats.describing import ListsTensors
 from harness.formats.raw import RawFormat
@@ -55,7 +55,8 @@ def test_reads_the_same_bits(
     name: str, profile: str, route: str, place: S3Place, fake: FakeStore, tmp_path: Path
 ) -> None:
     backend, path = load_format(name), written(name, profile, tmp_path)
-    keys = upload(place, path, f"run/{path.name}")
+    keys = upload(place, path, f"run/{path.name}", remote_of(backend).documents(path))
+    assert verify_archive(path) == []
     archive = S3Archive(place=place, key=f"run/{path.name}", route=route)
     if route == "reference":
         assert upload_beside(name, path, archive) == ""

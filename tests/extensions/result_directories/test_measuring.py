@@ -28,9 +28,9 @@ from harness.report.write import write_report
 from harness.row_files import read_samples
 from harness.run import space
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun
 from harness.run.experiment import run as take_samples
 from harness.run.measurement import copies, open_measurements
+from harness.run.planned import PlannedRun
 from tests.conftest import TINY, Counted, plain
 from tests.evidence.conftest import repack
 from tests.report import page_checks

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 from harness.cli import main
+from harness.extensions.tune.command import _read_by, _reader
 from harness.formats.archive import open_archive
+from harness.formats.base import load_format
 from harness.formats.profile_file import read_profile_file
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
@@ -46,6 +48,7 @@ def test_a_search_leaves_its_samples_its_table_its_picture_and_a_profile_that_a_
     out = tmp_path / "search"
     assert main(["tune", TRACE, "--format", "hdf5", *QUICK, "--name", "found", "--out", str(out)]) == 0
     said = plain(capsys.readouterr().out)
+    assert "Read by h5py, the stock reader" in said and "--reader h5py" in (out / "found.toml").read_text()
     assert "cost against present" in said and "pair (3 candidates, 2 rounds" in said and "found.toml" in said
     assert {p.name for p in out.iterdir()} == FILES | {"found.toml"}
     table = pd.read_csv(out / "candidates.csv", keep_default_na=False)
@@ -75,6 +78,14 @@ def test_a_search_leaves_its_samples_its_table_its_picture_and_a_profile_that_a_
     assert set(read_samples(tmp_path / "run" / "samples.csv")["profile"]) >= {"tuned", "found"}
 
 
+@pytest.mark.parametrize("name", ["zarr-slim", "npz", "hdf5"])
+def test_candidates_are_read_by_the_stock_reader_unless_one_is_named(name):
+    backend = load_format(name)
+    assert _reader(backend, None) == backend.stock and not backend.readers[backend.stock].own
+    own = next((reader for reader, spec in backend.readers.items() if spec.own), None)
+    assert own is None or "a decoder of this project" in _read_by(backend, _reader(backend, own))
+
+
 def _sorted(candidate):
     return ", ".join(sorted(candidate.split(", ")))
 
@@ -101,6 +112,8 @@ def test_an_archive_can_be_tuned_on(tmp_path, capsys):
         (["--format", "hdf5", "--mix", "head=2"], ["sum to 2"]),
         (["--format", "hdf5", "--rounds", "0"], ["--rounds", "a positive integer"]),
         (["--format", "hdf5", "--sample", "-1"], ["--sample", "a positive integer"]),
+        (["--format", "hdf5", "--reader", "h5pie"], ["no reader of hdf5 named 'h5pie'", "'h5py'"]),
+        (["--format", "hdf5", "--threads", "100000"], ["A budget of 100000 threads is too large"]),
         (["--format", "hdf5", "--name", "tuned"], ["cannot be named 'tuned'"]),
         (["--format", "hdf5", "--name", "a/b"], ["cannot be named 'a/b'"]),
     ],

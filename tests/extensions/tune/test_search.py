@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,9 @@ from harness.formats.base import load_format
 from harness.records import CONTROL
 from harness.row_files import read_samples
 from harness.sampling import cache
+from harness.sampling.reading import ReadTask
 from harness.sampling.worker import Children, WorkerError
+from harness.sampling.writing import WriteTask
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from tests.conftest import Counted, allow
@@ -25,17 +29,24 @@ WINDOWS = Mix(shares={"window_pair": 0.5, "pair_layer": 0.5})
 
 
 class Here:
-    """A worker without a process of its own, which takes seconds to start."""
+    """A worker without a process of its own, which takes seconds to start; knows whose tasks it was given."""
 
-    def __init__(self, timeout: float) -> None:
+    asked: ClassVar[list[tuple[str, object]]] = []
+
+    def __init__(self, timeout: float, threads: int | None = None) -> None:
         pass
 
-    def do(self, task):
+    def do(self, *asked):
+        *whose, task = asked
+        self.asked += [(label, task) for label in whose]
         try:
             with Children() as children:
                 return task.run(children)
         except HarnessError as error:
             raise WorkerError(str(error)) from error
+
+    def end(self, keys) -> None:
+        assert list(keys)
 
     def __enter__(self):
         return self
@@ -47,13 +58,14 @@ class Here:
 @pytest.fixture(autouse=True)
 def _workers_here(request, monkeypatch):
     if "slow" not in request.keywords:  # what ends its process has one of its own
-        monkeypatch.setattr("harness.extensions.tune.race.Worker", Here)
+        for name in ("Worker", "ContenderProcesses"):
+            monkeypatch.setattr(f"harness.extensions.tune.race.{name}", Here)
 
 
 def config(backend, **changes):
     values = {
         "run_id": "search", "backend": backend, "source": TRACE, "trace": "t", "requested": 40, "n_res": 40,
-        "rounds": 3, "most": 8, "seed": 0, "timeout": 60.0,
+        "rounds": 3, "most": 8, "seed": 0, "timeout": 60.0, "reader": load_format(backend).stock,
     }  # fmt: skip
     return TuneConfig(**(values | changes))
 
@@ -101,6 +113,15 @@ def test_a_present_setting_that_fails_ends_the_search_with_its_reason(tmp_path):
     with pytest.raises(HarnessError, match="present setting of dying failed: its process ended without an answer"):
         go(tmp_path / "s", "tests.liars:TunableDying")
     assert not (tmp_path / "s" / ".archives").exists()
+
+
+def test_each_candidate_has_its_processes_and_is_read_by_the_reader_that_was_asked_for(tmp_path):
+    Here.asked.clear()
+    (race,), _ = go(tmp_path / "s", "zarr-slim", rounds=1, most=2, reader="fused")
+    read = [(label, task.reader) for label, task in Here.asked if isinstance(task, ReadTask)]
+    assert set(read) == {(candidate.label, "fused") for candidate in race.entered}
+    assert {label for label, task in Here.asked if isinstance(task, WriteTask)} == {c.label for c in race.entered}
+    assert {(sample.reader, sample.threads) for sample in race.samples} == {("fused", None)}
 
 
 def test_the_roles_are_tuned_on_their_own_tensors(tmp_path):

@@ -1,0 +1,187 @@
+"""What a run measured of corpora: rows a second and bytes read, and what follows for many more proteins."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.accesses import archive_sizes
+from harness.analysis.efforts import standing
+from harness.extensions.corpus.source import PROTEIN_AXES, ROW_AXES, STARTS
+from harness.extensions.corpus.suite import LAYER, NAME
+from harness.records import kind_of
+from harness.run.plan import read_plan
+from harness.trace.manifest import Manifest
+
+PROTEINS = 100_000
+"""Proteins to which is projected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus that was measured.
+
+    Attributes
+    ----------
+    proteins, rows : int
+        Number of proteins, and of the rows of one layer.
+    kind : tuple
+        What has to be the same in two corpora for one to be a larger copy of the other: layers, width, type, and
+        whether the rows of all proteins are in one tensor.
+    row_bytes : int
+        Bytes of a row.
+    """
+
+    proteins: int
+    rows: int
+    kind: tuple[int, int, str, bool]
+    row_bytes: int
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Corpus | None:
+        """Describe a trace; None for one that is no corpus."""
+        specs = [s for s in manifest.tensors if s.axes in (PROTEIN_AXES, ROW_AXES) and s.layer is not None and s.items]
+        if not specs:
+            return None
+        first, together = specs[0], specs[0].axes == ROW_AXES
+        layers = {spec.layer for spec in specs}
+        table = next((spec for spec in manifest.tensors if spec.path == STARTS), None)
+        if together and (table is None or len(table.shape) != 1 or table.shape[0] < 2):
+            return None
+        proteins = table.shape[0] - 1 if together and table else len({s.path.rpartition("/")[0] for s in specs})
+        rows = sum(spec.shape[0] for spec in specs) // len(layers)
+        kind = (len(layers), first.shape[1], first.values or first.dtype, together)
+        return cls(proteins=proteins, rows=rows, kind=kind, row_bytes=first.shape[1] * np.dtype(first.dtype).itemsize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedCorpus:
+    """What `PROTEINS` proteins would take in a format, in proportion to the largest corpus that was measured.
+
+    Attributes
+    ----------
+    trace, format, profile : str
+        From which corpus, and in which format.
+    corpus : Corpus
+        That corpus.
+    stored : float
+        Bytes; NaN where the run measured no sizes.
+    layer_seconds : float
+        Reading one layer of every protein from disk; NaN where the run did not read cold.
+    error : float
+        By how much the same rule misses that corpus from the next smaller one, in time or else in size, as a part of
+        one; NaN where there is none.
+    """
+
+    trace: str
+    format: str
+    profile: str
+    corpus: Corpus
+    stored: float
+    layer_seconds: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeasuredCorpora:
+    """What a run measured of corpora.
+
+    Attributes
+    ----------
+    corpora : mapping of str to Corpus
+        By the label of their trace.
+    cells : DataFrame
+        The cells of `NAME`, of stock contenders and of the ceiling, with ``rows`` of a sample and ``rows_per_second``.
+    projected : list of ProjectedCorpus
+        In the order of the cells.
+    notes : list of str
+        Of each corpus that was imported, what was left out of it.
+    """
+
+    corpora: Mapping[str, Corpus]
+    cells: pd.DataFrame
+    projected: list[ProjectedCorpus]
+    notes: list[str]
+
+
+def measured(folder: Path, samples: pd.DataFrame, summary: pd.DataFrame) -> MeasuredCorpora | None:
+    """Gather what a run measured; None for a run without the suite.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run, with its plan.
+    samples, summary : DataFrame
+        Its tables.
+    """
+    cells = summary[summary["suite"].eq(NAME) & summary["status"].eq("ok")]
+    if cells.empty:
+        return None
+    cells = standing(cells)
+    cells = cells[cells["format"].map(kind_of).ne("control") & cells["median_seconds"].notna()]
+    corpora, notes = {}, []
+    for described in read_plan(folder / "plan.json"):
+        manifest = Manifest.from_json(json.dumps(described["manifest"]))
+        if (corpus := Corpus.of(manifest)) is not None:
+            corpora[described["trace"]] = corpus
+            if manifest.provenance.importer and manifest.provenance.note:
+                notes.append(f"{described['trace']}: {manifest.provenance.note}.")
+    cells = cells[cells["trace"].isin(corpora)]
+    rows = [row["bytes_requested"] // corpora[row["trace"]].row_bytes for row in cells.to_dict("records")]
+    seconds = cells["median_read_seconds"].fillna(cells["median_seconds"]).astype(float)
+    cells = cells.assign(rows=rows, rows_per_second=np.array(rows, float) / seconds)
+    return MeasuredCorpora(
+        corpora=corpora, cells=cells, projected=list(_projected(corpora, cells, archive_sizes(samples))), notes=notes
+    )
+
+
+def _projected(corpora: Mapping[str, Corpus], cells: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[ProjectedCorpus]:
+    """Project each format from the largest corpus of each kind."""
+    layers = cells[cells["access"].eq(LAYER) & cells["cache"].eq("cold") & cells["workers"].eq(1)]
+    times = _by_place(layers, "median_seconds")
+    stored = _by_place(sizes, "size_bytes")
+    arms = dict.fromkeys((row["format"], row["profile"]) for row in cells.fillna({"profile": ""}).to_dict("records"))
+    for kind in dict.fromkeys(corpus.kind for corpus in corpora.values()):
+        alike = sorted((c.proteins, name) for name, c in corpora.items() if c.kind == kind)
+        (_, name), *smaller = reversed(alike)
+        for arm in (arm for arm in arms if kind_of(arm[0]) == "format"):
+            found = ProjectedCorpus(
+                trace=name, format=arm[0], profile=arm[1], corpus=corpora[name],
+                stored=_scaled(stored, name, arm, corpora, PROTEINS),
+                layer_seconds=_scaled(times, name, arm, corpora, PROTEINS),
+                error=_error(times if (name, *arm) in times else stored, name, [n for _, n in smaller], arm, corpora),
+            )  # fmt: skip
+            if not (math.isnan(found.stored) and math.isnan(found.layer_seconds)):
+                yield found
+
+
+_Places = Mapping[tuple[str, str, str], float]
+
+
+def _by_place(table: pd.DataFrame, column: str) -> _Places:
+    rows = table.assign(profile=table["profile"].fillna("")).to_dict("records")
+    found: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        found.setdefault((row["trace"], row["format"], row["profile"]), float(row[column]))
+    return found
+
+
+def _scaled(measured: _Places, name: str, arm: tuple[str, str], corpora: Mapping[str, Corpus], proteins: int) -> float:
+    return measured.get((name, *arm), math.nan) * proteins / corpora[name].proteins
+
+
+def _error(
+    measured: _Places, name: str, smaller: list[str], arm: tuple[str, str], corpora: Mapping[str, Corpus]
+) -> float:
+    """Return by how much the largest corpus is missed from the next smaller one with fewer proteins."""
+    known = [n for n in smaller if (n, *arm) in measured and corpora[n].proteins < corpora[name].proteins]
+    if not known or (name, *arm) not in measured:
+        return math.nan
+    said = _scaled(measured, known[0], arm, corpora, corpora[name].proteins)
+    return abs(said / measured[(name, *arm)] - 1)

@@ -1,0 +1,101 @@
+"""The section of a report on corpora: rows a second, bytes read for each byte wanted, and a projection."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from harness.analysis import formatting as words
+from harness.analysis.findings import Findings
+from harness.extensions.corpus.measured import PROTEINS, MeasuredCorpora, ProjectedCorpus, measured
+from harness.report.section import Block, Items, Section, Table, Text
+from harness.trace.schema import MOST_TENSORS
+
+_PROJECTION = f"Projection to {PROTEINS:,} proteins, not a measurement"
+
+
+class CorpusSection(Section):
+    """What training reads of corpora, and a projection that is named as one."""
+
+    name, title = "corpus", "Corpora"
+    order = 62
+
+    def find(self, folder: Path, findings: Findings) -> MeasuredCorpora | None:
+        """Gather the cells of corpora; None where there are none, or where the run's reads are no basis for figures."""
+        return None if findings.withdrawn else measured(folder, findings.samples, findings.summary)
+
+    def blocks(self, found: MeasuredCorpora, findings: Findings) -> list[Block]:
+        """Show the cells in rows a second, and the projection with its assumptions."""
+        shown = Table(
+            label="Rows of corpora", caption="Each access in rows a second.", columns=_COLUMNS, rows=_rows(found),
+            figures=True, folded="In figures" if len(found.cells) > _MOST else "",
+        )  # fmt: skip
+        return [*map(Text, found.notes), Text(_MEANING), shown, *_projection(found)]
+
+
+section = CorpusSection()
+
+_MEANING = (
+    "Rows a second: from an open archive, in the median. Opening and reading: from a closed one, as for a first batch. "
+    "Bytes read: by the process, for each byte wanted; what a mapped file reads is not counted. Peak memory: of the "
+    "process that reads."
+)
+_MOST = 40  # rows that are shown unfolded
+_COLUMNS = (
+    "Case", "Format", "Rows a second", "Opening and reading", "Bytes read for each wanted", "Peak memory",
+)  # fmt: skip
+
+
+def _rows(found: MeasuredCorpora) -> list[list[str]]:
+    arms = words.arms_of(found.cells)
+    return [
+        [
+            f"{words.pretty_trace(row['trace'])}: {words.case(row)}",
+            words.arm_name((row["format"], row["profile"] if words.known(row["profile"]) else ""), arms),
+            f"{float(words.digits(row['rows_per_second'])):,.0f}",
+            words.duration(row["median_seconds"]),
+            words.times(row["read_amplification"]) if words.known(row["read_amplification"]) else "–",
+            words.size(row["peak_rss_bytes"]) if words.known(row["peak_rss_bytes"]) else "–",
+        ]
+        for row in found.cells.to_dict("records")
+    ]
+
+
+def _projection(found: MeasuredCorpora) -> list[Block]:
+    if not found.projected:
+        return []
+    columns = ("From", "Format", "Stored", "One layer of every protein, from disk", "Error on a measured corpus")
+    notes = [
+        "In proportion to the number of proteins, from the largest corpus of the run, for one disk and one reader.",
+        "Proteins are as long as in that corpus. Batches are not projected.",
+        "The last column is the error of the same rule from the next smaller corpus to the largest: in time, or in "
+        "size if nothing was read cold.",
+    ]
+    if any(not each.corpus.kind[3] and each.corpus.kind[0] * PROTEINS > MOST_TENSORS for each in found.projected):
+        notes.append(
+            f"An archive holds at most {MOST_TENSORS:,} tensors here: with a tensor for each layer of each protein, so "
+            "many proteins are several archives."
+        )
+    table = Table(
+        label=_PROJECTION,
+        caption=f"{_PROJECTION}.",
+        columns=columns,
+        rows=[_projected(each) for each in found.projected],
+    )
+    return [Text(f"{_PROJECTION}.", markdown=f"**{_PROJECTION}**."), table, Items(notes)]
+
+
+def _projected(each: ProjectedCorpus) -> list[str]:
+    def told(value: float, write: Any) -> str:
+        return "–" if math.isnan(value) else str(write(value))
+
+    named = each.format if each.profile in ("", "tuned") else f"{each.format} ({each.profile})"
+    mean = each.corpus.rows / each.corpus.proteins
+    return [
+        f"{words.pretty_trace(each.trace)}: {each.corpus.proteins:,} proteins of {mean:.0f} residues",
+        named,
+        told(each.stored, words.size),
+        told(each.layer_seconds, words.duration),
+        told(each.error, words.percent) if not math.isnan(each.error) else "unknown: one corpus",
+    ]

@@ -1,0 +1,48 @@
+"""Values that lie in a file as they are, of which any part can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.files import open_regular
+from harness.formats.flat import read_flat
+from harness.formats.selection import whole
+from harness.formats.threads import Crew
+
+_ALONE = Crew(1)
+
+
+class FlatArray:
+    """Values of a file that is opened for each part that is read.
+
+    It is not mapped: the system ends a process that touches what another program cut off a mapped file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dtype : dtype
+        Type of the values, with their byte order.
+    offset : int
+        Of the first value, in bytes.
+    shape : tuple of int
+        Length of each axis.
+    fortran : bool
+        Whether the first axis varies fastest.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, offset: int, shape: tuple[int, ...], fortran: bool = False) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._path, self._offset, self._fortran = path, offset, fortran
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        given = part if isinstance(part, tuple) else () if part is Ellipsis else (part,)
+        selection = whole(self.shape, (*given, *(slice(None) for _ in self.shape[len(given) :])))
+        step = -1 if self._fortran else 1
+        with open_regular(self._path) as file:
+            place = file.fileno(), self._offset
+            values = read_flat(*place, self.shape[::step], self.dtype, selection[::step], _ALONE)
+        return values.T if self._fortran else values

@@ -1,0 +1,52 @@
+"""Numbers, lists of numbers, and arrays in pickles and in files of torch, as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.foreign import pickles
+from harness.foreign.pickles import ArrayLeaf
+from harness.foreign.source import ForeignArray
+from harness.foreign.torch_files import TensorLeaf
+
+_NONE = type(None)
+
+
+def as_array(value: Any, *, null: bool = False) -> np.ndarray | None:
+    """Return a number, or numbers in lists or in dictionaries, as an array; None where there is anything else.
+
+    Dictionaries in one another have to have the same keys. With ``null``, None is NaN, as some write it in JSON.
+    """
+    if isinstance(value, dict):
+        if len({tuple(row) if isinstance(row, dict) else None for row in value.values()}) > 1:
+            return None
+        value = [list(row.values()) if isinstance(row, dict) else row for row in value.values()]
+    kinds = _kinds([value])
+    known = (bool, int, float, complex, np.number, np.bool, *((_NONE,) if null else ()))
+    if not all(issubclass(kind, known) for kind in kinds):
+        return None
+    try:
+        array = np.array(value, np.float64 if _NONE in kinds else None)
+    except (ValueError, OverflowError):  # rows of unequal lengths; an integer that no float holds
+        return None
+    return array if array.dtype.kind in "biufc" else None
+
+
+def _kinds(values: Any) -> set[type]:
+    """Return the types of what lists hold: one text among numbers would make NumPy give all of them its length."""
+    kinds = set(map(type, values))
+    if lists := kinds & {list, tuple}:
+        kinds = (kinds - lists).union(*(_kinds(each) for each in values if type(each) in lists))
+    return kinds
+
+
+def as_foreign(value: Any) -> ForeignArray | None:
+    """Describe what a pickle or a file of torch holds as an array; None where it is no numbers."""
+    if isinstance(value, TensorLeaf):
+        return ForeignArray(value.shape, value.dtype, value.view)
+    if isinstance(value, ArrayLeaf):
+        return ForeignArray(value.shape, "bfloat16" if value.bfloat16 else value.dtype, value.array)
+    array = as_array(pickles.plain(value))
+    return None if array is None else ForeignArray.of(array)

@@ -89,7 +89,7 @@ class ReadTask(Share):
             rejected = reading.rejected
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
-        if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
+        if self.cache in EVICTED and resident is not None and cache.residency(self.archive, every_file=True) == 0:
             raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
         return Observed(reading=reading, resident_fraction=resident)
 

@@ -42,6 +42,8 @@ class PlotData:
         Whether these are sizes, else times.
     one_scale : bool
         Whether all rows have one y axis, because they are to be held against each other.
+    joined : bool
+        Whether lines join lengths: times of different nodes are not to be compared.
     """
 
     title: str
@@ -52,6 +54,7 @@ class PlotData:
     height: float
     exact: bool
     one_scale: bool
+    joined: bool = True
 
 
 def plot_data(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:

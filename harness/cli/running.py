@@ -131,8 +131,11 @@ def _run(arguments: argparse.Namespace) -> int:
     tell = partial(show.say, quiet=arguments.quiet)
     launcher = launching.chosen(arguments)
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
-    if launcher and not arguments.resume:
-        config = launcher.settled(config, folder, tell)
+    if launcher:
+        settled = launcher.settled(config, folder, tell)
+        if arguments.resume and settled != config:
+            raise UsageError(f"{folder} asks for what --cluster cannot measure here: start a new run with --cluster.")
+        config = settled
     planned = PlannedRun.of(config)  # before the folder is made, so that a wrong name leaves nothing behind
     for subject in planned.subjects:
         provenance = subject.manifest.provenance

@@ -44,7 +44,8 @@ from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
 from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
 
-_SCRATCH = ".archives"
+SCRATCH = ".archives"
+"""In the folder of a run: its archives, while it is measured."""
 
 
 def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
@@ -73,7 +74,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
     config, arms, subjects, measuring = planned.config, planned.arms, planned.subjects, planned.measuring
     if EVICTED.intersection(config.caches) and subjects and config.store is None:
         require_evictable(folder)
-    scratch = folder / _SCRATCH
+    scratch = folder / SCRATCH
     remove(scratch)  # left by a run that was killed
     disk = disk or planned.require_space(folder)
     save_plan(subjects, folder / "plan.json", arms)

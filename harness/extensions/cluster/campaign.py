@@ -18,7 +18,7 @@ from harness.files import plain_name
 from harness.formats.archive import remove
 from harness.records import NoFigure
 from harness.run.complete import SAMPLES
-from harness.run.experiment import run
+from harness.run.experiment import SCRATCH, run
 from harness.run.planned import PlannedRun
 from harness.run.planning import asked_traces
 from harness.run.preparation import Prepared
@@ -27,7 +27,7 @@ from harness.run.subject import Arm, Subject
 from harness.sampling.worker import Worker
 
 ARCHIVES = "archives"
-"""In the folder of a block: what its tasks write and read; removed in the end."""
+"""In the folder of a block: what its tasks write and read, each attempt in a folder of its own; removed in the end."""
 
 _FAILED = "failed"  # the folder of the rows that say why a block was not measured
 
@@ -58,6 +58,15 @@ def blocks_of(planned: PlannedRun, folder: Path) -> list[TaskBlock]:
         config = dataclasses.replace(planned.config, run_id=name, traces=(text,), sizes=sizes)
         found.append(TaskBlock(name=name, folder=folder / TASKS / name, config=config, subject=subject))
     return found
+
+
+def clear(block: TaskBlock) -> Iterator[str]:
+    """Remove the archives that tasks of a block wrote, with those of tasks that were killed; say what stays, and why."""
+    for left in (block.folder / ARCHIVES, *block.folder.glob(f"*/{SCRATCH}")):
+        try:
+            remove(left)
+        except OSError as error:
+            yield f"{left} cannot be removed ({error.strerror}): a task may still write there. Remove it afterwards."
 
 
 @dataclass
@@ -108,7 +117,11 @@ class Campaign:
             ended = (task["block"], task["part"], task["problem"]) == (block.name, "measure", "")
             if not ended or task["node"] is None or not (folder / SAMPLES).is_file():
                 continue
-            if not list(problems(folder, block, spoilt=False)):
+            try:
+                damaged = any(problems(folder, block, spoilt=False))
+            except HarnessError:
+                damaged = True
+            if not damaged:
                 return MergedPart(block=block, folder=folder, host=task["node"]["host"])
         return None
 
@@ -124,7 +137,7 @@ class Campaign:
             ready, "measure", lambda block, again: self._measure(block, written[block.name], again), self._left, why
         )
         for block in due:
-            remove(block.folder / ARCHIVES)
+            list(clear(block))  # what cannot be removed is told when the run ends
             if (result := measured.get(block.name)) is not None:
                 yield MergedPart(block=block, folder=self._attempt(block), host=result.node["host"])
             else:
@@ -132,7 +145,7 @@ class Campaign:
 
     def _begin(self, block: TaskBlock) -> None:
         """Make the folder of the next attempt at a block."""
-        known = [int(path.name) for path in block.folder.glob("*") if path.name.isdigit()]
+        known = [int(path.name) for path in block.folder.glob("*") if path.name.isdecimal()]
         known += [task["attempt"] for task in self._tasks(block, "measure")]
         self._numbers[block.name] = 1 + max(known, default=0)
         self._attempt(block).mkdir(parents=True)
@@ -145,7 +158,8 @@ class Campaign:
         return block.folder / str(self._numbers[block.name])
 
     def _write(self, block: TaskBlock, again: bool) -> Any:
-        destination = block.folder / ARCHIVES
+        # Never where a task before wrote: one that was given up may still be at it.
+        destination = block.folder / ARCHIVES / f"{self._numbers[block.name]}-{1 + again}"
         return self.jobs.start(f"{block.name}-write", write_archives, self._attempt(block), destination, self.allowed)
 
     def _measure(self, block: TaskBlock, written: TaskResult, again: bool) -> Any:
@@ -240,5 +254,8 @@ class Campaign:
             failure = NoFigure("failed", f"the task was run twice at most, and this was not measured: {why}", "machine")
             return Prepared(scratch / "trace.raw", subject.manifest, failures=dict.fromkeys(arms, failure))
 
-        run(dataclasses.replace(PlannedRun.of(block.config), measuring=[], prepare=prepare), folder, Unheard())
+        planned = PlannedRun.of(block.config)
+        # The processes that are started here read nothing, and this node may have fewer processors than those that do.
+        config = dataclasses.replace(block.config, threads=None)
+        run(dataclasses.replace(planned, config=config, measuring=[], prepare=prepare), folder, Unheard())
         return MergedPart(block=block, folder=folder, host="")

@@ -111,7 +111,7 @@ def _apart(document: ClusterDocument) -> Iterator[str]:
     if document["lukewarm"]:
         yield (
             "Cold reads cannot be proven on this filesystem, so they are called lukewarm: the page cache of the "
-            "reading node was emptied, and the servers of the filesystem may have held the data. No grade uses them."
+            "reading node was emptied, and the filesystem may have held the data elsewhere. No grade uses them."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 LOCAL, SLURM = "local", "slurm"
 INSTALL = "trace-format-harness[cluster]"
 
 _POLL = 1.0  # seconds between two questions whether a task has ended
+_CANCELLED, _ASKED = 120.0, 5.0  # seconds that Slurm has to end tasks, and between two questions whether it did
+_ANSWERED = 60.0  # seconds that a command of Slurm may take to answer
+_COMMANDS = ("sbatch", "srun", "sacct", "scancel")
 _LOGGED = 300  # characters of the end of a log that a sentence quotes
 _KIND = re.compile(r"^[\w.]+Error: ")
 
@@ -64,15 +68,23 @@ class Jobs:
     def require(self, *, here: bool = True) -> None:
         """Raise a UsageError where submitit is missing, or, if `here`, tasks cannot be started."""
         registry.require_package("--cluster", "submitit", INSTALL)
-        lost = [name for name in ("sbatch", "srun", "sacct") if not shutil.which(name)]
-        if here and self.kind == SLURM and lost:
+        if not here or self.kind != SLURM:
+            return
+        if lost := [name for name in _COMMANDS if not shutil.which(name)]:
             raise UsageError(
                 f"There is no Slurm here ({lost[0]} is missing): run this on a login node of the cluster, or use "
                 "--cluster local."
             )
+        _require_accounting()
 
     def start(self, name: str, function: Callable[..., object], *arguments: object, exclude: str = "") -> Any:
-        """Start a task, on Slurm on none of the nodes `exclude`; returns a job for `wait`."""
+        """Start a task, on Slurm on none of the nodes `exclude`; returns a job for `wait`.
+
+        Raises
+        ------
+        HarnessError
+            When it is refused, with what the command said.
+        """
         import submitit
 
         if self.kind == LOCAL:
@@ -81,13 +93,22 @@ class Jobs:
         else:
             executor = submitit.SlurmExecutor(self.folder, max_num_timeout=0)
             executor.update_parameters(**self._slurm(name, exclude))
-        job = executor.submit(function, *arguments)
+        try:
+            job = executor.submit(function, *arguments)
+        except RuntimeError as error:  # of submitit: the command failed, or said nothing that it knows
+            raise HarnessError(
+                f"The task {name} could not be started: {_last_line(error)}. Check --sbatch, and resume the run."
+            ) from error
         self._running.append(job)
         return job
 
     def wait(self, job: Any) -> Ended:
         """Wait for the end of a job, however it ends."""
         while not job.done():
+            if self.kind == SLURM and job.state.upper() == "PREEMPTED":  # no end for submitit: it waits for a requeue
+                job.cancel(check=False)
+                self._running.remove(job)
+                return Ended(problem="the task was pre-empted")
             time.sleep(_POLL)
         self._running.remove(job)
         try:
@@ -99,10 +120,10 @@ class Jobs:
         """End every task that was started and not waited for."""
         for job in self._running:
             job.cancel(check=False)
+        until = time.monotonic() + _CANCELLED
         for job in self._running:
-            if self.kind == LOCAL:
-                while not job.done():
-                    time.sleep(_POLL)
+            while not job.done(force_check=True) and (self.kind == LOCAL or time.monotonic() < until):
+                time.sleep(_POLL if self.kind == LOCAL else _ASKED)
         self._running.clear()
 
     def script(self, name: str, exclude: str) -> str:
@@ -120,13 +141,30 @@ class Jobs:
         return text
 
     def _slurm(self, name: str, exclude: str) -> dict[str, Any]:
-        """Return the parameters of a job: one task on a node of its own, with all of its memory."""
-        more = {"mem": "0", **{key: value for key, value in self.sbatch.items() if key != "exclude"}}
+        """Return the parameters of a job: one task on a node of its own, with all of its memory, started once."""
+        # A task that Slurm starts again by itself would meet the one that is started in its place.
+        more = {"mem": "0", "no-requeue": True, **{key: value for key, value in self.sbatch.items() if key != "exclude"}}
         excluded = ",".join(filter(None, (self.sbatch.get("exclude", ""), exclude)))
         return {
             "job_name": name, "time": self.minutes, "nodes": 1, "ntasks_per_node": 1, "exclusive": True,
             "exclude": excluded or None, "wckey": None, "additional_parameters": more,
         }  # fmt: skip
+
+
+def _require_accounting() -> None:
+    """Refuse a Slurm that keeps no accounts: without these nobody is told that a task has failed."""
+    try:
+        asked = subprocess.run(
+            ["sacct", "--noheader", "--jobs", "1"], capture_output=True, text=True, timeout=_ANSWERED, check=False
+        )
+        failed, said = asked.returncode != 0, asked.stderr.strip() or f"exit code {asked.returncode}"
+    except subprocess.TimeoutExpired:
+        failed, said = True, f"no answer within {_ANSWERED:g} s"
+    if failed:
+        raise UsageError(
+            f"The state of jobs is not known here, because sacct fails ({said.splitlines()[-1][:_LOGGED].rstrip('.')}): "
+            "use a cluster with accounting, or --cluster local."
+        )
 
 
 def _last_line(error: Exception) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,13 +15,13 @@ from harness.cli import show
 from harness.cli.launching import Launcher
 from harness.cli.options import integer
 from harness.cli.readers import resume_command
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, escaped
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
-from harness.extensions.cluster.campaign import ARCHIVES, Campaign, blocks_of
+from harness.extensions.cluster.campaign import Campaign, blocks_of, clear
 from harness.extensions.cluster.document import FILE, TASKS, ClusterDocument, notes, read_cluster, write_cluster
 from harness.extensions.cluster.jobs import LOCAL, SLURM, Jobs
-from harness.extensions.cluster.merge import merge
+from harness.extensions.cluster.merge import TaskBlock, merge
 from harness.extensions.cluster.task import TypedOptions
 from harness.files import write_text
 from harness.formats.archive import remove
@@ -38,6 +39,13 @@ from harness.workload import Cache
 _AT_ONCE = {LOCAL: 1, SLURM: 4}
 _MINUTES, _FILES = 1440, 100_000
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
+_OURS = (
+    "nodes", "ntasks", "ntasks-per-node", "array", "time", "output", "error", "open-mode", "signal", "requeue",
+    "no-requeue", "chdir", "job-name", "exclusive",
+)  # fmt: skip
+"""Options of sbatch without which a task would be started twice, elsewhere or beside others, or not be found."""
+
+_JOBS = "jobs"  # in the folder of tasks: scripts, and what submitit pickles for tasks and unpickles of them
 
 
 class ClusterLauncher(Launcher):
@@ -71,7 +79,7 @@ class ClusterLauncher(Launcher):
                 "out --at-once, --sbatch and --script."
             )
         given = {option: getattr(arguments, option.replace("-", "_")) for option in self.options if option != "script"}
-        typed = [f" --{option} {value}" for option, value in given.items() if value is not None]
+        typed = [f" --{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None]
         self.typed = f" --cluster {name}{''.join(typed)}"
 
     @classmethod
@@ -87,7 +95,14 @@ class ClusterLauncher(Launcher):
             raise UsageError("--trace-bytes cuts a trace at all its lengths alike: with --cluster give one of --sizes.")
         if alone := [each.name for each in installed() if each.alone and each.name in config.measurements]:
             raise UsageError(f"The measurement {alone[0]} has no trace to divide into tasks: leave out --cluster.")
-        if "cold" in config.caches and not cold_is_proven(folder):
+        if self._kind == SLURM:
+            tell(
+                f"Threads of each contender: {config.threads}. The default is the number of processors of this node: "
+                "give --threads where those of the cluster have another."
+            )
+        # On Slurm archives are read on another node, which this one may be the server of: what is seen from here, as
+        # ext4, says nothing of what is seen there.
+        if "cold" in config.caches and (self._kind == SLURM or not cold_is_proven(folder)):
             tell("Cold reads cannot be proven on this filesystem: they are called lukewarm, and no grade uses them.")
             caches: tuple[Cache, ...] = tuple("lukewarm" if state == "cold" else state for state in config.caches)
             return dataclasses.replace(config, caches=caches)
@@ -111,12 +126,15 @@ class ClusterLauncher(Launcher):
 
         Raises
         ------
+        UsageError
+            When the folder was begun otherwise, or has links where tasks write.
         HarnessError
             When blocks cannot be merged, or after Ctrl-C: every task is then ended, and those that were whole count.
         """
         if not self.began(folder) and (folder / SAMPLES).exists():
             raise UsageError(f"{folder} was begun on one machine: continue it there, without --cluster.")
-        blocks = blocks_of(planned, folder)
+        blocks = blocks_of(planned, folder.absolute())
+        _require_own(folder.absolute() / TASKS, blocks)
         at_once = min(self._at_once, len(blocks))
         if disk is not None and disk.archives * at_once > disk.free:
             raise UsageError(
@@ -124,11 +142,14 @@ class ClusterLauncher(Launcher):
                 f"{disk.free / 1e9:.1f} GB are free: give a smaller --at-once, and continue the run."
             )
         document = self._document(folder, planned.config)
+        # Answers of tasks before may be anybody's, and have the numbers of tasks to come: none is ever unpickled.
+        remove(folder.absolute() / TASKS / _JOBS)
         write_cluster(folder, document)
         jobs = self._jobs(folder)
         campaign = Campaign(jobs, folder, document, TypedOptions.here(), self._kind == SLURM, progress)
         try:
             parts = campaign.measure(blocks)
+            merge(folder, planned.config, parts)
         except KeyboardInterrupt as error:
             onward = resume_command(folder, planned.config, self.typed)
             stopped = HarnessError(f"Interrupted; blocks that were measured are kept. Continue with: {onward}")
@@ -136,15 +157,14 @@ class ClusterLauncher(Launcher):
             raise stopped from error
         finally:
             jobs.cancel()
-            for block in blocks:
-                remove(block.folder / ARCHIVES)
-        merge(folder, planned.config, parts)
+            for problem in (text for block in blocks for text in clear(block)):
+                show.complain(escaped(problem))
 
     def check(self, folder: Path, tell: Callable[[str], object]) -> int:
         """Say what follows from the tasks; pack the merged run, and check that its report follows from its samples."""
         document = read_cluster(folder)
         for note in notes(document) if document else ():
-            tell(note)
+            tell(escaped(note))
         tell("Checking the merged run.")
         with tempfile.TemporaryDirectory(prefix="harness-cluster-") as scratch:
             path = Path(scratch) / "run.bundle.zip"
@@ -159,10 +179,12 @@ class ClusterLauncher(Launcher):
         return 1 if wrong else 0
 
     def _jobs(self, folder: Path) -> Jobs:
-        return Jobs(self._kind, (folder / TASKS / "jobs").absolute(), self._minutes, self._sbatch)
+        return Jobs(self._kind, (folder / TASKS / _JOBS).absolute(), self._minutes, self._sbatch)
 
     def _document(self, folder: Path, config: RunConfig) -> ClusterDocument:
         known = read_cluster(folder)
+        if known and known["cluster"] != self._kind:
+            raise UsageError(f"{folder} was begun with --cluster {known['cluster']}: continue it so.")
         return {
             "cluster": self._kind, "at_once": self._at_once, "minutes": self._minutes, "files_budget": self._files,
             "lukewarm": LUKEWARM in config.caches, "tasks": known["tasks"] if known else [],
@@ -179,5 +201,14 @@ def _options(text: str | None) -> dict[str, str]:
         key, _, value = part.partition("=")
         if not _KEY.fullmatch(key) or not value or not value.isprintable():
             raise UsageError(f"--sbatch takes options as KEY=VALUE separated by commas, got {text!r}.")
+        if any(name.startswith(key) for name in _OURS):  # sbatch takes the beginning of a name for the name
+            raise UsageError(f"--sbatch cannot set {key}, which --cluster sets itself: leave it out.")
         found[key] = value
     return found
+
+
+def _require_own(tasks: Path, blocks: Sequence[TaskBlock]) -> None:
+    """Refuse links in the folders that tasks write to and that are cleared: they may lead anywhere."""
+    for path in (tasks, *(path for block in blocks for path in (block.folder, *block.folder.glob("*")))):
+        if path.is_symlink():
+            raise UsageError(f"{path} is a link: remove it, and resume the run.")

@@ -26,7 +26,7 @@ from harness.run.machine import read_environment
 from harness.run.plan import describe_access, read_plan
 from harness.run.subject import Subject
 
-_ALIKE = ("commit", "filesystem")
+_ALIKE = ("commit", "filesystem", "cores_usable")
 """What of a session has to be alike besides what `differences_of` compares."""
 
 
@@ -138,27 +138,28 @@ def merge(folder: Path, config: RunConfig, parts: Sequence[MergedPart]) -> None:
     sessions = _sessions(parts)
     plans = [read_document(part.folder / "plan.json", dict[str, Any]) for part in parts]
     plan = {**_head(parts, plans), "subjects": [subject for each in plans for subject in each["subjects"]]}
-    _write(folder / "environment.json", {"run_id": config.run_id, "sessions": sessions})
-    _write(folder / "plan.json", plan)
+    texts = {"environment.json": _text({"run_id": config.run_id, "sessions": sessions}), "plan.json": _text(plan)}
     ledgers = [pd.read_csv(part.folder / "ledger.csv", dtype=str, keep_default_na=False) for part in parts]
-    write_text(folder / "ledger.csv", pd.concat(ledgers).to_csv(index=False))
+    texts["ledger.csv"] = pd.concat(ledgers).to_csv(index=False)
     kinds = own_rows()
     for name in ("archives.json", *measured_too()):
         paths = [part.folder / name for part in parts if (part.folder / name).is_file()]
         if paths and name in kinds:
-            write_text(folder / name, _joined_rows(paths, kinds[name], config.run_id))
+            texts[name] = _joined_rows(paths, kinds[name], config.run_id)
         elif paths:
-            _write(folder / name, _joined(paths))
-    samples = [part.folder / SAMPLES for part in parts]
-    write_text(folder / SAMPLES, _joined_rows(samples, Sample, config.run_id))
+            texts[name] = _text(_joined(paths))
+    texts[SAMPLES] = _joined_rows([part.folder / SAMPLES for part in parts], Sample, config.run_id)
+    (folder / SAMPLES).unlink(missing_ok=True)  # those of a merge before would not be of these files
+    for name, text in texts.items():
+        write_text(folder / name, text)
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    write_text(path, json.dumps(document, indent=1) + "\n")
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1) + "\n"
 
 
 def _sessions(parts: Sequence[MergedPart]) -> list[dict[str, Any]]:
-    """Return the sessions of all blocks that were measured; each has to be like the first.
+    """Return the sessions of all blocks that were measured, with the node of each; each has to be like the first.
 
     Where none was measured, there is only the session in which that was recorded.
     """
@@ -174,7 +175,7 @@ def _sessions(parts: Sequence[MergedPart]) -> list[dict[str, Any]]:
                     f"{part.folder.parents[1]}."
                 )
             found.append((part, session))
-    return [session for _, session in found]
+    return [{**session, "node": part.host} for part, session in found]
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:

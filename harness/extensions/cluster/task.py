@@ -6,10 +6,12 @@ import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness import registry
+from harness.analysis.noise import differences_of
 from harness.errors import HarnessError, UsageError
 from harness.extensions.cluster.node import Node, describe_node, host
 from harness.formats.archive import archive_size, remove
@@ -17,11 +19,15 @@ from harness.limits import limits
 from harness.report.folders import held
 from harness.run.config import RunConfig
 from harness.run.experiment import run
+from harness.run.machine import describe
 from harness.run.planned import PlannedRun
 from harness.run.preparation import Prepared, prepare
 from harness.run.subject import Arm
 from harness.sampling.interrupt import deferred
 from harness.sampling.worker import Worker
+
+
+_OURS = ("harness", "commit")  # of this package; what else is installed is told by `differences_of`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,8 @@ class TaskResult:
         The contenders, as the node has them.
     files, archive_bytes : int
         Of the archives.
+    software : dict
+        Interpreter, libraries and this package, as `harness.run.machine.describe` names them.
     """
 
     node: Node
@@ -70,6 +78,7 @@ class TaskResult:
     arms: tuple[Arm, ...] = ()
     files: int = 0
     archive_bytes: int = 0
+    software: dict[str, Any] = field(default_factory=dict)
 
 
 class Unheard:
@@ -144,7 +153,7 @@ def measure(folder: Path, written: TaskResult, apart: bool, allowed: TypedOption
             raise HarnessError("it was begun before and did not end, as when the scheduler starts a task again")
         if apart and host() == written.node["host"]:
             raise HarnessError(f"it was started on {host()}, which wrote the archives that it has to read")
-        _require_alike(planned.arms, written)
+        _require_alike(planned.arms, written, _software(folder))
         _require_arrived(prepared, written.node["host"])
         with held(folder):
             run(dataclasses.replace(planned, prepare=lambda *_: prepared), folder, Unheard())
@@ -165,11 +174,23 @@ def _done(folder: Path, allowed: TypedOptions, go: Callable[[PlannedRun], dict[s
     except HarnessError as error:
         problem = str(error).rstrip(".")
     about = {"node": describe_node(folder), "began": began, "ended": time.time(), "problem": problem, "arms": arms}
-    return TaskResult(**about, **found)  # type: ignore[arg-type]
+    return TaskResult(**about, software=_software(folder), **found)  # type: ignore[arg-type]
 
 
-def _require_alike(arms: list[Arm], written: TaskResult) -> None:
-    """Refuse a node that has other readers than the one that wrote."""
+def _software(folder: Path) -> dict[str, Any]:
+    here = describe(folder)
+    return {name: here[name] for name in ("libraries", "python", *_OURS)}
+
+
+def _require_alike(arms: list[Arm], written: TaskResult, here: dict[str, Any]) -> None:
+    """Refuse a node that has other libraries or readers than the one that wrote."""
+    there = written.software
+    own = [f"{name} ({there[name]}, then {here[name]})" for name in _OURS if there[name] != here[name]]
+    if differing := ", ".join(filter(None, (differences_of([there, here]), *own))):
+        raise UsageError(
+            f"these differ between {written.node['host']}, which wrote the archives, and {host()}: {differing}. Install "
+            "the same packages on all nodes"
+        )
     if tuple(arms) != written.arms:
         theirs = {(arm.label, arm.profile, arm.reader): arm.missing for arm in written.arms}
         other = next((a for a in arms if theirs.get((a.label, a.profile, a.reader)) != a.missing), None)

@@ -158,7 +158,7 @@ class ClusterLauncher(Launcher):
         finally:
             jobs.cancel()
             for problem in (text for block in blocks for text in clear(block)):
-                show.complain(escaped(problem))
+                show.complain(problem)
 
     def check(self, folder: Path, tell: Callable[[str], object]) -> int:
         """Say what follows from the tasks; pack the merged run, and check that its report follows from its samples."""

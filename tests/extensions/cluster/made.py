@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from harness.extensions.cluster.campaign import Campaign, blocks_of
 from harness.extensions.cluster.document import ClusterDocument, read_cluster, write_cluster
@@ -17,18 +19,22 @@ from harness.run.planned import PlannedRun
 from tests.conftest import TINY, Counted
 
 CONFIG = dataclasses.replace(TINY, suites=("size", "layer_read"), sizes=(24, 40), readers=("stock",))
-FIRST, SECOND = (block.name for block in blocks_of(PlannedRun.of(CONFIG), Path()))
 
 
 class Here:
-    """Does tasks in this process when they are waited for; those named in `dying` die, once for each time named."""
+    """Does tasks in this process when they are waited for.
 
-    def __init__(self, dying: Collection[str] = ()) -> None:
-        self.dying, self.started, self.excluded = list(dying), list[str](), list[str]()
+    Those named in `dying` die, once for each time named. `nodes` names the node of tasks, by their names.
+    """
+
+    def __init__(self, dying: Collection[str] = (), nodes: Mapping[str, str] | None = None) -> None:
+        self.dying, self.nodes = list(dying), nodes or {}
+        self.started, self.excluded, self.given = list[str](), list[str](), list[tuple[object, ...]]()
 
     def start(self, name: str, function: Callable[..., object], *arguments: object, exclude: str = "") -> Any:
         self.started.append(name)
         self.excluded.append(exclude)
+        self.given.append(arguments)
         return name, function, arguments
 
     def wait(self, job: Any) -> Ended:
@@ -36,7 +42,8 @@ class Here:
         if name in self.dying:
             self.dying.remove(name)
             return Ended(problem="the task ended without an answer (state NODE_FAIL): nothing was logged")
-        return Ended(value=function(*arguments))
+        with mock.patch.dict(os.environ, {"SLURMD_NODENAME": self.nodes[name]} if self.nodes else {}):
+            return Ended(value=function(*arguments))
 
 
 def document_of(folder: Path, **changes: Any) -> ClusterDocument:

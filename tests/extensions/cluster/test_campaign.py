@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.analysis.asked import find_options
+from harness.analysis.findings import find
 from harness.errors import HarnessError
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
@@ -23,26 +24,18 @@ from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.plan import read_plan
 from harness.run.planned import PlannedRun
-from tests.conftest import once
-from tests.extensions.cluster.made import CONFIG, FIRST, SECOND, Here, measured
+from harness.sampling import cache
+from tests.extensions.cluster.made import CONFIG, Here, measured
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
-def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two blocks, merged; to be changed only in copies."""
-    return once(tmp_path_factory, "cluster-merged", lambda folder: measured(folder / "run", Here())) / "run"
-
-
 @pytest.fixture
-def copied(merged: Path, tmp_path: Path) -> tuple[Path, list[MergedPart]]:
-    """A copy of it, with the parts that it was merged of."""
-    folder = tmp_path / "run"
-    shutil.copytree(merged, folder)
-    blocks = blocks_of(PlannedRun.of(_config(folder)), folder)
-    return folder, [
-        MergedPart(block=block, folder=block.folder / "1", host=f"node{number}") for number, block in enumerate(blocks)
+def copied(run_copied: Path) -> tuple[Path, list[MergedPart]]:
+    """A merged run, with the parts that it was merged of."""
+    found = blocks_of(PlannedRun.of(_config(run_copied)), run_copied)
+    return run_copied, [
+        MergedPart(block=block, folder=block.folder / "1", host=f"node{number}") for number, block in enumerate(found)
     ]
 
 
@@ -74,10 +67,11 @@ def test_a_merged_run_is_one_that_check_accepts_and_so_is_each_of_its_blocks(cop
     assert "## Nodes of the run" in (folder / "report.md").read_text()
 
 
-def test_the_document_says_where_each_block_was_written_and_measured(merged):
+def test_the_document_says_where_each_block_was_written_and_measured(merged, blocks):
+    first, second = blocks
     document = read_cluster(merged)
     assert [(t["block"], t["part"], t["attempt"], t["problem"]) for t in document["tasks"]] == [
-        (FIRST, "write", 1, ""), (FIRST, "measure", 1, ""), (SECOND, "write", 1, ""), (SECOND, "measure", 1, ""),
+        (first, "write", 1, ""), (first, "measure", 1, ""), (second, "write", 1, ""), (second, "measure", 1, ""),
     ]  # fmt: skip
     assert all(t["node"]["host"] and t["node"]["filesystem"] for t in document["tasks"])
     assert document["tasks"][0]["files"] >= 2 and document["tasks"][0]["archive_bytes"] > 0
@@ -86,22 +80,25 @@ def test_the_document_says_where_each_block_was_written_and_measured(merged):
     assert "Budget of files: 1000" in said and "The memory of 1 host that read them" in said
 
 
-def test_a_task_that_dies_is_run_again_from_its_beginning(tmp_path):
-    jobs = Here([f"{FIRST}-write", f"{FIRST}-measure"])
+def test_a_task_that_dies_is_run_again_from_its_beginning_and_in_a_folder_of_its_own(tmp_path, blocks):
+    first, second = blocks
+    jobs = Here([f"{first}-write", f"{first}-measure"])
     parts, document = measured(tmp_path / "run", jobs)
     assert jobs.started == [
-        f"{FIRST}-write", f"{FIRST}-write", f"{FIRST}-measure", f"{FIRST}-measure", f"{SECOND}-write",
-        f"{SECOND}-measure",
+        f"{first}-write", f"{first}-write", f"{first}-measure", f"{first}-measure", f"{second}-write",
+        f"{second}-measure",
     ]  # fmt: skip
+    places = [given[1] for name, given in zip(jobs.started, jobs.given, strict=True) if name.endswith("-write")]
+    assert len({str(place) for place in places}) == 3, "a task that was given up may still write where it began"
     assert [part.folder.name for part in parts] == ["2", "1"]
     said = notes(document)
     assert sum("does not count: the task ended without an answer (state NODE_FAIL)" in note for note in said) == 2
     assert set(read_samples(tmp_path / "run" / "samples.csv")["status"]) <= {"ok", "skipped"}
 
 
-def test_a_block_whose_task_dies_twice_has_failed_cells_and_is_measured_when_the_run_is_resumed(tmp_path):
-    folder = tmp_path / "run"
-    parts, _ = measured(folder, Here([f"{SECOND}-measure"] * 2))
+def test_a_block_whose_task_dies_twice_has_failed_cells_and_is_measured_when_the_run_is_resumed(tmp_path, blocks):
+    folder, (_, second) = tmp_path / "run", blocks
+    parts, _ = measured(folder, Here([f"{second}-measure"] * 2))
     rows = read_samples(folder / "samples.csv")
     lost = rows[rows["n_res"] == 40]
     assert parts[1].host == "" and set(lost["status"]) <= {"failed", "skipped"}
@@ -111,7 +108,7 @@ def test_a_block_whose_task_dies_twice_has_failed_cells_and_is_measured_when_the
     assert len(read_environment(folder / "environment.json")["sessions"]) == 1
     jobs = Here()
     parts, _ = measured(folder, jobs)
-    assert jobs.started == [f"{SECOND}-write", f"{SECOND}-measure"] and parts[1].folder.name == "3"
+    assert jobs.started == [f"{second}-write", f"{second}-measure"] and parts[1].folder.name == "3"
     assert set(read_samples(folder / "samples.csv")["status"]) <= {"ok", "skipped"}
 
 
@@ -123,10 +120,10 @@ def test_archives_beyond_the_budget_of_files_are_not_measured(tmp_path):
     assert rows["reason"].str.contains("more than the budget of 1 leaves").any()
 
 
-def test_what_is_read_apart_excludes_the_node_that_wrote_and_refuses_to_run_there(tmp_path, monkeypatch):
+def test_what_is_read_apart_excludes_the_node_that_wrote_and_refuses_to_run_there(tmp_path, blocks):
     jobs = Here()
     measured(tmp_path / "run", jobs, apart=True)
-    writer = jobs.excluded[jobs.started.index(f"{FIRST}-measure")]
+    writer = jobs.excluded[jobs.started.index(f"{blocks[0]}-measure")]
     assert writer and jobs.excluded[0] == ""
     problem = read_cluster(tmp_path / "run")["tasks"][1]["problem"]
     assert problem == f"it was started on {writer}, which wrote the archives that it has to read"
@@ -153,6 +150,63 @@ def _rewrite(path: Path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after))
 
 
+def test_what_is_read_apart_has_the_node_of_each_block(tmp_path, blocks, sketched):
+    first, second = blocks
+    nodes = {f"{first}-write": "a", f"{first}-measure": "b", f"{second}-write": "b", f"{second}-measure": "c"}
+    jobs, folder = Here(nodes=nodes), tmp_path / "run"
+    parts, document = measured(folder, jobs, apart=True)
+    assert jobs.excluded == ["", "a", "", "b"] and [part.host for part in parts] == ["b", "c"]
+    assert "Every archive was read on another node than the one that wrote it." in notes(document)
+    assert [s["node"] for s in read_environment(folder / "environment.json")["sessions"]] == ["b", "c"]
+    assert _checked(folder, tmp_path) == []
+    assert "were measured on 2 nodes with a shared filesystem; growth" in (folder / "report.md").read_text()
+
+
+def test_lukewarm_samples_are_evicted_and_merged_and_have_no_grade(tmp_path, sketched):
+    if cache.filesystem(tmp_path) in ("tmpfs", "ramfs"):
+        pytest.skip("the temporary folder is in memory, where nothing can be evicted")
+    folder = tmp_path / "run"
+    measured(folder, Here(), dataclasses.replace(CONFIG, sizes=(24,), caches=("warm", "lukewarm")), lukewarm=True)
+    rows = read_samples(folder / "samples.csv")
+    found = rows[rows["cache"] == "lukewarm"]
+    assert len(found) == (rows["cache"] == "warm").sum() > 0
+    assert set(found["status"]) <= {"ok", "skipped"} and found["resident_fraction"].max() < cache.COLD_BELOW
+    assert _checked(folder, tmp_path) == []
+    findings = find(folder, find_options(folder))
+    assert "lukewarm" in set(findings.summary["cache"]) and "lukewarm" not in set(findings.grades.cells["cache"])
+    assert "Lukewarm reads found nothing in the page cache" in (folder / "report.md").read_text()
+
+
+def test_an_attempt_that_is_damaged_is_measured_again_and_what_a_killed_task_left_is_removed(copied, blocks):
+    folder, parts = copied
+    (parts[0].folder / "plan.json").write_text("{")
+    (parts[0].block.folder / "²").mkdir()
+    left = parts[0].folder / ".archives"
+    left.mkdir()
+    (left / "trace.raw").write_bytes(b"0")
+    found, _ = measured(folder, jobs := Here())
+    assert jobs.started == [f"{blocks[0]}-write", f"{blocks[0]}-measure"]
+    assert [part.folder.name for part in found] == ["2", "1"] and not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("libraries", {"numpy": "1.0"}, r"numpy \(1\.0, then .*\)\. Install the same packages on all nodes"),
+        ("harness", "0.0", r"harness \(0\.0, then .*\)"),
+        ("commit", "another", r"commit \(another, then .*\)"),
+    ],
+)
+def test_archives_that_another_library_wrote_are_not_read(tmp_path, monkeypatch, name, value, said):
+    def otherwise(folder, written, *rest):
+        return task.measure(folder, dataclasses.replace(written, software=written.software | {name: value}), *rest)
+
+    monkeypatch.setattr("harness.extensions.cluster.campaign.measure", otherwise)
+    _, document = measured(tmp_path / "run", Here(), dataclasses.replace(CONFIG, sizes=(24,)))
+    problem = document["tasks"][1]["problem"]
+    assert problem.startswith("these differ between ") and re.search(said, problem)
+
+
 def _session(path: Path, **changes: object) -> None:
     document = json.loads(path.read_text())
     for session in document["sessions"]:
@@ -170,6 +224,8 @@ def _session(path: Path, **changes: object) -> None:
         ),
         ("commit", r"measured on node1.*commit \(.*, then another\)"),
         ("filesystem", r"measured on node1.*filesystem \(.*, then lustre\)"),
+        ("cores_usable", r"measured on node1.*cores_usable \(.*, then 99\)"),
+        ("memory_bytes", r"measured on node1.*memory_bytes \(.*, then .*\)"),
         ("seed", r"it was asked for seed 7, and not 0"),
         ("trace", r"it was asked for traces"),
         ("plan", r"its plan is not that of the run"),
@@ -181,12 +237,14 @@ def _session(path: Path, **changes: object) -> None:
 )
 def test_a_block_that_does_not_belong_is_refused_by_name_and_nothing_is_written(copied, spoil, said):
     folder, parts = copied
-    (folder / "samples.csv").write_text("as it was")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     part = parts[1].folder
     if spoil == "library":
         _session(part / "environment.json", libraries={"numpy": "1.0"})
-    elif spoil in ("commit", "filesystem"):
-        _session(part / "environment.json", **{spoil: {"commit": "another", "filesystem": "lustre"}[spoil]})
+    elif spoil in (others := {"commit": "another", "filesystem": "lustre", "cores_usable": 99}):
+        _session(part / "environment.json", **{spoil: others[spoil]})
+    elif spoil == "memory_bytes":
+        _session(part / "environment.json", memory_bytes=int(1.02 * _memory(part)))
     elif spoil == "seed":
         _rewrite(part / "run.json", '"seed": 0', '"seed": 7')
     elif spoil == "trace":
@@ -205,7 +263,19 @@ def test_a_block_that_does_not_belong_is_refused_by_name_and_nothing_is_written(
         (part / "samples.csv").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(HarnessError, match=said):
         merge(folder, _config(folder), parts)
-    assert (folder / "samples.csv").read_text() == "as it was"
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def _memory(part: Path) -> int:
+    (session,) = read_environment(part / "environment.json")["sessions"]
+    return int(session["memory_bytes"])
+
+
+def test_memory_that_differs_by_less_than_a_percent_is_alike(copied):
+    folder, parts = copied
+    _session(parts[1].folder / "environment.json", memory_bytes=int(1.005 * _memory(parts[1].folder)))
+    merge(folder, _config(folder), parts)
+    find(folder, find_options(folder))
 
 
 def test_a_block_that_is_whole_has_no_problem(copied):

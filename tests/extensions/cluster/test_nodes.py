@@ -81,7 +81,7 @@ def test_a_script_for_slurm_asks_for_a_node_alone_and_not_for_the_one_that_wrote
     pytest.importorskip("submitit", reason="the extra 'cluster' is not installed")
     jobs = Jobs("slurm", tmp_path / "jobs", 90, {"partition": "long", "exclude": "broken1"})
     lines = jobs.script("002-t-8-measure", "node7").splitlines()
-    for line in ("--exclusive", "--nodes=1", "--ntasks-per-node=1", "--mem=0", "--partition=long", "--time=90",
+    for line in ("--exclusive", "--no-requeue", "--nodes=1", "--ntasks-per-node=1", "--mem=0", "--partition=long", "--time=90",
                  "--exclude=broken1,node7"):  # fmt: skip
         assert f"#SBATCH {line}" in lines
     assert any(line.startswith("srun ") and "submitit.core._submit" in line for line in lines)
@@ -108,6 +108,8 @@ SMALL = ["--preset", "quick", "--trace", TINY.traces[0], "--formats", "hdf5", "-
         (["--cluster", "local", "--task-minutes", "x"], "--task-minutes takes a positive integer"),
         (["--cluster", "slurm", "--sbatch", "partition"], "--sbatch takes options as KEY=VALUE"),
         (["--cluster", "slurm", "--sbatch", "A b=c"], "--sbatch takes options as KEY=VALUE"),
+        (["--cluster", "slurm", "--sbatch", "partition=a,array=0-3"], "--sbatch cannot set array, which --cluster"),
+        (["--cluster", "slurm", "--sbatch", "requeu=1"], "--sbatch cannot set requeu, which --cluster sets itself"),
         (["--cluster", "local", "--trace-bytes", "9999999"], "cuts a trace at all its lengths alike"),
     ],
 )
@@ -157,6 +159,12 @@ def test_cold_reads_that_cannot_be_proven_are_asked_for_as_lukewarm(monkeypatch,
     config: RunConfig = dataclasses.replace(TINY, caches=("warm", "cold"))
     monkeypatch.setattr(cache, "filesystem", lambda path: "ext4")
     assert launcher.settled(config, tmp_path, told.append) == config and not told
+    # A login node may be the server of what it sees as ext4.
+    given.sbatch = "partition=long,constraint=a&b"
+    on_nodes, of_threads = ClusterLauncher("slurm", given), list[str]()
+    assert on_nodes.settled(config, tmp_path, of_threads.append).caches == ("warm", "lukewarm")
+    assert of_threads[0].startswith("Threads of each contender: ") and "give --threads" in of_threads[0]
+    assert on_nodes.typed == " --cluster slurm --sbatch 'partition=long,constraint=a&b'"
     monkeypatch.setattr(cache, "filesystem", lambda path: "nfs4")
     assert launcher.settled(config, tmp_path, told.append).caches == ("warm", "lukewarm")
     assert "called lukewarm" in told[0]

@@ -61,7 +61,7 @@ def blocks_of(planned: PlannedRun, folder: Path) -> list[TaskBlock]:
 
 
 def clear(block: TaskBlock) -> Iterator[str]:
-    """Remove the archives that tasks of a block wrote, with those of tasks that were killed; say what stays, and why."""
+    """Remove the archives that tasks of a block wrote, and those of killed tasks; say what stays, and why."""
     for left in (block.folder / ARCHIVES, *block.folder.glob(f"*/{SCRATCH}")):
         try:
             remove(left)

@@ -143,7 +143,8 @@ class Jobs:
     def _slurm(self, name: str, exclude: str) -> dict[str, Any]:
         """Return the parameters of a job: one task on a node of its own, with all of its memory, started once."""
         # A task that Slurm starts again by itself would meet the one that is started in its place.
-        more = {"mem": "0", "no-requeue": True, **{key: value for key, value in self.sbatch.items() if key != "exclude"}}
+        typed = {key: value for key, value in self.sbatch.items() if key != "exclude"}
+        more = {"mem": "0", "no-requeue": True, **typed}
         excluded = ",".join(filter(None, (self.sbatch.get("exclude", ""), exclude)))
         return {
             "job_name": name, "time": self.minutes, "nodes": 1, "ntasks_per_node": 1, "exclusive": True,
@@ -161,9 +162,9 @@ def _require_accounting() -> None:
     except subprocess.TimeoutExpired:
         failed, said = True, f"no answer within {_ANSWERED:g} s"
     if failed:
+        why = said.splitlines()[-1][:_LOGGED].rstrip(".")
         raise UsageError(
-            f"The state of jobs is not known here, because sacct fails ({said.splitlines()[-1][:_LOGGED].rstrip('.')}): "
-            "use a cluster with accounting, or --cluster local."
+            f"The state of jobs is not known here, because sacct fails ({why}): use a cluster with accounting, or --cluster local."
         )
 
 

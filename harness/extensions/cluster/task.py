@@ -188,8 +188,8 @@ def _require_alike(arms: list[Arm], written: TaskResult, here: dict[str, Any]) -
     own = [f"{name} ({there[name]}, then {here[name]})" for name in _OURS if there[name] != here[name]]
     if differing := ", ".join(filter(None, (differences_of([there, here]), *own))):
         raise UsageError(
-            f"these differ between {written.node['host']}, which wrote the archives, and {host()}: {differing}. Install "
-            "the same packages on all nodes"
+            f"these differ between {written.node['host']}, which wrote the archives, and {host()}: {differing}. "
+            "Install the same packages on all nodes"
         )
     if tuple(arms) != written.arms:
         theirs = {(arm.label, arm.profile, arm.reader): arm.missing for arm in written.arms}

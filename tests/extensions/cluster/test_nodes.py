@@ -81,8 +81,8 @@ def test_a_script_for_slurm_asks_for_a_node_alone_and_not_for_the_one_that_wrote
     pytest.importorskip("submitit", reason="the extra 'cluster' is not installed")
     jobs = Jobs("slurm", tmp_path / "jobs", 90, {"partition": "long", "exclude": "broken1"})
     lines = jobs.script("002-t-8-measure", "node7").splitlines()
-    for line in ("--exclusive", "--no-requeue", "--nodes=1", "--ntasks-per-node=1", "--mem=0", "--partition=long", "--time=90",
-                 "--exclude=broken1,node7"):  # fmt: skip
+    for line in ("--exclusive", "--no-requeue", "--nodes=1", "--ntasks-per-node=1", "--mem=0", "--partition=long",
+                 "--time=90", "--exclude=broken1,node7"):  # fmt: skip
         assert f"#SBATCH {line}" in lines
     assert any(line.startswith("srun ") and "submitit.core._submit" in line for line in lines)
     assert not any("wckey" in line for line in lines)

@@ -164,7 +164,8 @@ def _require_accounting() -> None:
     if failed:
         why = said.splitlines()[-1][:_LOGGED].rstrip(".")
         raise UsageError(
-            f"The state of jobs is not known here, because sacct fails ({why}): use a cluster with accounting, or --cluster local."
+            f"The state of jobs is not known here, because sacct fails ({why}): use a cluster with "
+            "accounting, or --cluster local."
         )
 
 

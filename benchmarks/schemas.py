@@ -54,6 +54,10 @@ _OF_EXTENSIONS: dict[str, tuple[str, str, dict[str, list[int]], str]] = {
         "harness.extensions.beside.document", "VerdictDocument", {"verdicts_version": [1]},
         "What 'harness report RUN RUN ...' says of several runs: which verdicts hold on all of them.",
     ),
+    "cluster": (
+        "harness.extensions.cluster.document", "ClusterDocument", {"cluster_version": [1]},
+        "The tasks of a run that was measured on several nodes.",
+    ),
     "directories": (
         "harness.extensions.result_directories.record", "_Directories", {"directories_version": [1]},
         "Every file of each result directory in each mode, and what was read from it.",

@@ -34,6 +34,12 @@ CONTROL = "a/a"
 REMOTE = "remote"
 """In the column ``cache``: reads from a store. Nothing of ours keeps what was read; the store may."""
 
+LUKEWARM = "lukewarm"
+"""In the column ``cache``: dropped from this host's page cache, on a filesystem where others may keep the data too."""
+
+EVICTED = frozenset({"cold", LUKEWARM})
+"""Cache states before which an archive is dropped from the page cache of the host that reads."""
+
 VERDICT_ROUNDS = 10
 """Rounds from which on a comparison may be called a verdict."""
 

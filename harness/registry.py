@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 Group = Literal[
     "formats", "suites", "traces", "importers", "models", "commands", "sections", "modes", "executors", "stores",
-    "measurements", "replays", "remotes", "containers", "unpackers", "layouts",
+    "launchers", "measurements", "replays", "remotes", "containers", "unpackers", "layouts",
     "generators", "rules", "comparisons",
 ]  # fmt: skip
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
-_KINDS = {"importers": "kind", "remotes": "remote format", "generators": "model"}  # the others lose their plural
+_KINDS = {
+    "importers": "kind", "remotes": "remote format", "generators": "model", "launchers": "cluster",
+}  # fmt: skip
+"""Of a group, what one of it is called; the others lose their plural."""
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
 _MOVED = {

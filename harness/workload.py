@@ -17,7 +17,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 
-Cache = Literal["warm", "cold"]
+Cache = Literal["warm", "cold", "lukewarm"]
 
 MOST_STEPS = 200_000
 """Reads, and tensors to write, of all plans of a run together: a file of more could not be read again."""

@@ -159,7 +159,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_text("<svg></svg>")
 
     def sketch(*names: str) -> Callable[..., list[Path]]:
-        def draw(*given: Any) -> list[Path]:
+        def draw(*given: Any, **_: Any) -> list[Path]:
             paths = [given[-1] / f"{name}.{kind}" for name in names for kind in ("svg", "png")]
             for path in paths:
                 save(path)

@@ -18,7 +18,7 @@ from harness.analysis.decoded import with_decoded
 from harness.analysis.earlier import Held, earlier, hold, said_before
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import STANDING_COLUMNS, Grades, grade
-from harness.analysis.growth import growth
+from harness.analysis.growth import GROWTH_COLUMNS, growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
 from harness.analysis.plain import plain
 from harness.analysis.scaling import scaling
@@ -29,7 +29,7 @@ from harness.errors import UsageError
 from harness.row_files import in_force, read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
-from harness.run.machine import read_environment
+from harness.run.machine import nodes_of, read_environment
 from harness.run.measurement import is_apart, of_installed, unknown_parts
 from harness.run.plan import read_plan, read_planned
 from harness.run.subject import groups
@@ -63,7 +63,7 @@ class Findings:
     scaling : DataFrame or None
         How reads scale over workers; None for a run without such samples.
     growth : DataFrame
-        How times grow with length; empty for a run of fewer than three lengths.
+        How times grow with length; empty for a run of fewer than three lengths, or of several nodes.
     apart, more : DataFrame
         The samples of measurements of extensions, which are none of a format and in no other table, and the cells that
         sections of extensions make of them.
@@ -121,6 +121,11 @@ class Findings:
     def session(self) -> dict[str, Any]:
         """The first session's description of the machine; empty when there is none."""
         return (self.environment.get("sessions") or [{}])[0]
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes of a cluster measured its traces and lengths; 0 for a run in one process."""
+        return len(nodes_of(self.environment))
 
     def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
         """Leave out what a report of this version did not know."""
@@ -238,7 +243,8 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,
         attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown, version),
-        scaling=scaling(stock), growth=growth(stock), withdrawn=unfair,
+        scaling=scaling(stock), withdrawn=unfair,
+        growth=growth(stock) if len(nodes_of(environment)) < 2 else pd.DataFrame(columns=GROWTH_COLUMNS),
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,
     )  # fmt: skip

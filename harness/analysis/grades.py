@@ -16,7 +16,7 @@ from harness.analysis.standing import Claim, WeighedCase, claims, stand
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.withdrawal import SHORT
-from harness.records import Contender
+from harness.records import LUKEWARM, Contender
 
 GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
@@ -125,8 +125,9 @@ def _raced(taken: Sequence[WeighedCase]) -> bool:
 
 
 def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[CaseSamples]:
-    """Return the cases that count towards grades."""
-    cases = [c for c in table.cases if not c.skipped and (cores is None or c.case.workers <= cores)]
+    """Return the cases that count towards grades: of no lukewarm read, which is neither warm nor known to be cold."""
+    cases = [c for c in table.cases if not c.skipped and c.case.cache != LUKEWARM]
+    cases = [c for c in cases if cores is None or c.case.workers <= cores]
     return cases if weighed else [c for c in cases if c.case.n_res == table.lengths[c.case.trace]]
 
 

@@ -17,6 +17,7 @@ from harness.analysis.table import CaseSamples, SampleTable, by_round, paired
 from harness.analysis.verdict import EQUIVALENT_WITHIN, VERDICT_ROUNDS, Floor, judge
 
 _TREND_ROUNDS = 3  # two points always lie on a line
+_MEMORY, _MEMORY_WITHIN = ("memory_bytes", "memory_limit_bytes"), 0.01
 _MACHINE = (
     "cpu", "cores", "cores_limit", "memory_bytes", "memory_limit_bytes", "machine", "virtual_machine", "python",
     "interpreter_lock",
@@ -187,15 +188,24 @@ def mixed_machines(environment: Mapping[str, Any]) -> str:
     Empty when nothing differs, or only what was not recorded in each session of ``environment.json``.
     """
     sessions = environment.get("sessions") or []
+    differing = differences_of(sessions)
+    if not differing:
+        return ""
+    return f"The {len(sessions)} sessions of this run were not measured alike; these differ: {differing}."
+
+
+def differences_of(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Name what differs between sessions of machine and software, with each value; empty when nothing does.
+
+    Machines of one model differ a little in the memory that firmware leaves: by up to 1 % they count as alike.
+    """
     seen = {name: [s[name] for s in sessions if s.get(name) is not None] for name in _MACHINE}
+    seen |= {name: [] for name in _MEMORY if seen[name] and min(seen[name]) >= (1 - _MEMORY_WITHIN) * max(seen[name])}
     libraries = [s["libraries"] for s in sessions if s.get("libraries")]
     for library in dict.fromkeys(name for versions in libraries for name in versions):
         seen[library] = ["not installed" if v[library] is None else v[library] for v in libraries if library in v]
     different = {name: list(dict.fromkeys(map(str, values))) for name, values in seen.items()}
-    differing = ", ".join(f"{name} ({', then '.join(v)})" for name, v in different.items() if len(v) > 1)
-    if not differing:
-        return ""
-    return f"The {len(sessions)} sessions of this run were not measured alike; these differ: {differing}."
+    return ", ".join(f"{name} ({', then '.join(v)})" for name, v in different.items() if len(v) > 1)
 
 
 def _part(estimate: Callable[[Sequence[float]], Any], log_ratios: Sequence[float]) -> float | None:

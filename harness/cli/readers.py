@@ -166,8 +166,11 @@ def _asked(config: RunConfig) -> Iterator[tuple[Executor, int]]:
         yield from ((known[name], n) for name, n in config.options.workers)
 
 
-def resume_command(folder: Path, config: RunConfig) -> str:
-    """Return the command that continues a run: with what has to be typed again because a folder is not trusted."""
-    typed = [f" {registry.OPTION[group]} {name}" for group, name in registry.allowed()]
-    typed += [f" --{option} {value}" for option, value in config.settings.items()]
-    return f"harness run --resume --out {folder}{''.join(typed)}"
+def resume_command(folder: Path, config: RunConfig, typed: str = "") -> str:
+    """Return the command that continues a run: with what has to be typed again because a folder is not trusted.
+
+    `typed` are further options, beginning with a blank.
+    """
+    again = [f" {registry.OPTION[group]} {name}" for group, name in registry.allowed()]
+    again += [f" --{option} {value}" for option, value in config.settings.items()]
+    return f"harness run --resume --out {folder}{''.join(again)}{typed}"

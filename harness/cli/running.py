@@ -14,7 +14,7 @@ from typing import Any
 from harness import registry
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.cli import answer, closing, readers, show
+from harness.cli import answer, closing, launching, readers, show
 from harness.cli.options import add_max_inflated, add_output, add_plugins, integer, integers, names, one_of
 from harness.cli.parser import examples
 from harness.cli.taking import add_taking, file_text, show_taken
@@ -28,6 +28,7 @@ from harness.report.measured import run_and_report
 from harness.report.write import write_plots
 from harness.run.config import RunConfig
 from harness.run.defaults import all_suites, complete, default_formats, usable_traces
+from harness.run.experiment import run
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import installed
 from harness.run.planned import PlannedRun
@@ -72,6 +73,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     extended = partial(add, parser.add_argument_group("measurements of extensions"))
     for each in installed():
         each.add_options(extended)
+    launching.add_launchers(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     group.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
@@ -127,7 +129,13 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     tell = partial(show.say, quiet=arguments.quiet)
+    launcher = launching.chosen(arguments)
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
+    if launcher:
+        settled = launcher.settled(config, folder, tell)
+        if arguments.resume and settled != config:
+            raise UsageError(f"{folder} asks for what --cluster cannot measure here: start a new run with --cluster.")
+        config = settled
     planned = PlannedRun.of(config)  # before the folder is made, so that a wrong name leaves nothing behind
     for subject in planned.subjects:
         provenance = subject.manifest.provenance
@@ -138,26 +146,33 @@ def _run(arguments: argparse.Namespace) -> int:
             if listed.plugin is None:
                 tell(f"Left out: {listed.missing}")
     readers.require_readers(config, quiet=arguments.quiet)
-    codes: list[int] = []
+    if launcher and (preview := launcher.preview(planned, folder)):
+        show.say(preview)
+        return 0
+    typed, codes = launcher.typed if launcher else "", list[int]()
     with ExitStack() as stack:
         if arguments.resume:
             stack.enter_context(held(folder))
-            _require_same_machine(folder)
+            if not launcher:
+                _require_same_machine(folder)
         disk = planned.require_space(folder, tell)
         tell(str(disk))
         if not arguments.resume:
             stack.enter_context(held(folder, new=True))
             config.save(folder / "run.json")
-        stack.enter_context(continuable(folder, config))
+        stack.enter_context(continuable(folder, config, typed))
         written = run_and_report(
             planned, folder, show.progress(quiet=arguments.quiet, verbose=arguments.verbose), disk,
+            measure=launcher.run if launcher else run,
             interrupted=lambda error: codes.append(interrupted(error, folder, config)),
         )  # fmt: skip
     if not arguments.quiet:
         show.answer(answer.screen(written))
         closing.sections(written)
         closing.where(folder, written)
-    return sum(codes) or closing.failures(written.cells, folder, readers.resume_command(folder, config))
+    onward = readers.resume_command(folder, config, typed)
+    failed = sum(codes) or closing.failures(written.cells, folder, onward)
+    return max(failed, launcher.check(folder, tell)) if launcher else failed
 
 
 def interrupted(error: KeyboardInterrupt, folder: Path, config: RunConfig) -> int:
@@ -167,8 +182,11 @@ def interrupted(error: KeyboardInterrupt, folder: Path, config: RunConfig) -> in
 
 
 @contextmanager
-def continuable(folder: Path, config: RunConfig) -> Iterator[None]:
-    """Say how to continue a run when its folder cannot be written to any more, as on a full disk: MachineError."""
+def continuable(folder: Path, config: RunConfig, typed: str = "") -> Iterator[None]:
+    """Say how to continue a run when its folder cannot be written to any more, as on a full disk: MachineError.
+
+    `typed` as for `harness.cli.readers.resume_command`.
+    """
     try:
         yield
     except OSError as error:
@@ -176,12 +194,12 @@ def continuable(folder: Path, config: RunConfig) -> Iterator[None]:
             raise
         raise MachineError(
             f"{error.filename or folder}: {error.strerror or error}. What was measured is kept. Free some space. "
-            f"{_onward(folder, config)}"
+            f"{_onward(folder, config, typed)}"
         ) from error
 
 
-def _onward(folder: Path, config: RunConfig) -> str:
-    return f"Continue with: {readers.resume_command(folder, config)}"
+def _onward(folder: Path, config: RunConfig, typed: str = "") -> str:
+    return f"Continue with: {readers.resume_command(folder, config, typed)}"
 
 
 def _require_same_machine(folder: Path) -> None:

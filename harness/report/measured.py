@@ -21,6 +21,7 @@ def run_and_report(
     disk: Space | None = None,
     *,
     options: Options | None = None,
+    measure: Callable[[PlannedRun, Path, Progress, Space | None], object] = run,
     interrupted: Callable[[KeyboardInterrupt], object] | None = None,
 ) -> WrittenReport:
     """Take every sample of a run that its folder does not have yet, and write its report.
@@ -33,6 +34,8 @@ def run_and_report(
         Entered while samples are taken; gives what is told about every step.
     options : Options, optional
         As for `harness.report.write.write_report`; what the report was asked last without them.
+    measure : callable
+        Takes the samples; `harness.run.experiment.run` does so in this process.
     interrupted : callable, optional
         Told of Ctrl-C and its kin; the report is then of what was measured. Without it the exception goes on.
 
@@ -43,7 +46,7 @@ def run_and_report(
     """
     try:
         with progress as told:
-            run(planned, folder, told, disk)
+            measure(planned, folder, told, disk)
     except KeyboardInterrupt as error:
         if interrupted is None:
             raise

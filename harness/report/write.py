@@ -192,7 +192,7 @@ def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
 def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     """Write the drawings; remove those of an earlier report that are no longer true."""
     target.plots.mkdir(parents=True, exist_ok=True)
-    drawn = draw(findings.summary, target.plots)
+    drawn = draw(findings.summary, target.plots, joined=findings.nodes < 2)
     if findings.version >= STANDING_SINCE:
         drawn += draw_criteria(findings.grades.table, target.plots)
     drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)

@@ -31,10 +31,15 @@ def race_times(races: pd.DataFrame) -> dict[CellKey, dict[int, float]]:
     return found
 
 
+def own_rows() -> dict[str, type[Row]]:
+    """Return the kinds of rows that a run may have beside its samples, by the name of their file."""
+    kinds: list[type[Row]] = [RaceSample, *(each.rows for each in installed() if each.rows is not None)]
+    return {kind.file: kind for kind in kinds}
+
+
 def read_own_rows(folder: Path) -> dict[str, pd.DataFrame]:
     """Read all rows of races and of the files that measurements of extensions wrote, by the file's name."""
-    kinds: list[type[Row]] = [RaceSample, *(each.rows for each in installed() if each.rows is not None)]
-    return {kind.file: read_rows(folder / kind.file, kind) for kind in kinds if (folder / kind.file).exists()}
+    return {name: read_rows(folder / name, kind) for name, kind in own_rows().items() if (folder / name).exists()}
 
 
 def required_rows(

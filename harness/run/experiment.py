@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.formats.archive import remove
-from harness.records import NoFigure, Sample
+from harness.records import EVICTED, NoFigure, Sample
 from harness.row_files import SampleFile, done
 from harness.run.archives import ArchiveRecord
 from harness.run.figures import counts_of, sizes_of, times_of
@@ -18,7 +18,7 @@ from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
 from harness.run.measurement import Measuring, RunSession
 from harness.run.plan import save_plan
-from harness.run.planned import PlannedRun
+from harness.run.planned import PlannedRun, Prepare
 from harness.run.preparation import Prepared, prepare, probe, write
 from harness.run.progress import Progress, weight
 from harness.run.races import Races
@@ -44,7 +44,8 @@ from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
 from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
 
-_SCRATCH = ".archives"
+SCRATCH = ".archives"
+"""In the folder of a run: its archives, while it is measured."""
 
 
 def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
@@ -71,9 +72,9 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         After Ctrl-C, when everything is put away and what was measured is on disk.
     """
     config, arms, subjects, measuring = planned.config, planned.arms, planned.subjects, planned.measuring
-    if "cold" in config.caches and subjects and config.store is None:
+    if EVICTED.intersection(config.caches) and subjects and config.store is None:
         require_evictable(folder)
-    scratch = folder / _SCRATCH
+    scratch = folder / SCRATCH
     remove(scratch)  # left by a run that was killed
     disk = disk or planned.require_space(folder)
     save_plan(subjects, folder / "plan.json", arms)
@@ -104,7 +105,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         store = config.store if subjects else None
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
         races = Races.open(config.run_id, folder, stack) if any(arm.raced for arm in arms) else None
-        experiment = Experiment(session, readers, writers, measuring, records, uploads, races)
+        experiment = Experiment(session, readers, writers, measuring, records, uploads, races, planned.prepare)
         progress.total(sum(map(experiment.steps, subjects)) + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
@@ -130,6 +131,8 @@ class Experiment:
         The archives in the store that they are read from.
     races : Races or None
         What chooses each format's best, in a run that asks for it.
+    prepare : callable
+        As of `harness.run.planned.PlannedRun`.
     """
 
     session: RunSession
@@ -139,6 +142,7 @@ class Experiment:
     records: tuple[ArchiveRecord, LedgerFile]
     uploads: Uploads | None
     races: Races | None = None
+    prepare: Prepare = prepare
 
     def __post_init__(self) -> None:
         # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one at
@@ -174,7 +178,7 @@ class Experiment:
             step(f"{subject.label} is complete", self.steps(subject))
             return
         step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
-        prepared = prepare(subject, arms, session.scratch, session.writer, config.seed)
+        prepared = self.prepare(subject, arms, session.scratch, session.writer, config.seed)
         prepared.cache_bytes = config.cache_bytes
         probe(prepared, self.readers, RACE)
         for record in self.records:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from harness.records import CellKey, Mark
+from harness.records import EVICTED, CellKey, Mark
 from harness.row_files import closed
 from harness.sampling.cache import COLD_BELOW, WARM_FROM
 from harness.sampling.executor import load_executor
@@ -121,7 +121,7 @@ class Required:
 
 def _odd(row: Mapping[Any, Any]) -> str:
     """Hold the status of a sample against what was recorded with it of values and cache."""
-    resident, cold = row["resident_fraction"], row["cache"] == "cold"
+    resident, cold = row["resident_fraction"], row["cache"] in EVICTED
     if row["status"] == "ok":
         if str(row["verified"]) != "True":
             return "ok, and was not verified"

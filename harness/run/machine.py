@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -74,8 +75,12 @@ _Memory = Annotated[int, msgspec.Meta(ge=1, le=1 << 50)]
 
 
 class Session(TypedDict, total=False):
-    """What is read of a description of the machine; each part may be missing where an earlier version wrote it."""
+    """What is read of a description of the machine; each part may be missing where an earlier version wrote it.
 
+    ``node`` is there only in a run that was measured in tasks on nodes of a cluster.
+    """
+
+    node: str
     started: str
     commit: str | None
     python: str
@@ -103,6 +108,11 @@ class Session(TypedDict, total=False):
 class _Sessions(TypedDict):
     run_id: str
     sessions: list[Session]
+
+
+def nodes_of(environment: Mapping[str, Any]) -> set[str]:
+    """Return the nodes on which the blocks of a run were measured; empty for a run in one process."""
+    return {session["node"] for session in environment.get("sessions") or () if session.get("node")}
 
 
 def read_environment(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run measures on what, planned before anything of it is written."""
+"""A run as it is planned: its configuration, contenders and traces, and who writes the archives that it reads."""
 
 from __future__ import annotations
 
@@ -9,19 +9,33 @@ from pathlib import Path
 from harness.run.config import RunConfig
 from harness.run.measurement import Measuring, copies, open_measurements
 from harness.run.planning import choose_arms, open_subjects
+from harness.run.preparation import Prepared, prepare
 from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject
 from harness.run.turns import require_few_rows
+from harness.sampling.worker import Worker
+
+Prepare = Callable[[Subject, list[Arm], Path, Worker, int], Prepared]
+"""Gives the archives of a subject, as `harness.run.preparation.prepare` does."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a run measures on what, while nothing of it is written."""
+    """What a run measures on what, while nothing of it is written.
+
+    Attributes
+    ----------
+    config, arms, subjects, measuring
+        What was asked, the contenders, the traces with their plans, and what extensions measure besides.
+    prepare : callable
+        Gives the archives of a subject: `harness.run.preparation.prepare` writes them here.
+    """
 
     config: RunConfig
     arms: list[Arm]
     subjects: list[Subject]
     measuring: list[Measuring]
+    prepare: Prepare = prepare
 
     @classmethod
     def of(cls, config: RunConfig) -> PlannedRun:

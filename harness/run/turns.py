@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.records import REMOTE, CellKey, Effort
+from harness.records import LUKEWARM, REMOTE, CellKey, Effort
 from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.subject import Arm, Subject
@@ -51,7 +51,9 @@ def states(config: RunConfig, access: Access) -> list[str]:
     """List the cache states in which a run measures an access; one empty name where the cache plays no part."""
     if not isinstance(access, ReadAccess):
         return [""]
-    return [REMOTE] if config.store else [c for c in config.caches if c in access.caches]
+    if config.store:
+        return [REMOTE]
+    return [c for c in config.caches if ("cold" if c == LUKEWARM else c) in access.caches]
 
 
 @dataclass(frozen=True, kw_only=True)

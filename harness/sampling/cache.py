@@ -38,6 +38,8 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _PRIVATE = re.compile(r"^(\w*addr|\w*user\w*|\w*uid|\w*gid|group_id|domain|name|secret)=|/")  # of options of a mount
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
+_PROVEN = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")
+"""Filesystems on a disk of this machine that keep data in the page cache and nowhere else."""
 
 
 class Mount(NamedTuple):
@@ -94,6 +96,15 @@ def require_evictable(folder: Path) -> None:
         )
     if not hasattr(os, "posix_fadvise"):
         raise UsageError("Cold reads need posix_fadvise, which this system lacks: use --cache warm.")
+
+
+def cold_is_proven(folder: Path) -> bool:
+    """Say whether an archive that is dropped from the page cache is known to come from the disk of this machine.
+
+    A network filesystem, or one with a cache of its own as ZFS, may still have it in memory: such reads are
+    ``lukewarm``. The folder need not exist.
+    """
+    return filesystem(folder) in _PROVEN
 
 
 def evict(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.formats.archive import archive_size
+from harness.records import EVICTED
 from harness.sampling import cache
 from harness.sampling.accounting import count_opens
 from harness.sampling.budget import beyond_budget
@@ -58,7 +59,7 @@ class ReadTask(Share):
 
     Attributes
     ----------
-    cache : {"warm", "cold", "remote", "discard"}
+    cache : {"warm", "cold", "lukewarm", "remote", "discard"}
         State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
     settings : mapping
         Of the executor.
@@ -79,7 +80,7 @@ class ReadTask(Share):
             return Observed(reading=self._sample(children))
         if self.cache == "discard":
             return self._discarded(children)
-        if self.cache == "cold":
+        if self.cache in EVICTED:
             resident, rejected = cache.chill(self.archive)
         else:
             resident, rejected = self.warm(lambda: self._sample(children))
@@ -88,7 +89,7 @@ class ReadTask(Share):
             rejected = reading.rejected
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
-        if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
+        if self.cache in EVICTED and resident is not None and cache.residency(self.archive, every_file=True) == 0:
             raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
         return Observed(reading=reading, resident_fraction=resident)
 

@@ -37,6 +37,7 @@ _NAMED = (
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in _NAMED)]
 ALONE = ("own-data", "elsewhere", "complexes")  # run below, each in a folder of its own
 BY_OTHERS = {
+    "cluster": "tests/extensions/cluster/test_local.py",
     "compare": "tests/extensions/compare/test_command.py",
     "formats": "tests/formats/test_conformance.py",
     "suites": "tests/report/test_strangers.py",

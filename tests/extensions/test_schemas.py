@@ -33,6 +33,12 @@ def _document(name: str) -> dict:
         facts = [RunFact("Processor", ("one", "another"))]
         together = SideBySide(runs=(), baseline="npz", shared=shared, facts=facts, verdicts=[held])
         return json.loads(to_json(together, "0.1.0"))
+    if name == "cluster":
+        node = {"host": "n", "memory_bytes": 1, "filesystem": "xfs", "storage": "", "stripe_count": None}
+        task = {"block": "b", "trace": "t", "n_res": 64, "part": "write", "attempt": 1, "job": "1", "problem": ""}
+        task |= {"node": node | {"clock_offset_seconds": -0.1}, "seconds": 1.5, "files": 3, "archive_bytes": 9}
+        bounds = {"cluster": "slurm", "at_once": 4, "minutes": 9, "files_budget": 9, "lukewarm": True}
+        return {"cluster_version": 1, **bounds, "tasks": [task | {"clock_outside_seconds": 0.0}]}
     if name != "projection":
         return json.loads((RUN / f"{name}.json").read_text())
     asked = ProjectionQuestion(

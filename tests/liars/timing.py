@@ -255,3 +255,31 @@ class OpensOften(_Liar):
     """Opens its file three times over for each read, and once for all."""
 
     name, suffix, readers = "often", ".often", {"liar": _ManyOpensReader}
+
+
+_ALL: dict[Path, dict[str, np.ndarray]] = {}
+
+
+class _OnceReader(RawReader):
+    def __init__(self, path: Path) -> None:
+        self._kept = _ALL.get(path)
+        self._seen: dict[str, np.ndarray] = {}
+        if self._kept is None:
+            super().__init__(path)
+
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if self._kept is None:
+            self._seen[path] = super().read(path)
+        found = (self._kept or self._seen)[path]
+        return np.array(found[whole(found.shape, selection)])
+
+    def close(self) -> None:
+        if self._kept is None:
+            _ALL[self._path] = self._seen
+            super().close()
+
+
+class ReadsOnce(_Liar):
+    """Is honest the first time, and never opens the archive again."""
+
+    name, suffix, readers = "once", ".once", {"liar": _OnceReader}

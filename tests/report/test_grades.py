@@ -42,6 +42,14 @@ def test_a_figure_is_the_geometric_mean_of_ratios_to_the_best_of_each_cell():
     assert behind.loc["cold", "value"] == pytest.approx(3)
 
 
+def test_a_lukewarm_read_has_no_part_in_a_grade():
+    table = frame(
+        full("npz", 4.0), full("hdf5", 1.0), full("npz", 1.0, cache="lukewarm"), full("hdf5", 9.0, cache="lukewarm")
+    )
+    grades = graded(table)
+    assert row(grades, "full read", "npz")["figure"] == pytest.approx(4.0) and set(grades.cells["cache"]) == {"warm"}
+
+
 @pytest.mark.parametrize(
     ("figure", "expected"),
     [(1.0, "Strong"), (1.25, "Strong"), (1.26, "Good"), (2, "Good"), (5, "Limited"), (5.1, "Poor")],

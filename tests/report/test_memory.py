@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from harness.analysis.asked import find_options
 from harness.analysis.findings import find
 from harness.report.page.limits import limits
 from harness.report.page.sections import facts
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 def of_memory(texts):
@@ -45,6 +48,35 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(tiny, 
     findings = find(folder, find_options(folder))
     assert of_memory(limits(findings, [])) == sentences
     assert "64 cores of which 1.5 may be used" in facts(findings) and "1024 GiB of which" in facts(findings)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [(["a", "b"], True), (["a", "a"], False), (["a", ""], False), ([None, None], False)],
+)
+def test_a_run_of_several_nodes_says_so(tiny, tmp_path, nodes, said):
+    folder = shutil.copytree(tiny, tmp_path / "run")
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text())
+    (session,) = environment["sessions"]
+    environment["sessions"] = [session | ({} if node is None else {"node": node}) for node in nodes]
+    path.write_text(json.dumps(environment))
+    findings = find(folder, find_options(folder))
+    told = limits(findings, [])
+    of_nodes = [text for text in told if "were measured on 2 nodes with a shared filesystem; growth" in text]
+    assert len(of_nodes) == said == (findings.nodes == 2)
+    assert any(text.startswith("One machine, one local disk") for text in told) is not said
+
+
+@pytest.mark.slow
+def test_growth_is_not_fitted_to_lengths_of_several_nodes(tmp_path):
+    folder = shutil.copytree(REFERENCE, tmp_path / "run")
+    assert not find(folder, find_options(folder)).growth.empty
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text())
+    environment["sessions"] = [environment["sessions"][0] | {"node": node} for node in ("a", "b")]
+    path.write_text(json.dumps(environment))
+    assert find(folder, find_options(folder)).growth.empty
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from harness.analysis.summary import COLUMNS
 from harness.report.drawing import panels
 from harness.report.drawing.figure import Page, arm_styles, drawing
-from harness.report.drawing.plots import draw, not_shown
+from harness.report.drawing.plots import draw, not_shown, pages
 from harness.report.drawing.ticks import across, upwards
 
 FIGURES = ["full_read", "layer_read", "parallel_access", "random_access", "storage_size"]
@@ -313,3 +313,16 @@ def test_a_long_title_is_folded_and_a_dollar_sign_in_it_starts_no_formula() -> N
         title, *_ = page.figure.texts
         box = title.get_window_extent(page.figure.canvas.get_renderer())
     assert title.get_text().replace("\n", "").startswith("$a against bbb") and box.x1 <= page.figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("suite", "joined", "apart"),
+    [("layer_read", True, False), ("layer_read", False, True), ("size", True, False), ("size", False, False)],
+)
+def test_lines_join_lengths_unless_different_nodes_took_their_times(monkeypatch, suite, joined, apart):
+    styles: list[object] = []
+    monkeypatch.setattr(panels, "line", lambda axes, x, y, **style: styles.append(style.get("linestyle")))
+    cells = summary({"synthetic:layers=1": [16, 32]})
+    (page,) = [page for _, page in pages(cells[cells["suite"] == suite], joined=joined)]
+    assert ("none" in styles) is apart
+    assert any("Lengths were measured on different nodes" in text for text in page.caption) is apart

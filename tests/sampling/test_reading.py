@@ -111,6 +111,17 @@ def test_a_liar_that_reads_a_header_and_returns_what_it_kept_is_caught(task, tmp
             task(timing.ReadsTheHeader, *WHOLE, executor=executor, workers=workers).run(children)
 
 
+@pytest.mark.parametrize("state", ["cold", "lukewarm"])
+def test_a_liar_that_never_opens_its_archive_again_is_caught_where_the_page_cache_was_emptied(task, tmp_path, state):
+    if cache.filesystem(tmp_path) in ("tmpfs", "ramfs"):
+        pytest.skip("the temporary folder is in memory, where nothing can be evicted")
+    asked = task(timing.ReadsOnce, *WHOLE)
+    with Children() as children:
+        assert asked.run(children).reading.problem == ""
+        with pytest.raises(HarnessError, match="returned data without reading the archive"):
+            dataclasses.replace(asked, cache=state).run(children)
+
+
 def test_an_honest_reader_of_a_mapped_file_is_believed(task):
     with Children() as children:
         found = task(timing.CopiesFromMap, *WHOLE).run(children)

@@ -22,6 +22,7 @@ from harness.formats.base import load_format
 from harness.formats.describing import ReadsWhole
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
+from harness.run.machine import nodes_of, read_environment
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.subject import Subject
 from harness.suite import mix_reads
@@ -135,9 +136,10 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
     Raises
     ------
     UsageError
-        When the run lacks lengths, cells, sizes or accesses that are needed.
+        When the run lacks lengths, cells, sizes or accesses that are needed, or several nodes measured its lengths.
     """
     config = RunConfig.read(folder / "run.json")
+    _require_one_machine(folder)
     text = trace or _only_trace(config)
     if text not in config.traces:
         raise UsageError(f"The run has no trace {text!r}; it has {', '.join(config.traces)}.")
@@ -159,6 +161,16 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
         rows.append(_row(model, wanted, counts, question, size, files, opening))
     table = pd.DataFrame(rows).sort_values("seconds_per_access", kind="stable", ignore_index=True)
     return Projection(question=question, trace=subject.label, table=table, notes=_notes(question, models))
+
+
+def _require_one_machine(folder: Path) -> None:
+    """Refuse lengths that different nodes measured: a cost model would compare the nodes."""
+    path = folder / "environment.json"
+    if path.exists() and (nodes := len(nodes_of(read_environment(path)))) > 1:
+        raise UsageError(
+            f"The lengths of {folder} were measured on {nodes} nodes, whose times are not compared: project a run of "
+            "one machine."
+        )
 
 
 def _only_trace(config: RunConfig) -> str:

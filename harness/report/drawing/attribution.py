@@ -68,7 +68,7 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
     Returns ``attribution.svg`` and PNG, or nothing where nothing was taken apart.
     """
     shown = chains[chains["executor"] == "main"]
-    for cache in ("warm", "cold", "remote"):
+    for cache in ("warm", "cold", "lukewarm", "remote"):
         if (shown["cache"] == cache).any():
             shown = shown[shown["cache"] == cache]
             break

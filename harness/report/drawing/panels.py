@@ -61,13 +61,15 @@ def _labelled(axes: Axes, ticks: list[float], labels: list[str], labelled: bool,
 class TraceAxis:
     """Panels that share an x axis: one trace at its lengths (`sweep`), or all traces that have only one.
 
-    `keys` are trace and length in the order of positions; `upright` is whether labels must stand upright to fit.
+    `keys` are trace and length in the order of positions; `upright` is whether labels must stand upright to fit, and
+    `joined` whether lines join lengths, which those of different nodes may not be.
     """
 
     title: str
     keys: tuple[tuple[str, float | None], ...]
     sweep: bool
     upright: bool = False
+    joined: bool = True
 
     @property
     def positions(self) -> list[float]:
@@ -152,6 +154,7 @@ def panel(
     """
     positions = np.array(axis.positions)
     closest = min(np.diff(positions)) if axis.sweep else 1.0
+    lines = axis.sweep and axis.joined
     spread = 0.16 * closest if axis.sweep else 0.66  # between the outermost formats, so that no interval hides another
     room = 0.35 * closest if axis.sweep else 0.55
     axes.set_xlim(positions[0] - room, positions[-1] + room)
@@ -160,13 +163,13 @@ def panel(
     found, none = _values(points, axis), np.full((3, len(positions)), np.nan)
     for (name, *_), values in found.items():
         if kind_of(name) == "ceiling":
-            _ceiling(axes, positions, values, axis.sweep, CEILING if rule is None else DOTTED)
+            _ceiling(axes, positions, values, lines, CEILING if rule is None else DOTTED)
     for k, (arm, style) in enumerate(arms.items()):
         (y, low, high), (best, *_) = (found.get((*arm, best), none) for best in (False, True))
         if np.isnan(y).all() and np.isnan(best).all():
             continue
         x = positions + spread * ((k + 0.5) / len(arms) - 0.5)
-        line(axes, x, y, zorder=3, **style.line() | ({} if axis.sweep else {"linestyle": "none"}))
+        line(axes, x, y, zorder=3, **style.line() | ({} if lines else {"linestyle": "none"}))
         if np.isfinite(low).any():  # sizes have no intervals
             segments(axes, list(zip(x, low, strict=True)), list(zip(x, high, strict=True)),
                      color=style.colour, linewidth=0.9, zorder=2)  # fmt: skip

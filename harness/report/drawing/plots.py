@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ _SHOWN = ["row", "column", "trace", "n_res", "format", "profile", "best", "y", "
 _CONFIRMED = {
     "warm": "Warm: the file was in this system's page cache, confirmed before each read.",
     "cold": "Cold: dropped from this system's page cache, confirmed before each read; a host may still cache it.",
+    "lukewarm": "Lukewarm: dropped from this system's page cache; the filesystem may have held it elsewhere.",
     "remote": "Object store: read through a client that is new with each sample; what the store caches is not known.",
 }
 
@@ -39,20 +41,20 @@ def plotted() -> list[tuple[str, Suite, Plot]]:
     return [(suite.plot.name or suite.name, suite, suite.plot) for suite in suites() if suite.plot is not None]
 
 
-def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
+def draw(summary: pd.DataFrame, folder: Path, *, joined: bool = True) -> list[Path]:
     """Draw the plot of every suite that has something to show, as SVG and PNG; see `pages`."""
     paths: list[Path] = []
-    for name, page in pages(summary):
+    for name, page in pages(summary, joined=joined):
         with drawing():
             paths += page.save(folder, name)
     return paths
 
 
-def pages(summary: pd.DataFrame) -> Iterator[tuple[str, Page]]:
+def pages(summary: pd.DataFrame, *, joined: bool = True) -> Iterator[tuple[str, Page]]:
     """Yield the plot of every suite that has something to show, with its name.
 
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
-    bytes where it is saved with the settings of `drawing`.
+    bytes where it is saved with the settings of `drawing`. `joined` says whether lines join times at different lengths.
     """
     best = at_their_best(summary)
     best = best[best["effort"] == BEST]
@@ -63,6 +65,7 @@ def pages(summary: pd.DataFrame) -> Iterator[tuple[str, Page]]:
         every = frame[frame["suite"] == suite.name]
         cells = every[~every["best"]]
         data = plot_data(suite, plot, every[(every["status"] == "ok") & ~of_kind(every, "control")])
+        data = dataclasses.replace(data, joined=joined or data.exact)
         if data.points["y"].notna().any():
             with drawing():
                 page = _page(data, cells)
@@ -114,7 +117,7 @@ _Panel = tuple[PanelRow, str, TraceAxis]
 def _page(data: PlotData, cells: pd.DataFrame) -> Page:
     """Draw the panels of one suite: traces side by side where they fit, else below one another."""
     points = data.points[_SHOWN]  # to choose rows takes time for each column
-    axes = _axes_of(cells, points)
+    axes = [dataclasses.replace(axis, joined=data.joined) for axis in _axes_of(cells, points)]
     columns = [name for name in data.columns if (points["column"] == name).any()]
     rows = [row for row in data.rows if (points["row"] == row.name).any()]
     beside = len(columns) * len(axes) <= _MOST_COLUMNS
@@ -229,6 +232,8 @@ def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
         how = f"Median and 95 % bootstrap interval over {spell} round{'s' if rounds[-1] != 1 else ''}{few}."
         states = [text for state, text in _CONFIRMED.items() if state in set(points["cache"])]
         yield " ".join([how, *states, "Formats are drawn side by side at each length, so that intervals show."])
+    if not data.joined:
+        yield "Lengths were measured on different nodes: only formats at one length can be compared."
     yield from data.notes
     if of_kind(points, "ceiling").any() and not data.exact:
         yield "Raw ceiling: the same bytes, uncompressed, in one flat file; on a slow disk, fewer bytes can beat it."

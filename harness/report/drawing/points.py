@@ -13,7 +13,9 @@ from harness.analysis.accesses import of_kind
 from harness.sampling.executor import Executor, load_executor
 from harness.suite import SIZE, AccessInfo, Plot, Suite, access_named
 
-_STATES = {"warm": "warm page cache", "cold": "cold page cache", "remote": "object store"}
+_STATES = {
+    "warm": "warm page cache", "cold": "cold page cache", "lukewarm": "lukewarm page cache", "remote": "object store",
+}  # fmt: skip
 _TIME = "time (log axis)"  # with the unit at each tick: one figure may span microseconds to minutes
 
 
@@ -40,6 +42,8 @@ class PlotData:
         Whether these are sizes, else times.
     one_scale : bool
         Whether all rows have one y axis, because they are to be held against each other.
+    joined : bool
+        Whether lines join lengths: times of different nodes are not to be compared.
     """
 
     title: str
@@ -50,6 +54,7 @@ class PlotData:
     height: float
     exact: bool
     one_scale: bool
+    joined: bool = True
 
 
 def plot_data(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:

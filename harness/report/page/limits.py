@@ -110,7 +110,8 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
         "warm": _warm(findings),
         "raised": findings.version >= SIMILAR_SINCE and (findings.summary["effort"] == BEST).any(),
         "nearest": NEAREST,
-        "no_growth": findings.growth.empty and few,
+        "no_growth": findings.growth.empty and few and findings.nodes < 2,
+        "nodes": findings.nodes,
         "least": VERDICT_ROUNDS,
     }
     return [*own, *sentences("limits", said), *others]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import harness
 from harness.analysis.findings import Findings
+from harness.records import LUKEWARM
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Part, Table, Text
 from harness.run.config import RunConfig
@@ -38,7 +39,8 @@ def command_of(config: RunConfig, out: str) -> str:
             parts += [f"--{option} {file.name}.toml" for file in value]
         elif value != usual[name] and value not in ((), None):
             value = value if isinstance(value, tuple) else (value,)
-            text = "both" if name == "caches" and len(value) == 2 else ",".join(map(str, value))
+            states = tuple("cold" if state == LUKEWARM else state for state in value)
+            text = "both" if name == "caches" and len(value) == 2 else ",".join(map(str, states))
             parts.append(f"--{option} {shlex.quote(text)}")
     for option, names in (("formats", config.formats), ("suites", config.suites)):
         parts.append(f"--{option} {shlex.quote(','.join(name for name in names if ':' not in name))}")

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from harness.analysis.efforts import BEST, STOCK, at
@@ -58,8 +57,9 @@ QUIET = {"ratio": 0.97, "low": 0.955, "high": 0.985}
 )
 def test_other_words_for_overlapping_ratios_contradict_nothing(other: dict[str, float], expected: str) -> None:
     """The same ratio is faster on a quiet machine, and equivalent where equal contenders differ by more."""
-    said = RunWord(word="faster", possible=frozenset(("faster",)), **QUIET), RunWord(
-        word="equivalent", possible=frozenset(("equivalent",)), **other
+    said = (
+        RunWord(word="faster", possible=frozenset(("faster",)), **QUIET),
+        RunWord(word="equivalent", possible=frozenset(("equivalent",)), **other),
     )
     assert HeldVerdict(kind="cell", effort="", of="a read", format="npz", said=said).agreement == expected
 
@@ -174,9 +174,7 @@ def test_names_of_strangers_begin_nothing_on_the_page() -> None:
     ]
     facts = [RunFact("Mount options", ("rw|dax\n# f", "rw")), RunFact("Library g\n# h", ("1", "1"))]
     verdicts = [HeldVerdict(kind="standing", effort="", of="reads", format="npz", said=(word("a"), word("b")))]
-    page, markdown = render_page(
-        SideBySide(runs=runs, baseline="npz", shared=shared, facts=facts, verdicts=verdicts)
-    )
+    page, markdown = render_page(SideBySide(runs=runs, baseline="npz", shared=shared, facts=facts, verdicts=verdicts))
     headings = [line for line in markdown.splitlines() if line.startswith("#")]
     assert not [line for line in headings if line.strip("# ") in ("c", "d", "e.", "f", "h")] and len(headings) > 3
     tables = [line for line in markdown.splitlines() if line.startswith("|")]

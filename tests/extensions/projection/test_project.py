@@ -178,3 +178,12 @@ def test_what_cannot_be_projected_is_refused_in_a_sentence(options, part, capsys
     assert main(["project", str(REFERENCE), *options]) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if not re.match(r"\d+ s  ", line)]  # no progress
     assert len(told) == 1 and part in told[0]
+
+
+def test_lengths_that_several_nodes_measured_are_not_projected(tmp_path):
+    environment = json.loads((REFERENCE / "environment.json").read_text())
+    environment["sessions"] = [environment["sessions"][0] | {"node": node} for node in ("a", "b")]
+    (tmp_path / "environment.json").write_text(json.dumps(environment))
+    (tmp_path / "run.json").write_bytes((REFERENCE / "run.json").read_bytes())
+    with pytest.raises(UsageError, match="were measured on 2 nodes, whose times are not compared"):
+        project(tmp_path, None, ASKED)

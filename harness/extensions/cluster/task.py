@@ -1,0 +1,217 @@
+"""What a task does on its node: write the archives of a block, or measure a block whose archives are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.analysis.noise import differences_of
+from harness.errors import HarnessError, UsageError
+from harness.extensions.cluster.node import Node, describe_node, host
+from harness.formats.archive import archive_size, remove
+from harness.limits import limits
+from harness.report.folders import held
+from harness.run.config import RunConfig
+from harness.run.experiment import run
+from harness.run.machine import describe
+from harness.run.planned import PlannedRun
+from harness.run.preparation import Prepared, prepare
+from harness.run.subject import Arm
+from harness.sampling.interrupt import deferred
+from harness.sampling.worker import Worker
+
+_OURS = ("harness", "commit")  # of this package; what else is installed is told by `differences_of`
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypedOptions:
+    """What was typed and holds for the tasks of a run: plug-ins that may be imported, and the limit of inflation."""
+
+    plugins: tuple[registry.Name, ...]
+    inflated: int | None
+
+    @classmethod
+    def here(cls) -> TypedOptions:
+        """Return what was typed for this process."""
+        return cls(plugins=registry.allowed(), inflated=limits.inflated)
+
+    def apply(self) -> None:
+        """Let it hold for this process."""
+        registry.allow(*self.plugins)
+        limits.inflated = self.inflated
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What a task answers; pickled by submitit to the process that started it.
+
+    Attributes
+    ----------
+    node : Node
+        Where it ran.
+    began, ended : float
+        Its times, by the node's clock.
+    problem : str
+        Why it does not count; empty where it does.
+    prepared : Prepared or None
+        The archives that it wrote.
+    arms : tuple of Arm
+        The contenders, as the node has them.
+    files, archive_bytes : int
+        Of the archives.
+    software : dict
+        Interpreter, libraries and this package, as `harness.run.machine.describe` names them.
+    """
+
+    node: Node
+    began: float
+    ended: float
+    problem: str = ""
+    prepared: Prepared | None = None
+    arms: tuple[Arm, ...] = ()
+    files: int = 0
+    archive_bytes: int = 0
+    software: dict[str, Any] = field(default_factory=dict)
+
+
+class Unheard:
+    """Progress that nobody follows: the log of a task is read when it has failed."""
+
+    def total(self, steps: int) -> None:
+        """Say nothing."""
+
+    def step(self, text: str, steps: int = 1) -> None:
+        """Say nothing."""
+
+
+def write_archives(folder: Path, destination: Path, allowed: TypedOptions) -> TaskResult:
+    """Write every archive of a block, and check each.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the block, with its configuration.
+    destination : Path
+        Where the archives go; what is there is removed first.
+    allowed : TypedOptions
+        What was typed for the run.
+
+    Returns
+    -------
+    TaskResult
+        With the archives.
+    """
+
+    def go(planned: PlannedRun) -> dict[str, object]:
+        (subject,) = planned.subjects
+        remove(destination)
+        destination.mkdir(parents=True)
+        patience = planned.config.patience(subject.manifest.nbytes)
+        with deferred(), ExitStack() as stack:
+            worker = stack.enter_context(Worker(patience, threads=planned.config.threads))
+            prepared = prepare(subject, planned.arms, destination, worker, planned.config.seed)
+        return {
+            "prepared": prepared,
+            "files": sum(written.files for written in prepared.writes.values()),
+            "archive_bytes": sum(written.size_bytes for written in prepared.writes.values()),
+        }
+
+    return _done(folder, allowed, go)
+
+
+def measure(folder: Path, written: TaskResult, apart: bool, allowed: TypedOptions) -> TaskResult:
+    """Measure a block in a run folder of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        With the configuration, in which nothing was measured before.
+    written : TaskResult
+        From `write_archives`.
+    apart : bool
+        Whether this has to be another node than the one that wrote.
+    allowed : TypedOptions
+        What was typed for the run.
+
+    Returns
+    -------
+    TaskResult
+        The rows are in the folder.
+    """
+    prepared = written.prepared
+    assert prepared is not None
+
+    def go(planned: PlannedRun) -> dict[str, object]:
+        if (folder / "environment.json").exists():
+            raise HarnessError("it was begun before and did not end, as when the scheduler starts a task again")
+        if apart and host() == written.node["host"]:
+            raise HarnessError(f"it was started on {host()}, which wrote the archives that it has to read")
+        _require_alike(planned.arms, written, _software(folder))
+        _require_arrived(prepared, written.node["host"])
+        with held(folder):
+            run(dataclasses.replace(planned, prepare=lambda *_: prepared), folder, Unheard())
+        return {}
+
+    return _done(folder, allowed, go)
+
+
+def _done(folder: Path, allowed: TypedOptions, go: Callable[[PlannedRun], dict[str, object]]) -> TaskResult:
+    """Do a task, and say where and when; what a person could mend is said in its own words."""
+    began, found, problem = time.time(), dict[str, object](), ""
+    arms: tuple[Arm, ...] = ()
+    try:
+        allowed.apply()
+        planned = PlannedRun.of(RunConfig.read(folder / "run.json"))
+        arms = tuple(planned.arms)
+        found = go(planned)
+    except HarnessError as error:
+        problem = str(error).rstrip(".")
+    about = {"node": describe_node(folder), "began": began, "ended": time.time(), "problem": problem, "arms": arms}
+    return TaskResult(**about, software=_software(folder), **found)  # type: ignore[arg-type]
+
+
+def _software(folder: Path) -> dict[str, Any]:
+    here = describe(folder)
+    return {name: here[name] for name in ("libraries", "python", *_OURS)}
+
+
+def _require_alike(arms: list[Arm], written: TaskResult, here: dict[str, Any]) -> None:
+    """Refuse a node that has other libraries or readers than the one that wrote."""
+    there = written.software
+    own = [f"{name} ({there[name]}, then {here[name]})" for name in _OURS if there[name] != here[name]]
+    if differing := ", ".join(filter(None, (differences_of([there, here]), *own))):
+        raise UsageError(
+            f"these differ between {written.node['host']}, which wrote the archives, and {host()}: {differing}. "
+            "Install the same packages on all nodes"
+        )
+    if tuple(arms) != written.arms:
+        theirs = {(arm.label, arm.profile, arm.reader): arm.missing for arm in written.arms}
+        other = next((a for a in arms if theirs.get((a.label, a.profile, a.reader)) != a.missing), None)
+        which = f"the reader {other.reader} of {other.label}" if other else "the formats"
+        raise UsageError(
+            f"{which} cannot be used alike on {host()} and on {written.node['host']}, which wrote the archives: "
+            "install the same packages on all nodes"
+        )
+
+
+def _require_arrived(prepared: Prepared, writer: str) -> None:
+    """Refuse archives that a shared filesystem shows otherwise than they were written; what is read is verified too."""
+    for arm, done in prepared.writes.items():
+        path = prepared.archives.get(arm)
+        if path is None:
+            continue
+        try:
+            seen = archive_size(path)
+        except OSError as error:
+            raise HarnessError(f"{host()} does not see {path.name}, which {writer} wrote: {error.strerror}") from error
+        if seen != (done.size_bytes, done.files):
+            raise HarnessError(
+                f"{host()} sees {seen[0]} bytes in {seen[1]} files of {path.name}, and {writer} wrote "
+                f"{done.size_bytes} in {done.files}: the shared filesystem is behind"
+            )

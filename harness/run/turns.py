@@ -49,10 +49,8 @@ def cell_keys(subject: Subject, suite: str, access: Access, arms: Iterable[Arm],
 
 def states(config: RunConfig, access: Access) -> list[str]:
     """List the cache states in which a run measures an access; one empty name where the cache plays no part."""
-    if not isinstance(access, ReadAccess):
-        return [""]
-    if config.store:
-        return [REMOTE]
+    if config.store or not isinstance(access, ReadAccess):
+        return [REMOTE if isinstance(access, ReadAccess) else ""]
     return [c for c in config.caches if ("cold" if c == LUKEWARM else c) in access.caches]
 
 

@@ -39,7 +39,7 @@ def test_a_cell_without_what_the_control_repeats_is_left_out() -> None:
     assert found.notes == (
         "Not compared, because not all runs measured two formats and hdf5 in the same profile: 1 cell.",
     )
-    with pytest.raises(UsageError, match="no cell that can be compared. Not compared, because not all runs measured"):
+    with pytest.raises(UsageError, match=r"no cell that can be compared\. Not compared, because not all runs measured"):
         share([here, run("alone", {WINDOW: "npz zarr"})])
 
 

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 STATE = "HARNESS_TEST_SLURM"
@@ -82,7 +83,7 @@ def srun(*arguments: str) -> int:
         option = rest.pop(0)
         if option in ("--output", "--error"):
             places[option] = rest.pop(0).replace("%j", os.environ["SLURM_JOB_ID"]).replace("%t", "0")
-    with open(places["--output"], "a") as out, open(places["--error"], "a") as error:
+    with Path(places["--output"]).open("a") as out, Path(places["--error"]).open("a") as error:
         return subprocess.run(rest, stdout=out, stderr=error, check=False).returncode
 
 
@@ -92,7 +93,7 @@ def sacct(*arguments: str) -> int:
         return 1
     if "--parsable2" in arguments:
         print("JobID|State|NodeList")
-        for option, job in zip(arguments, arguments[1:], strict=False):
+        for option, job in pairwise(arguments):
             if option == "-j" and _state(job).exists():
                 print(f"{job}|{_state(job).read_text()}")
     return 0

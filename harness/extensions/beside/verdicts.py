@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import pandas as pd
 
@@ -241,10 +241,16 @@ def _verdict(row: Mapping[Hashable, Any]) -> RunWord:
     return RunWord(word=word, possible=possible, **_ratio(row, "ratio", "ratio_low", "ratio_high"))
 
 
-def _ratio(row: Mapping[Hashable, Any], *names: str) -> dict[str, float | None]:
+class _Ratio(TypedDict):
+    ratio: float | None
+    low: float | None
+    high: float | None
+
+
+def _ratio(row: Mapping[Hashable, Any], *names: str) -> _Ratio:
     """Return a ratio with its interval; None for what a row does not have."""
-    values = [float(row[name]) if words.known(row[name]) else None for name in names]
-    return dict(zip(("ratio", "low", "high"), values, strict=True))
+    ratio, low, high = (float(row[name]) if words.known(row[name]) else None for name in names)
+    return _Ratio(ratio=ratio, low=low, high=high)
 
 
 def counted(verdicts: Iterable[HeldVerdict]) -> dict[Agreement, int]:

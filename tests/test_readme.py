@@ -62,7 +62,7 @@ BUNDLES = ("parallel", "readers", "reference-one-thread")
 @pytest.mark.parametrize(
     ("page", "run", "trace"),
     [
-        ("docs/results.md", "reference", "synthetic:values=protein,layers=1"),
+        ("docs/results.md", "reference", "synthetic:values=protein,layers=6"),
         ("docs/results.md", "reference", "af2-1ubq"),
         ("docs/long-sequences.md", "long-sequences", "synthetic:values=protein,layers=1"),
     ],

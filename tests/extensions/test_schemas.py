@@ -29,7 +29,7 @@ def _document(name: str) -> dict:
         said = (RunWord(word="tie", possible=frozenset(("in front",)), ratio=1.01, low=0.99, high=1.03), RunWord())
         held = HeldVerdict(kind="standing", effort="stock", of="reads", format="npz", said=said)
         cells = {CaseKey("s", "a", "t", None, "", "main", 1): frozenset((("npz", "tuned"),))}
-        shared = SharedCells(cells=cells, efforts=("stock",), own=(), notes=())
+        shared = SharedCells(cells=cells, efforts=("stock",), further=(), notes=())
         facts = [RunFact("Processor", ("one", "another"))]
         together = SideBySide(runs=(), baseline="npz", shared=shared, facts=facts, verdicts=[held])
         return json.loads(to_json(together, "0.1.0"))

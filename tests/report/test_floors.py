@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from harness.analysis.asked import SIMILAR_SINCE
 from harness.analysis.attribution import attribute
 from harness.analysis.efforts import at
 from harness.analysis.floors import NEAREST, Floors
@@ -58,7 +59,9 @@ def test_a_difference_of_bests_within_that_of_equal_short_reads_has_no_word():
 
 @pytest.mark.parametrize(("similar", "word"), [(True, "inconclusive"), (False, "slower")])
 def test_it_is_so_in_what_is_due_to_what(similar, word):
-    chains = attribute(table(best=SHORT * 1.08, noise=0.1), pd.DataFrame(), "hdf5", similar=similar).chains
+    chains = attribute(
+        table(best=SHORT * 1.08, noise=0.1), pd.DataFrame(), "hdf5", version=SIMILAR_SINCE - (not similar)
+    ).chains
     assert chains.loc[chains["part"] == "best", "verdict"].item() in (word, {"slower": "faster"}.get(word, word))
 
 

@@ -199,9 +199,9 @@ def test_a_trace_of_one_chain_conforms_too(tmp_path):
 
 
 LARGE = {
-    "inputs/tokens/chain": ((1 << 36,), "i4", r"inputs/tokens/chain: expected at most 50,000,000 values"),
+    "inputs/tokens/chain": ((1 << 29,), "i4", r"inputs/tokens/chain: expected at most 50,000,000 values"),
     "inputs/chains/name": ((1 << 24, 1), "u1", r"inputs/chains/name: expected at most 1,000,000 names"),
-    "inputs/atoms/token": ((1 << 36,), "i4", r"inputs/atoms/token: expected at most 50,000,000 values"),
+    "inputs/atoms/token": ((1 << 29,), "i4", r"inputs/atoms/token: expected at most 50,000,000 values"),
 }
 
 
@@ -218,3 +218,11 @@ def test_a_column_that_was_never_written_is_not_read(name, tmp_path):
     if name != "inputs/atoms/token":  # which no reader needs for the chains
         with pytest.raises(HarnessError, match=said):
             open_trace(f"file:{path}", None)
+
+
+def test_a_column_larger_than_any_limit_is_refused_before_its_values_are_looked_at(tmp_path):
+    path = by_h5py(tmp_path / "a.h5", {name: a for name, a in tables().items() if name != "inputs/tokens/chain"})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("inputs/tokens/chain", (1 << 36,), "i4", chunks=(1 << 10,))
+    with pytest.raises(HarnessError, match="states arrays of 256 GiB"):
+        schema_problems(path)

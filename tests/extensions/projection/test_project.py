@@ -22,7 +22,7 @@ from harness.extensions.projection.section import COLUMNS, FILE, section
 from harness.records import CellKey
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
-TRACE = "synthetic:layers=12"
+TRACE = "synthetic:layers=6"
 TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
 ASKED = ProjectionQuestion(
     traces=10_000, n_res=384, readers=50, accesses=1, mix=presets()["shared-cluster"], store=STORES["s3"]

@@ -24,7 +24,7 @@ from harness.errors import HarnessError, UsageError, cause_of
 from harness.evidence.earlier import LOOKS
 from harness.files import appearing, plain_name
 from harness.limits import LimitError, in_words, inflation_limit
-from harness.records import RaceSample
+from harness.records import RaceSample, Sample
 from harness.report.section import installed
 from harness.report.write import Target, core_drawings, write_report
 from harness.run.archives import RecordedArchive, read_archives
@@ -269,3 +269,26 @@ def drawing_versions() -> dict[str, str]:
     """Return the versions that decide every byte of a drawing."""
     freetype = str(getattr(ft2font, "__freetype_version__", ""))
     return {"matplotlib": matplotlib.__version__, "numpy": np.__version__, "freetype": freetype}
+
+
+def changes(bundle: Bundle) -> list[str]:
+    """Compare every file with what the manifest states, and name the rows of ``samples.csv`` that changed."""
+    stated = bundle.manifest["sha256"]
+    problems = [f"{name} is missing" for name in stated if name not in bundle.files]
+    for name, data in sorted(bundle.files.items()):
+        if name not in stated:
+            problems.append(f"{name} is not in the manifest")
+        elif hashlib.sha256(data).hexdigest() != stated[name]:
+            problems += [f"{name} was changed after packing", *(_changed_rows(bundle) if name == Sample.file else ())]
+    return problems
+
+
+def _changed_rows(bundle: Bundle) -> Iterator[str]:
+    stated, lines = bundle.manifest["sample_rows"], bundle.files[Sample.file].splitlines()
+    if len(stated) != len(lines):
+        yield f"{Sample.file} has {len(lines) - 1} rows, {len(stated) - 1} were packed"
+        return
+    for number, (before, now) in enumerate(zip(stated, row_digests(bundle.files[Sample.file]), strict=True)):
+        if before != now:
+            name = " ".join(part for part in lines[number].decode("utf-8", "replace").split(",")[1:12] if part)
+            yield f"{Sample.file}, row {number}: {name} is not the sample that was packed"

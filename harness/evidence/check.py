@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,10 +23,10 @@ from harness.evidence.bundle import (
     PUBLISHED,
     Bundle,
     archives_of,
+    changes,
     drawing_versions,
     drawings,
     measured_too,
-    row_digests,
     tables,
     unpack,
 )
@@ -92,7 +90,8 @@ def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> 
     list of Result
         In the order: files, plan, samples, archives, result directories, published figures, plots.
     """
-    results, run = [_digests(bundle)], folder / "run"
+    results = [Result(f"sha256 of {len(bundle.manifest['sha256'])} files", changes(bundle))]
+    run = folder / "run"
     if lost := [name for name in (*MEASURED, *PUBLISHED) if name not in bundle.files]:
         return [*results, Result("published figures", [f"the bundle has no {', '.join(lost)}"])]
     unpack(bundle.files, run)
@@ -113,29 +112,6 @@ def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> 
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # what a changed file makes of the code
             results.append(Result(what, [f"the bundle's files do not fit together: {type(error).__name__}: {error}"]))
     return results
-
-
-def _digests(bundle: Bundle) -> Result:
-    """Compare every file with what the manifest states, and name the rows of ``samples.csv`` that changed."""
-    stated = bundle.manifest["sha256"]
-    problems = [f"{name} is missing" for name in stated if name not in bundle.files]
-    for name, data in sorted(bundle.files.items()):
-        if name not in stated:
-            problems.append(f"{name} is not in the manifest")
-        elif hashlib.sha256(data).hexdigest() != stated[name]:
-            problems += [f"{name} was changed after packing", *(_changed_rows(bundle) if name == SAMPLES else ())]
-    return Result(f"sha256 of {len(stated)} files", problems)
-
-
-def _changed_rows(bundle: Bundle) -> Iterator[str]:
-    stated, lines = bundle.manifest["sample_rows"], bundle.files[SAMPLES].splitlines()
-    if len(stated) != len(lines):
-        yield f"{SAMPLES} has {len(lines) - 1} rows, {len(stated) - 1} were packed"
-        return
-    for number, (before, now) in enumerate(zip(stated, row_digests(bundle.files[SAMPLES]), strict=True)):
-        if before != now:
-            name = " ".join(part for part in lines[number].decode("utf-8", "replace").split(",")[1:12] if part)
-            yield f"{SAMPLES}, row {number}: {name} is not the sample that was packed"
 
 
 def _named(bundle: Bundle, run: Path) -> Iterator[Result]:
@@ -187,11 +163,9 @@ def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> I
     except HarnessError as error:
         yield Result("the formats of the run", unchecked=str(error).rstrip("."))
     _, recorded, exact = read_planned(run / "plan.json", config)
-    ours, theirs = ([(arm.label, arm.profile, arm.route) for arm in found] for found in (arms, recorded))
-    if arms and exact and ours != theirs:
-        yield Result("plan.json: the formats", ["they are not those that the configuration gives"])
-    elif exact:  # which libraries were there is claimed; those that are here say nothing of it
-        arms = [dataclasses.replace(arm, missing=was.missing) for arm, was in zip(arms, recorded, strict=False)]
+    if exact:
+        yield from _contenders(arms, recorded)
+        arms = recorded
     sessions = len(read_environment(run / "environment.json").get("sessions", ()))
     found = required_rows(run / "plan.json", config, frames, sessions=sessions, arms=arms)
     for name, required in found.items():
@@ -204,6 +178,27 @@ def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> I
         known = exact or arms
         why = "" if known else "the run did not record its formats in their order"
         yield Result(f"{name}: formats took turns in the order that the seed gives", order if known else (), why)
+
+
+def _contenders(ours: Sequence[Arm], theirs: Sequence[Arm]) -> Iterator[Result]:
+    """Hold the contenders that a plan records against those that its configuration gives in this version."""
+    if not ours:
+        return
+    stock, candidates = (
+        [[_named_arm(arm) for arm in found if of(arm)] for found in (ours, theirs)]
+        for of in (lambda arm: arm.always, lambda arm: arm.raced)
+    )
+    differs = [] if stock[0] == stock[1] else ["they are not those that the configuration gives"]
+    yield Result("plan.json: the formats", differs)
+    here, there = ([name for name in found if name not in other] for found, other in (candidates, candidates[::-1]))
+    if here or there:
+        listed = "; ".join(f"{when}: {', '.join(names)}" for when, names in (("now", here), ("then", there)) if names)
+        said = f"this version races other candidates, so those of the plan are taken ({listed})"
+        yield Result("plan.json: the candidates", unchecked=said)
+
+
+def _named_arm(arm: Arm) -> str:
+    return " ".join(part for part in (arm.label, arm.profile, arm.route, arm.reader) if part)
 
 
 def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:

@@ -74,6 +74,14 @@ def test_a_plan_has_every_trace_and_length_of_the_configuration_once(packed, tmp
     assert "not those that the configuration asks for" in problems(packed, tmp_path, plan=json.dumps(plan).encode())
 
 
+def test_a_plan_without_a_contender_of_the_configuration_is_named(packed, tmp_path):
+    plan = document(packed, "plan.json")
+    plan["arms"] = [arm for arm in plan["arms"] if arm["label"] != "npz"]
+    assert "they are not those that the configuration gives" in problems(
+        packed, tmp_path, plan=json.dumps(plan).encode()
+    )
+
+
 def test_a_lost_ledger_a_second_record_of_an_archive_and_the_name_of_another_run_are_named(packed, tmp_path):
     files = dict(read_bundle(packed).files)
     files["ledger.csv"] = files["ledger.csv"].splitlines(keepends=True)[0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,9 @@ from harness.run.turns import (
 )
 from harness.sampling.cache import require_evictable
 from harness.sampling.contenders import ContenderProcesses
+from harness.sampling.executor import load_executor
 from harness.sampling.interrupt import deferred
+from harness.sampling.probing import RehearseTask
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
@@ -226,13 +227,23 @@ class Experiment:
                     return [values]
                 return self._written(prepared, turns, arm, number)
             except WorkerError as error:
-                return [{**dataclasses.asdict(NoFigure.of(error)), "verified": False}] * len(turns.cells[arm])
+                return [{**asdict(NoFigure.of(error)), "verified": False}] * len(turns.cells[arm])
 
         def step(text: str, steps: int) -> None:
             self.session.step(text, 0 if turns.once else steps * weight(prepared.manifest, turns.access))
 
-        recorder.take(turns, prepared.without(turns.access), sample, step)
+        recorder.take(turns, prepared.without(turns.access), sample, step, lambda arms: self._start(turns, arms))
         self.writers.end(turns.cells)
+
+    def _start(self, turns: Turns, arms: Sequence[Arm]) -> None:
+        """Start the processes of arms that have samples to be taken."""
+        kept = self.session.config.cache_bytes
+        tasks = {arm: RehearseTask(backend=arm.backend, profile=arm.settings) for arm in arms}
+        if isinstance(turns.access, WriteAccess) and not turns.once:
+            self.writers.begin(tasks)
+        elif isinstance(turns.access, ReadAccess) and load_executor(turns.access.executor).pausable:
+            reading = {arm: replace(task, reader=arm.reader, cache_bytes=kept) for arm, task in tasks.items()}
+            self.readers.begin({(arm, turns.what): task for arm, task in reading.items()})
 
     def _written(self, prepared: Prepared, turns: Turns, arm: Arm, number: int) -> list[dict[str, Any]]:
         """Measure an archive, one that is there or one that is written for it; a write has two figures."""
@@ -264,7 +275,7 @@ class Experiment:
             )
             self._first[key] = task, self.readers.do(key, task)
         task, first = self._first[key]
-        observed: Observed = self.readers.do(key, dataclasses.replace(task, cache=turns.state))
+        observed: Observed = self.readers.do(key, replace(task, cache=turns.state))
         reading = observed.reading
         values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
         if reading is None:

@@ -18,7 +18,7 @@ from harness.run.subject import Arm, Subject
 from harness.sampling import cache
 from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.executor import load_executor
-from harness.sampling.probing import Probed, ProbeTask
+from harness.sampling.probing import Probed, ProbeTask, RehearseTask
 from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
@@ -177,15 +177,16 @@ def probe(prepared: Prepared, processes: ContenderProcesses, what: str) -> None:
     `what` names the processes that try it, which take no sample: those that do begin together, when one is first due.
     """
     examples = tuple(spec.path for spec in prepared.manifest.examples().values())
-    for arm in [arm for arm in prepared.archives if arm.reader and not arm.missing]:
-        task = ProbeTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            reader=arm.reader,
-            cache_bytes=prepared.cache_bytes,
-            archive=prepared.archives[arm],
-            examples=examples,
+    rehearsals = {
+        (arm, what): RehearseTask(
+            backend=arm.backend, profile=arm.settings, reader=arm.reader, cache_bytes=prepared.cache_bytes
         )
+        for arm in prepared.archives
+        if arm.reader and not arm.missing
+    }
+    processes.begin(rehearsals)
+    for (arm, _), rehearsal in rehearsals.items():
+        task = ProbeTask(**vars(rehearsal), archive=prepared.archives[arm], examples=examples)
         try:
             found: Probed = processes.do((arm, what), task)
         except WorkerError as error:

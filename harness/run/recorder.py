@@ -111,6 +111,7 @@ class RowLog(Generic[AnyRow]):
         failures: Mapping[Arm, NoFigure],
         sample: Callable[[Arm, int], Sequence[dict[str, Any]]],
         step: Callable[[str, int], None],
+        start: Callable[[Sequence[Arm]], object] = len,
     ) -> None:
         """Take what is missing of cells in turn.
 
@@ -124,6 +125,8 @@ class RowLog(Generic[AnyRow]):
             Takes one sample of an arm in a round; returns the values of the row of each of its cells.
         step : callable
             Told what is done, and how many steps that is.
+        start : callable
+            Told which arms have samples to be taken, before the first is.
         """
         told = {arm: NoFigure("skipped", why) for arm, why in turns.told.items() if turns.absent or arm not in failures}
         out = {arm: failures[arm] for arm in turns.cells if arm in failures and arm not in told}
@@ -131,6 +134,7 @@ class RowLog(Generic[AnyRow]):
         taken = [arm for arm in usable if arm not in told]
         self._explain(turns, out, step)
         self.begin([key for arm in taken for key in turns.cells[arm]], turns.rounds, self.left(turns))
+        start([arm for arm in taken if any(self._due.get(key) for key in turns.cells[arm])])
         left, before = dict[CellKey, int](), -1
         for (number, arm), position in turns.draw(usable).items():
             if number > before:

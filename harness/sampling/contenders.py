@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from harness.capacity import capacity
-from harness.sampling.worker import Task, Worker
+from harness.sampling.worker import Task, Worker, WorkerError
 
 _MEMORY = 0.25
 """Part of memory that processes at rest may hold: archives have to stay in the page cache beside them."""
@@ -51,6 +52,7 @@ class ContenderProcesses:
         self._patience, self._threads, self._most = patience, threads, most
         self._workers: OrderedDict[Hashable, Worker] = OrderedDict()  # the last has had its turn last
         self._unpausable = Worker(patience, threads=threads)
+        self._new: set[Hashable] = set()  # those that have begun and had no turn
 
     def do(self, key: Hashable, task: Turn) -> Any:
         """Let a contender run a task and return its result; every other one is at rest meanwhile.
@@ -74,6 +76,8 @@ class ContenderProcesses:
         anew = not worker.running
         if anew:
             self._make_room(key)
+        anew |= key in self._new
+        self._new.discard(key)
         self._workers[key] = worker
         self._workers.move_to_end(key)
         first = getattr(task, "discarded", None)
@@ -81,11 +85,34 @@ class ContenderProcesses:
             worker.do(first)
         return worker.do(task)
 
+    def begin(self, tasks: Mapping[Any, Task]) -> None:
+        """Start the processes of contenders that have none, as many at a time as there are processors.
+
+        Starting takes longer than most turns, and nothing of it is timed.
+
+        Parameters
+        ----------
+        tasks : mapping of hashable to Task
+            What each does first, by its contender. What fails is not told here: its turn meets it again.
+        """
+        self._unpausable.close()
+        new = [key for key in tasks if key not in self._workers or not self._workers[key].running]
+        self._new.update(new)
+        most = capacity().cores_usable
+        for start in range(0, len(new), most):
+            some = new[start : start + most]
+            for key in some:
+                self._make_room(key)
+                self._workers[key] = worker = Worker(self._patience, threads=self._threads)
+                with suppress(WorkerError):
+                    worker.begin(tasks[key])
+            for worker in [self._workers[key] for key in some]:
+                with suppress(WorkerError):
+                    worker.finish()
+
     def end(self, keys: Iterable[Hashable]) -> None:
         """End the processes of some contenders, which start anew for their next turn."""
-        for key in keys:
-            if worker := self._workers.pop(key, None):
-                worker.close()
+        _close([worker for key in keys if (worker := self._workers.pop(key, None))])
 
     def _make_room(self, key: Hashable) -> None:
         """End those whose turn is longest ago, for what a contender without a process will take."""
@@ -101,11 +128,18 @@ class ContenderProcesses:
 
     def close(self) -> None:
         """Let all go on and end, and kill what does not."""
-        for worker in (self._unpausable, *self._workers.values()):
-            worker.close()
+        _close([self._unpausable, *self._workers.values()])
 
     def __enter__(self) -> ContenderProcesses:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close(workers: Sequence[Worker]) -> None:
+    """Let all end at the same time, and wait for each."""
+    for worker in workers:
+        worker.release()
+    for worker in workers:
+        worker.close()

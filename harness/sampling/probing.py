@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from harness.errors import HarnessError
 from harness.formats.base import Profile, UnsupportedReader
 from harness.formats.describing import Opened, ShowsStorage
 from harness.sampling.rehearsal import rehearsed
@@ -29,25 +31,41 @@ class Probed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeTask:
-    """Open an archive with a contender's reader and read an example of each role; done by the process that measures.
+class RehearseTask:
+    """Load a contender's libraries and rehearse it, as each of its tasks does that is the first of its process.
 
     Attributes
     ----------
     backend, profile, reader, cache_bytes
         The contender.
-    archive : Path
-        Written in its profile.
-    examples : tuple of str
-        Paths of tensors.
     """
 
     pausable: ClassVar[bool] = True
 
     backend: str
     profile: Profile
-    reader: str
-    cache_bytes: int | None
+    reader: str = ""
+    cache_bytes: int | None = None
+
+    def run(self, children: Children) -> Probed:
+        """Rehearse; an error is met again by the task that comes next, which says it."""
+        with suppress(HarnessError):
+            rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
+        return Probed()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeTask(RehearseTask):
+    """Open an archive with a contender's reader and read an example of each role; done by the process that measures.
+
+    Attributes
+    ----------
+    archive : Path
+        Written in its profile.
+    examples : tuple of str
+        Paths of tensors.
+    """
+
     archive: Path
     examples: tuple[str, ...]
 

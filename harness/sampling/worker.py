@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import ModuleType
 from typing import Any, Protocol
 
-from harness import registry
-from harness.capacity import capacity, processors
+from harness.capacity import processors
 from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
 from harness.formats.settings import UnsupportedReader
-from harness.sampling.budget import budgeted, own_processors
+from harness.sampling.budget import budgeted
 from harness.sampling.executor import Readers, Settings, load_executor
-from harness.sampling.interrupt import end_with, heard, kept_from_children
+from harness.sampling.interrupt import heard, kept_from_children
 from harness.sampling.process_groups import MARK, ProcessGroup, lead, new_mark
-
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
+from harness.sampling.spawning import started
 
 _START = 120.0  # seconds for a worker to start
 GRACE = 5.0  # seconds for an idle worker to end by itself, and for a thread to stop
@@ -55,40 +49,6 @@ class WorkerError(HarnessError):
     def __init__(self, text: str, cause: Cause = "", unsupported: bool = False) -> None:
         super().__init__(text)
         self.cause, self.unsupported = cause, unsupported
-
-
-def started(serve: Callable[[Connection], None], name: str, **settings: Any) -> tuple[SpawnProcess, Connection]:
-    """Start a process that serves the other end of a connection, may import the same, and ends with this one.
-
-    It runs nothing of the script that called, which may be a person's own and do all of its work again.
-    """
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_run, args=(serve, theirs, os.getpid(), registry.allowed()), name=name, **settings)
-    with _without_script():
-        process.start()
-    theirs.close()
-    return process, ours
-
-
-@contextmanager
-def _without_script() -> Iterator[None]:
-    """Hide the module that was started as a script: a spawned process would import it first."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-
-
-def _run(
-    serve: Callable[[Connection], None], connection: Connection, parent: int, allowed: tuple[registry.Name, ...]
-) -> None:
-    end_with(parent)
-    capacity(), own_processors()  # as the process was started; what runs in it later may give itself more
-    registry.allow(*allowed)
-    with suppress(EOFError, ConnectionError):  # the other side has gone away
-        serve(connection)
 
 
 class Worker:
@@ -133,26 +93,63 @@ class Worker:
             if getattr(task, "pausable", True):
                 self._pause()
 
+    def begin(self, task: Task) -> None:
+        """Start its process anew and hand it a first task, without waiting for either: `finish` does.
+
+        Raises
+        ------
+        WorkerError
+            When the process cannot start.
+        """
+        self.stop()
+        try:
+            self._spawn().send(task)
+        except OSError as error:
+            raise self._unstarted(error) from error
+
+    def finish(self) -> Any:
+        """Wait for what `begin` began, and return its result as `do` does; None when it has ended since."""
+        try:
+            return self._answered(self._ready()) if self.running else None
+        finally:
+            self._pause()
+
     def _do(self, task: Task) -> Any:
-        connection = self._start()
+        connection = self._connection
+        if connection is None or not self.running:
+            self.stop()
+            self._spawn()
+            connection = self._ready()
         try:
             connection.send(task)
+        except (EOFError, ConnectionError) as error:
+            raise self._lost(error) from error
+        except BaseException:
+            self.stop()
+            raise
+        return self._answered(connection)
+
+    def _answered(self, connection: Connection) -> Any:
+        try:
             with heard():
                 answered = connection.poll(self._timeout)
             if not answered:
-                self.stop()
                 raise WorkerError(f"hung: no answer within {self._timeout:.0f} s, so its process was stopped")
             kind, value = connection.recv()
         except (EOFError, ConnectionError) as error:
-            found = ended("its process", self._exit_code())
-            self.stop()
-            raise WorkerError(str(found), found.cause) from error
+            raise self._lost(error) from error
         except BaseException:
             self.stop()
             raise
         if kind == "error":
             raise WorkerError(*value)
         return value
+
+    def _lost(self, error: Exception) -> WorkerError:
+        """Say how the process ended whose connection was lost."""
+        found = ended("its process", self._exit_code())
+        self.stop()
+        return WorkerError(str(found), found.cause)
 
     def _exit_code(self) -> int | None:
         if self._process is None:
@@ -162,25 +159,32 @@ class Worker:
         self._process.join(GRACE)
         return self._process.exitcode
 
-    def _start(self) -> Connection:
-        if self._process is not None and self._connection is not None and self._process.is_alive():
-            return self._connection
-        self.stop()
+    def _spawn(self) -> Connection:
+        self._mark = new_mark()
         try:
-            self._mark = new_mark()
             with kept_from_children(), budgeted(self._threads, {MARK: self._mark}):
                 self._process, self._connection = started(_serve, "harness-worker")
-            # Starting is not part of a task, so a slow import does not count as a hang.
+        except (MachineError, OSError) as error:
+            raise self._unstarted(error) from error
+        return self._connection
+
+    def _ready(self) -> Connection:
+        """Wait until the process answers; starting is not part of a task, so a slow import does not count as a hang."""
+        assert self._connection is not None
+        try:
             if not self._connection.poll(_START):
                 raise MachineError(f"it took longer than {_START:g} s")
             self._connection.recv()
         except (MachineError, OSError, EOFError) as error:
-            # No format has a part in it: what a task names is loaded later.
-            gone = isinstance(error, EOFError | ConnectionError)
-            why = ended("it", self._exit_code()) if gone else error
-            self.stop()
-            raise WorkerError(f"the measuring process could not start ({why})", "machine") from error
+            raise self._unstarted(error) from error
         return self._connection
+
+    def _unstarted(self, error: Exception) -> WorkerError:
+        """Say why the process could not start; no format has a part in it: what a task names is loaded later."""
+        gone = isinstance(error, EOFError | ConnectionError)
+        why = ended("it", self._exit_code()) if gone else error
+        self.stop()
+        return WorkerError(f"the measuring process could not start ({why})", "machine")
 
     @property
     def running(self) -> bool:
@@ -209,11 +213,15 @@ class Worker:
             self._group.signal(signal.SIGCONT, self._resting)
         self._resting = None
 
-    def close(self) -> None:
-        """Let the process end by itself, which it does when its connection closes; end it when it does not."""
+    def release(self) -> None:
+        """Let the process end by itself, which it does when its connection closes; `close` waits for that."""
         self._resume()
         if self._connection is not None:
             self._connection.close()
+
+    def close(self) -> None:
+        """Let the process end by itself; end it when it does not."""
+        self.release()
         if self._process is not None:
             wait([self._process.sentinel], GRACE)
             self._group.signal(signal.SIGTERM)  # also what it started and did not end

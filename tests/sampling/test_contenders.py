@@ -104,6 +104,26 @@ def test_a_process_that_is_new_takes_a_discarded_sample_before():
     assert one[0] == one[1] and {count for _, count in (*one, anew)} == {1} and anew[0] != one[0][0]
 
 
+def test_those_that_begin_together_are_at_rest_and_still_take_a_discarded_sample():
+    with ContenderProcesses(60, None) as processes:
+        first = processes.do("a", tasks.Who())
+        processes.begin({key: tasks.Who() for key in "abc"} | {"gone": tasks.Die()})
+        workers = {key: processes._workers[key] for key in "bc"}
+        pids = {key: worker._process.pid for key, worker in workers.items()}
+        assert [set(process_groups.thread_states(pid)) for pid in pids.values()] == [{"T"}] * 2
+        samples = {key: processes.do(key, tasks.Sample()) for key in "bc"}
+        assert samples == {key: (pid, 1) for key, pid in pids.items()}
+        assert processes.do("a", tasks.Who()) == first, "which had a process"
+        assert alive([processes.do("gone", tasks.Who())]), "what failed at its start begins anew for its turn"
+    assert gone([first, *pids.values()])
+
+
+def test_those_that_begin_together_are_at_most_so_many():
+    with ContenderProcesses(60, None, most=2) as processes:
+        processes.begin({key: tasks.Who() for key in "abcd"})
+        assert [key for key, worker in processes._workers.items() if worker.running] == ["c", "d"]
+
+
 def test_one_that_is_ended_starts_anew():
     with ContenderProcesses(60, None) as processes:
         first = {key: processes.do(key, tasks.Who()) for key in "ab"}

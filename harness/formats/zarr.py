@@ -240,9 +240,13 @@ class ZarrFormat(ZarrLayouts, Format):
 
     def overstated(self, path: Path) -> str:
         # Folders are read by each array's own metadata, or by their copy in the root: what either says is looked at.
+        seen: dict[str, Any] = {}
         for view in (path, LocalStore(path, read_only=True)):
             with closing(ZarrReader(view)) as reader:
                 for name, array in reader.arrays().items():
+                    if seen.get(name) == array.metadata:
+                        continue
+                    seen[name] = array.metadata
                     if problem := overstated_array(array, files_of_array(path, array)):
                         return f"{name} {problem}"
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated, ClassVar, Literal
@@ -162,6 +162,9 @@ class PlanOptions:
         Largest size of such a block in bytes, unless one row takes more.
     name_rest : bool
         Whether plans name what is read only with everything. Runs of before did not, and those of made traces do not.
+    by_bytes : bool
+        Whether a plan draws arrays in proportion to their bytes, and leaves out scalars where there are others: of
+        anybody's files most may be a few numbers. Else each is as likely, as in a trace that was made.
     """
 
     attention_windows: Windows = 32
@@ -178,6 +181,7 @@ class PlanOptions:
     whole_bytes: Count = LARGE_BYTES
     block_bytes: Positive = LARGE_BYTES // 2
     name_rest: bool = False
+    by_bytes: bool = False
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
@@ -190,8 +194,8 @@ def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
     return total
 
 
-def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
-    """Plan reading a complete tensor.
+def whole_reads(spec: TensorSpec, options: PlanOptions, part: Selection | None = None) -> tuple[Read, ...]:
+    """Plan reading a complete tensor, or a part of it.
 
     Parameters
     ----------
@@ -199,30 +203,39 @@ def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
         The tensor.
     options : PlanOptions
         With the size limit of one read, and the size of blocks above it.
+    part : tuple of slice or None
+        What is read; None for all of it.
 
     Returns
     -------
     tuple of Read
-        One read, or consecutive blocks along the first axis that cover the tensor.
+        One read, or consecutive blocks along the first axis of more than one index that cover it.
     """
-    if spec.nbytes <= options.whole_bytes:
-        return (Read(path=spec.path),)
-    step, length = _block_rows(spec, options), spec.shape[0]
-    others = tuple(slice(0, n) for n in spec.shape[1:])
+    chosen = part or tuple(slice(0, n) for n in spec.shape)
+    shape, itemsize = tuple(one.stop - one.start for one in chosen), np.dtype(spec.dtype).itemsize
+    if prod(shape) * itemsize <= options.whole_bytes:
+        return (Read(path=spec.path, selection=part),)
+    axis, step = _cut(shape, itemsize, options)
+    start, stop = chosen[axis].start, chosen[axis].stop
     return tuple(
-        Read(path=spec.path, selection=(slice(start, min(start + step, length)), *others))
-        for start in range(0, length, step)
+        Read(path=spec.path, selection=(*chosen[:axis], slice(at, min(at + step, stop)), *chosen[axis + 1 :]))
+        for at in range(start, stop, step)
     )
 
 
-def _block_rows(spec: TensorSpec, options: PlanOptions) -> int:
-    return block_rows(spec.shape, np.dtype(spec.dtype).itemsize, options.block_bytes)
+def _cut(shape: tuple[int, ...], itemsize: int, options: PlanOptions) -> tuple[int, int]:
+    """Return the axis along which a large tensor is read in blocks, and how many indices of it a block has."""
+    axis = next(axis for axis, n in enumerate(shape) if n > 1)
+    return axis, block_rows(shape[axis:], itemsize, options.block_bytes)
 
 
 def count_whole_reads(manifest: Manifest, options: PlanOptions) -> int:
     """Return the number of reads of `whole_reads` for all tensors, without planning them."""
     large = [spec for spec in manifest.tensors if spec.nbytes > options.whole_bytes]
-    blocks = sum(-(-spec.shape[0] // _block_rows(spec, options)) if spec.shape else 1 for spec in large)
+    blocks = 0
+    for spec in large:
+        axis, step = _cut(spec.shape, np.dtype(spec.dtype).itemsize, options)
+        blocks += -(-spec.shape[axis] // step)
     return blocks + len(manifest.tensors) - len(large)
 
 
@@ -267,7 +280,17 @@ def window_axes(spec: TensorSpec) -> list[int]:
     return sorted(sorted(range(len(spec.shape)), key=lambda axis: -spec.shape[axis])[:2])
 
 
-def window_reads(specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator) -> tuple[Read, ...]:
+def draw(specs: Sequence[TensorSpec], rng: np.random.Generator, *, by_bytes: bool) -> TensorSpec:
+    """Draw one of some tensors, none empty: each as likely, or in proportion to its bytes."""
+    if not by_bytes:
+        return specs[int(rng.integers(len(specs)))]
+    nbytes = np.array([spec.nbytes for spec in specs], float)
+    return specs[int(rng.choice(len(specs), p=nbytes / nbytes.sum()))]
+
+
+def window_reads(
+    specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator, *, by_bytes: bool = False
+) -> tuple[Read, ...]:
     """Draw square windows over residues, or over the axes of `window_axes`, from randomly chosen tensors and heads.
 
     Parameters
@@ -280,6 +303,8 @@ def window_reads(specs: list[TensorSpec], count: int, edge: int, rng: np.random.
         Edge of each, in residues; a shorter axis is read completely.
     rng : numpy.random.Generator
         Random generator.
+    by_bytes : bool
+        As of `PlanOptions`.
 
     Returns
     -------
@@ -288,7 +313,7 @@ def window_reads(specs: list[TensorSpec], count: int, edge: int, rng: np.random.
     """
     reads = []
     for _ in range(count):
-        spec = specs[int(rng.integers(len(specs)))]
+        spec = draw(specs, rng, by_bytes=by_bytes)
         square = window_axes(spec)
         part = []
         for axis, length in enumerate(spec.shape):

@@ -10,7 +10,7 @@ from harness.formats.selection import Selection
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, rest, whole_reads
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, draw, rest, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -22,18 +22,22 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
         if heads := [spec for spec in attention if "head" in spec.axes]:
             spec = heads[int(rng.integers(len(heads)))]
             part = _at_one(spec, [k for k, name in enumerate(spec.axes) if name in ("layer", "head")], rng)
-            accesses.append(ReadAccess(name="head", reads=(Read(path=spec.path, selection=part),)))
+            accesses.append(ReadAccess(name="head", reads=whole_reads(spec, options, part)))
         else:
             accesses.append(Absent(name="head", reason="no attention tensor of the trace has an axis of heads"))
     else:
         reason = "the trace has no attention tensor"
         accesses += [Absent(name="attention_layer", reason=reason), Absent(name="head", reason=reason)]
-    if pair := [spec for spec in manifest.with_role(Role.PAIR) if spec.items]:
+    pair = [spec for spec in manifest.with_role(Role.PAIR) if spec.items]
+    if pair:
         accesses.append(_layer("pair_layer", pair, rng, options))
     else:
         accesses.append(Absent(name="pair_layer", reason="the trace has no pair tensor"))
-    if arrays := manifest.arrays():
-        accesses += [_layer("array", arrays, rng, options), *_slices(arrays, rng)]
+    arrays = manifest.arrays()
+    if options.by_bytes and (attention or pair or any(spec.shape for spec in arrays)):
+        arrays = [spec for spec in arrays if spec.shape]
+    if arrays:
+        accesses += [_layer("array", arrays, rng, options), *_slices(arrays, rng, options)]
         most = max(len(spec.shape) for spec in arrays)
         if options.name_rest and most > len(_ORDINALS):
             reason = f"an array has {most} axes, and slices are taken along the first {len(_ORDINALS)}"
@@ -42,14 +46,14 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
 
 
 def _layer(name: str, specs: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> ReadAccess:
-    return ReadAccess(name=name, reads=_one_of_layers(specs[int(rng.integers(len(specs)))], rng, options))
+    return ReadAccess(name=name, reads=_one_of_layers(draw(specs, rng, by_bytes=options.by_bytes), rng, options))
 
 
 def _one_of_layers(spec: TensorSpec, rng: np.random.Generator, options: PlanOptions) -> tuple[Read, ...]:
     """Plan the reading of a tensor of one layer: all of it, or one index along its axis of layers where it has one."""
     if "layer" not in spec.axes:
         return whole_reads(spec, options)
-    return (Read(path=spec.path, selection=_at_one(spec, [spec.axes.index("layer")], rng)),)
+    return whole_reads(spec, options, _at_one(spec, [spec.axes.index("layer")], rng))
 
 
 def _at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> Selection:
@@ -58,12 +62,12 @@ def _at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> 
     return tuple(slice(drawn[k], drawn[k] + 1) if k in drawn else slice(0, n) for k, n in enumerate(spec.shape))
 
 
-def _slices(arrays: list[TensorSpec], rng: np.random.Generator) -> Iterator[ReadAccess]:
+def _slices(arrays: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> Iterator[ReadAccess]:
     """Plan a slice at one index of each axis, of an array that has such an axis."""
     for axis, name in zip(range(max(len(spec.shape) for spec in arrays)), _ORDINALS, strict=False):
         having = [spec for spec in arrays if len(spec.shape) > axis]
-        spec = having[int(rng.integers(len(having)))]
-        reads = (Read(path=spec.path, selection=_at_one(spec, [axis], rng)),)
+        spec = draw(having, rng, by_bytes=options.by_bytes)
+        reads = whole_reads(spec, options, _at_one(spec, [axis], rng))
         yield ReadAccess(name=f"array_slice_{name}", reads=reads)
 
 

@@ -35,7 +35,8 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     planned: list[Access] = []
     found = [(kind, specs, count) for kind, specs, count in windowed(manifest, options) if specs]
     for kind, specs, count in found if everything else found[:1]:
-        reads = window_reads(specs, _windows(specs, count, options), options.window, rng)
+        windows = _windows(specs, count, options)
+        reads = window_reads(specs, windows, options.window, rng, by_bytes=options.by_bytes)
         planned += _by_all(f"window_{kind}", reads, options)
     for kind, specs, _ in found if everything else ():
         # One for each worker of the largest crew, the same layer again where a trace has fewer.

@@ -18,7 +18,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
             reason = f"the trace has no {kind} tensor"
             accesses += [Absent(name=name, reason=reason), Absent(name=f"{name}_load_once", reason=reason)]
             continue
-        reads = window_reads(specs, count, options.window, rng)
+        reads = window_reads(specs, count, options.window, rng, by_bytes=options.by_bytes)
         accesses.append(ReadAccess(name=name, reads=reads))
         if (largest := max((manifest[read.path].nbytes for read in reads), default=0)) > options.whole_bytes:
             reason = f"nobody loads a tensor of {largest / 1e9:.1f} GB into memory for a window of it"

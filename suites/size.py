@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.suite import SIZE, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
+from harness.trace.schema import Role
 from harness.workload import Absent, Access, PlanOptions, SizeAccess
 
 
@@ -33,8 +34,8 @@ def _filled(manifest: Manifest, layer: int, *, both: bool) -> dict[str, str]:
     for spec in manifest.tensors:
         if spec.layer != layer:
             continue
-        for kind in ("single", "pair"):
-            if spec.path in (f"activations/layer_{layer}/{kind}_repr", f"{kind}/layer_{layer}"):
+        for role, kind in ((Role.SINGLE, "single"), (Role.PAIR, "pair")):
+            if spec.role is role and spec.path in (f"activations/layer_{layer}/{kind}_repr", f"{kind}/layer_{layer}"):
                 names.setdefault(f"activations/layer_{layer}/{kind}_repr", spec.path)
                 if both:
                     names.setdefault(f"{kind}/layer_{layer}", spec.path)

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.suite import WRITE, AccessInfo, Criterion, Suite
 from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.workload import Access, PlanOptions, WriteAccess
 
 
@@ -13,9 +14,18 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     """Write the tensors of one layer as a fresh archive, another layer in each round."""
     layers = manifest.layers()
     # Where no tensor belongs to a layer, one array at a time.
-    parts = layers.values() or [[spec] for spec in manifest.tensors]
+    parts = layers.values() or [[spec] for spec in _arrays(manifest, options)]
     rounds = tuple(tuple((s.path, s.path) for s in tensors) for tensors in parts)
     return [WriteAccess(name="layer" if layers else "array", tensors=rounds)]
+
+
+def _arrays(manifest: Manifest, options: PlanOptions) -> list[TensorSpec]:
+    """List the arrays to write: the largest first where plans go by bytes, none that is empty or one number."""
+    if not options.by_bytes:
+        return list(manifest.tensors)
+    filled = [spec for spec in manifest.tensors if spec.items]
+    parts = [spec for spec in filled if spec.shape] or filled or list(manifest.tensors)
+    return sorted(parts, key=lambda spec: -spec.nbytes)
 
 
 suite = Suite(

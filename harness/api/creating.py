@@ -19,13 +19,15 @@ from harness.documents import convert
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import check_destination, remove, require_outside, write_archive
 from harness.formats.base import Format, Profile
+from harness.formats.selection import Selection, row_blocks
 from harness.formats.placing import chosen_by_name, hidden, unwritable
 from harness.formats.settings import profile_of
+from harness.scratch import is_large
 from harness.trace.complexes import stated_chains
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.rules import placed, spec_at
 from harness.trace.schema import Role, TensorSpec, tensor
-from harness.trace.stream import Trace, block_rows
+from harness.trace.stream import Trace, block_rows, split
 
 _KEPT = ".arrays-"
 T = TypeVar("T", Metadata, Provenance)
@@ -257,12 +259,15 @@ def _blocks(rows: Any, path: str) -> Iterator[np.ndarray]:
     if not rows.shape:
         yield _in_memory(path, rows[()])
         return
-    step = block_rows(tuple(rows.shape), rows.dtype.itemsize)
-    for start in range(0, rows.shape[0], step):
-        block = _in_memory(path, rows[start : start + step])
+
+    def read(part: Selection) -> np.ndarray:
+        block = _in_memory(path, rows[part])
         if block.dtype != rows.dtype:
             raise UsageError(f"{path} gave {block.dtype} where its dtype is {rows.dtype}.")
-        yield block
+        return block
+
+    spec = TensorSpec(path, tuple(rows.shape), rows.dtype.name, ("",) * len(rows.shape), Role.ARRAY)
+    yield from row_blocks(spec, None, read)
 
 
 class _KeptTrace(Trace):
@@ -277,6 +282,9 @@ class _KeptTrace(Trace):
             yield np.fromfile(self._files[path], dtype).reshape(())
             return
         step, rows = block_rows(spec.shape, dtype.itemsize), spec.shape[0]
+        if is_large(spec.nbytes // max(1, rows)):
+            yield from split(np.asarray(np.memmap(self._files[path], dtype, "r", shape=spec.shape)))
+            return
         for start in range(0, rows, step):
             shape = (min(step, rows - start), *spec.shape[1:])
             offset = start * prod(shape[1:]) * dtype.itemsize

@@ -102,7 +102,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     provenance = manifest.provenance
     if provenance.importer and provenance.files:
         show.say(f"Imported by {provenance.importer}, from {len(provenance.files)} file(s).")
-        show.say(f"Note: {provenance.note}.", quiet=not provenance.note)
+        show.say(f"Note: {show.cut(provenance.note or '')}.", quiet=not provenance.note)
     if manifest.incomplete is not None:
         show.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:

@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for subject in planned.subjects:
         provenance = subject.manifest.provenance
         if provenance.importer and provenance.note:
-            tell(f"Note on {subject.label}: {provenance.note}.")
+            tell(f"Note on {subject.label}: {show.cut(provenance.note)}.")
     for group in ("measurements", "sections"):
         for listed in registry.listing(group):
             if listed.plugin is None:

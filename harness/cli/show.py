@@ -123,6 +123,11 @@ def say(text: str, *, quiet: bool = False) -> None:
         console().print(text, markup=False, soft_wrap=True)
 
 
+def cut(text: str, most: int = 1000) -> str:
+    """Return what a file says of itself as a terminal shows it: thousands of names would push the answer away."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def answer(lines: Iterable[str]) -> None:
     """Print the answer of a run; in a terminal with colours, the best of each column stands out."""
     out = console()

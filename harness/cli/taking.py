@@ -10,8 +10,10 @@ from pathlib import Path
 
 from harness.cli import show
 from harness.cli.options import typed
-from harness.cli.usual import usual_run
-from harness.foreign.guessing import parse_rule
+from harness.cli.usual import UsualRun, usual_run
+from harness.errors import UsageError
+from harness.foreign.containers import list_arrays
+from harness.foreign.guessing import MapRule, parse_rule
 from harness.foreign.opening import Asked, TakenArrays, is_known
 
 _ROWS = 40
@@ -35,9 +37,23 @@ def file_text(paths: Sequence[str], arguments: argparse.Namespace) -> str:
     """Return what ``--trace`` takes for files and folders that make up one trace."""
     asked = Asked(paths=tuple(map(Path, paths)), kind=arguments.kind or "")
     rules = tuple(map(parse_rule, arguments.rules))
-    if not rules and (usual := usual_run().rules) and not is_known(asked):
-        rules = tuple(map(parse_rule, usual))
+    if not rules and (usual := usual_run()).rules and not is_known(asked):
+        rules = _usual(usual, asked, quiet=getattr(arguments, "quiet", False))
     return f"file:{dataclasses.replace(asked, rules=rules)}"
+
+
+def _usual(usual: UsualRun, asked: Asked, *, quiet: bool) -> tuple[MapRule, ...]:
+    """Return the rules of a project that fit these files, which may be some of many."""
+    try:
+        rules = [parse_rule(text) for text in usual.rules]
+    except UsageError as error:
+        raise UsageError(f"[map] in {usual.where}: {error}") from error
+    names = list_arrays(asked.paths).found
+    fitting = tuple(rule for rule in rules if any(map(rule.fits, names)))
+    for rule in rules:
+        if rule not in fitting:
+            show.say(f"[map] in {usual.where}: {rule.pattern!r} fits no array here.", quiet=quiet)
+    return fitting
 
 
 def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:

@@ -236,11 +236,19 @@ def _stem(path: Path) -> str:
     return path.resolve().name.removesuffix(path.suffix)
 
 
+TORCH_BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""The first pickle of a file of ``torch.save`` before its zip format of torch 1.6: a number that tells what it is."""
+
+
 def _classic(path: Path) -> str:
-    """Say what to do with netCDF in its format before HDF5; empty for anything else."""
+    """Say what to do with a container in a format that its program has left; empty for anything else."""
     with open_regular(path) as file:
-        old = file.read(4) in (b"CDF\x01", b"CDF\x02", b"CDF\x05")
-    return f": it is netCDF 3. Convert it to netCDF 4: nccopy -k nc4 {path.name} new.nc" if old else ""
+        start = file.read(len(TORCH_BEFORE_ZIP))
+    if start.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
+        return f": it is netCDF 3. Convert it to netCDF 4: nccopy -k nc4 {path.name} new.nc"
+    if start == TORCH_BEFORE_ZIP:
+        return ": it is in torch's format before 1.6. Save it again: torch.save(torch.load(old, weights_only=True), new)"
+    return ""
 
 
 def _known(containers: list[Container]) -> str:

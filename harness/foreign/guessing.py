@@ -36,7 +36,7 @@ class MapRule:
     Attributes
     ----------
     pattern : str
-        As a shell's, such as ``attn*``.
+        A name, or a pattern as a shell's, such as ``attn*``.
     role : Role or None
         None to leave them out.
     axes : tuple of str
@@ -46,6 +46,10 @@ class MapRule:
     pattern: str
     role: Role | None
     axes: tuple[str, ...] = ()
+
+    def fits(self, name: str) -> bool:
+        """Say whether it is about an array: by its name in the file or in an archive, or by the pattern."""
+        return self.pattern in (name, plain_path(name)) or fnmatchcase(name, self.pattern)
 
     def __str__(self) -> str:
         return f"{self.pattern}={self.role or SKIP}{':' if self.axes else ''}{','.join(self.axes)}"
@@ -107,9 +111,9 @@ def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[MapRule] = ()) -> 
         Where a rule fits no name, or names another number of axes than an array has.
     """
     for rule in rules:
-        if not any(fnmatchcase(name, rule.pattern) for name in arrays):
+        if not any(map(rule.fits, arrays)):
             raise unknown_name("array", rule.pattern, arrays)
-    told = {name: next((r for r in rules if fnmatchcase(name, r.pattern)), None) for name in arrays}
+    told = {name: next((rule for rule in rules if rule.fits(name)), None) for name in arrays}
     paths = {name: plain_path(name) for name in arrays}
     free = {name: array for name, array in arrays.items() if told[name] is None and not _WEIGHTS.search(name)}
     known = {name: _by_schema(paths[name], array, paths.values()) for name, array in free.items()}

@@ -81,7 +81,8 @@ class ZarrStore:
         for name in sorted(nodes, key=natural):
             document = nodes[name]
             if name in ("", "metadata"):
-                self.attributes |= document.get("attributes") or {}
+                found = document.get("attributes")
+                self.attributes |= found if isinstance(found, dict) else {}
             if not _is_array(document):
                 continue
             with readable(f"{self._path}/{name}"):

@@ -145,6 +145,9 @@ def row_blocks(
 
 def _parts(shape: tuple[int, ...], chunks: tuple[int, ...], size: int, most: int) -> Iterator[Selection]:
     """Cut a tensor along its first axis, and where a row of one chunk has more than `size` values along the next."""
+    if 0 in shape[1:] and shape[0]:  # however many rows: none holds a value
+        yield tuple(slice(0, n) for n in shape)
+        return
     edge, row = chunks[0], max(1, prod(shape[1:]))
     rows = size // (edge * row) * edge or (min(edge, most // row) if edge > 1 else 0)
     if rows:

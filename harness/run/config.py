@@ -25,7 +25,7 @@ _VERSION = 1
 _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
 # A run without them is one that earlier versions read.
 _LATER = ("store", "profile_files", "trace_bytes", "measurements", "readers", "threads", "cache_bytes")
-_LATER_OPTIONS = ("parallel_windows", "parallel", "whole_bytes", "block_bytes", "name_rest")
+_LATER_OPTIONS = ("parallel_windows", "parallel", "whole_bytes", "block_bytes", "name_rest", "by_bytes")
 
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""

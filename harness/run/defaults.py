@@ -54,11 +54,11 @@ def complete(values: Mapping[str, Any]) -> RunConfig:
 
     Without a budget of threads a contender may use every processor that this process may. The bytes that one sample of
     parallel reads may take bound formats that read a whole tensor for each read; without one they say nothing. Of
-    files that somebody has, plans name what is read only with everything.
+    files that somebody has, plans name what is read only with everything, and draw arrays by their bytes.
     """
     sources = map(find_source, values["traces"])
     of_files = any(source.paths(parameters) for source, parameters in sources)
-    options = dataclasses.replace(values["options"], name_rest=of_files)
+    options = dataclasses.replace(values["options"], name_rest=of_files, by_bytes=of_files)
     if not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
         options = dataclasses.replace(options, parallel_bytes=None)
     return RunConfig(**{"threads": capacity().cores_usable, **values, "options": options})

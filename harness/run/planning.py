@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError, unknown_name
+from harness.foreign.file_states import FileStates
 from harness.formats.base import Format, blame, load_format
 from harness.formats.settings import ALTERED, Settings, named_profiles
 from harness.records import CONTROL, RAW
@@ -217,10 +219,14 @@ def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
 
 
 def _subject(config: RunConfig, text: str, requested: int | None, layers: int | None) -> Subject:
+    files = FileStates()
+    source, parameters = find_source(text)
+    for path in source.paths(parameters):
+        files.add(Path(path))
     trace = open_trace(text, requested)
     measured = trace if layers is None else first_layers(trace, layers)
     subject = plan_subject(config, text, measured.label, requested, measured.manifest)
-    subject = dataclasses.replace(subject, layers=layers)
+    subject = dataclasses.replace(subject, layers=layers, files=files)
     return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.foreign.file_states import FileStates
 from harness.formats.base import Profile
 from harness.formats.settings import Settings
 from harness.records import Contender
@@ -110,6 +111,8 @@ class Subject:
         there again may take long or, for a model that is trained, need the same libraries to give the same bits.
     layers : int or None
         How many of the trace's first layers archives are made of, where it may have more.
+    files : FileStates or None
+        Its files as they were when it was planned, where somebody's files are the trace.
     """
 
     text: str
@@ -120,6 +123,7 @@ class Subject:
     plans: tuple[tuple[str, Access], ...]
     held: MemoryTrace | None = field(default=None, repr=False, compare=False)
     layers: int | None = field(default=None, repr=False, compare=False)
+    files: FileStates | None = field(default=None, repr=False, compare=False)
 
     @property
     def place(self) -> tuple[str, int | None]:

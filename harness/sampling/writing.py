@@ -22,7 +22,6 @@ from harness.sampling.verify import is_bfloat16
 from harness.sampling.worker import Children
 from harness.trace.first_layers import first_layers
 from harness.trace.manifest import Manifest
-from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView
 
@@ -185,7 +184,7 @@ def written(
         What is already known to be wrong with it.
     """
     peak = peak_rss()
-    problems = [*problems, *verify_archive(archive, backend)]
+    problems = [*problems, *verify_archive(archive, backend, own=True)]
     size, files = archive_size(archive)
     return Written(
         manifest=manifest,
@@ -224,7 +223,7 @@ def _view(trace: Trace, names: Mapping[str, str]) -> Trace:
     specs = {}
     for name, source in names.items():
         found = trace.manifest[source]
-        specs[found if name == source else tensor(name, found.shape, found.dtype)] = source
+        specs[replace(found, path=name)] = source
     return TraceView(trace, specs)
 
 

@@ -186,7 +186,9 @@ def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
 
 def block_rows(shape: tuple[int, ...], itemsize: int, limit: int = BLOCK_BYTES) -> int:
     """Choose how many rows a block has: as many as fit in a limit, in multiples of `BLOCK_ROWS` where possible."""
-    row = max(1, prod(shape[1:]) * itemsize)
+    row = prod(shape[1:]) * itemsize
+    if not row:  # however many rows: none holds a value
+        return max(1, shape[0])
     rows = limit // row
     return max(1, rows if rows < BLOCK_ROWS else rows - rows % BLOCK_ROWS)
 

@@ -121,7 +121,7 @@ def _ready(arguments: argparse.Namespace, kind: ModelKind, settings: CaptureSett
 
 
 def _verify(destination: Destination, manifest: Manifest, *, quiet: bool) -> None:
-    if problems := verify_archive(destination.path, destination.backend):
+    if problems := verify_archive(destination.path, destination.backend, own=True):
         remove(destination.path)
         raise HarnessError(f"The archive differs from the output of the model, and was removed: {problems[0]}")
     size, _ = archive_size(destination.path)

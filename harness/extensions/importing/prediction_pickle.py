@@ -9,6 +9,7 @@ from harness.extensions.importing.output_files import OutputFile, OutputProgram,
 from harness.extensions.importing.pickled_results import PICKLED, read_pickle
 from harness.extensions.importing.predictions import read_predictions
 from harness.files import open_regular
+from harness.foreign.containers import TORCH_BEFORE_ZIP
 from harness.foreign.packed import plain_file_name
 from harness.foreign.source import ImportedTrace, Importer
 
@@ -54,7 +55,8 @@ def _recognises(path: Path) -> bool:
     if plain_file_name(path.name).endswith(_SUFFIXES):
         return True
     with open_regular(path) as handle:
-        return handle.read(2) in _PROTOCOLS
+        start = handle.read(len(TORCH_BEFORE_ZIP))
+    return start[:2] in _PROTOCOLS and start != TORCH_BEFORE_ZIP
 
 
 def _read(path: Path) -> ImportedTrace:

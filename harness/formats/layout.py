@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from math import gcd, prod
 
 import numpy as np
@@ -126,19 +127,31 @@ def fitted_chunks(
     Returns
     -------
     tuple of int
-        One chunk length per axis, from `bounded`. Single representations and everything small are one chunk up to so
-        many rows.
+        One chunk length per axis, from `bounded`. Layers in one tensor are chunks of their own, several where they are
+        smaller than `least`. Single representations and everything small are one chunk up to so many rows.
     """
     if spec.role is Role.ATTENTION and len(spec.shape) >= 2:
         chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
         for axis in range(len(chunks) - 3, -1, -1):
             size = prod(chunks) * np.dtype(spec.dtype).itemsize
             chunks[axis] = even(spec.shape[axis], max(1, least // size))
-    elif spec.role is Role.PAIR and len(spec.shape) == 3:
-        chunks = [*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1]
+    elif spec.role is Role.PAIR and len(spec.shape) >= 3:
+        first = _square(spec.axes)
+        chunks = [n or 1 for n in spec.shape]
+        chunks[: first + 2] = [*[1] * first, *(even(n, pair) for n in spec.shape[first : first + 2])]
     else:
-        chunks = [even(n, rows) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape)]
+        chunks = [n or 1 for n in spec.shape]
+        if chunks:
+            row = np.dtype(spec.dtype).itemsize * prod(chunks[1:])
+            several = max(1, least // row) if spec.axes[0] == "layer" else rows
+            chunks[0] = even(spec.shape[0], min(rows, several))
     return bounded(spec, tuple(chunks), codec_only=codec_only)
+
+
+def _square(axes: Sequence[str]) -> int:
+    """Return the first of two axes of one name, which follow on each other; by default before one of channels."""
+    same = (axis for axis, pair in enumerate(pairwise(axes)) if pair[0] == pair[1])
+    return next(same, len(axes) - 3)
 
 
 def matched_layout(spec: TensorSpec) -> Layout:

@@ -159,9 +159,9 @@ class ZarrSlimFormat(ZarrFormat):
         else:
             found = chosen_layout(self, spec, profile, _CODECS, _WHY)
         codec, chunks = found.codec, found.chunks or ()
-        if spec.role is Role.PAIR and len(chunks) == 3 and profile != "matched":
+        if spec.role is Role.PAIR and len(chunks) >= 3 and profile != "matched":
             most = int(self.values(spec.role, profile)["channels"])
-            chunks = (*chunks[:2], min(chunks[2], even(spec.shape[2], most)))
+            chunks = (*chunks[:-1], min(chunks[-1], even(spec.shape[-1], most)))
         dtype = np.dtype(spec.dtype)
         known = dtype.kind != "c" and dtype.itemsize in PCODEC_ITEMSIZES and not fits(spec.path, self.plain)
         if codec and codec.name == "pcodec" and not known:

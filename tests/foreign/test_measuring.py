@@ -20,6 +20,7 @@ from harness.cli import main
 from harness.errors import UsageError
 from harness.foreign.guessing import parse_rule
 from harness.foreign.opening import Asked, open_paths, take_arrays
+from harness.formats.base import load_format
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import prepare
 from harness.sampling.writing import WriteTask
@@ -203,3 +204,17 @@ def test_a_long_note_is_cut_in_the_terminal(tmp_path, monkeypatch, capsys):
     np.savez("mine.npz", **{f"a name with spaces {k}": np.ones(3) for k in range(300)})
     assert main(["convert", "mine.npz", "a.h5"]) == 0
     assert len(capsys.readouterr().out) < 12_000
+
+
+@pytest.mark.parametrize("name", ["hdf5", "zarr", "zarr-slim"])
+@pytest.mark.parametrize("profile", ["tuned", "matched"])
+def test_layers_in_one_array_are_chunks_of_their_own(name, profile):
+    backend = load_format(name)
+    stacked = tensor("z", (8, 64, 64, 32), axes=("layer", "token", "token", "channel"), role=Role.PAIR)
+    alone = tensor("z", (64, 64, 32), axes=("token", "token", "channel"), role=Role.PAIR)
+    many, one = (backend.layout(spec, profile).chunks or () for spec in (stacked, alone))
+    assert many == (1, *one)
+    hidden = tensor("x", (8, 512, 64), axes=("layer", "token", "channel"), role=Role.ARRAY)
+    few = tensor("y", (8, 4), axes=("layer", "channel"), role=Role.ARRAY)
+    assert (backend.layout(hidden, profile).chunks or ())[0] == 1
+    assert backend.layout(few, profile).chunks == (8, 4)

@@ -18,11 +18,9 @@ from harness.analysis.summary import before
 from harness.files import write_text
 from harness.report.drawing.attribution import draw_attribution
 from harness.report.drawing.criteria import draw_criteria
-from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.page.answer import preferring
 from harness.report.page.deciding import Said, said
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
@@ -33,7 +31,7 @@ DIGITS = 10
 
 def core_drawings() -> tuple[str, ...]:
     """Return the names of all drawings of the core that a report may have, without their endings."""
-    return (*(name for name, *_ in plotted()), "criteria", "growth", "decision", "scaling", "attribution")
+    return (*(name for name, *_ in plotted()), "criteria", "growth", "scaling", "attribution")
 
 
 @dataclass(frozen=True)
@@ -197,8 +195,6 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
         drawn += draw_criteria(findings.grades.table, target.plots)
     drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)
     drawn += draw_attribution(findings.attribution.chains, findings.config.baseline, target.plots)
-    for decision in preferring(findings)[:1]:
-        drawn += draw_flips(decision, target.plots)
     if findings.scaling is not None:
         drawn += draw_scaling(findings.scaling, target.plots)
     for section, found in parts:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from harness.analysis.choice.mix import Mix
-from harness.report.drawing.flips import draw_flips
+from harness.extensions.flips.drawing import draw_flips
 from tests.report.synthetic_samples import decided, worked
 
 HALF = Mix(name="half & half $x$", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)

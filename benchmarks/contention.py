@@ -22,7 +22,8 @@ from harness.sampling.together import shares
 from harness.sampling.verify import Expected, check, expectations, read_id
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
-from harness.workload import Read, window_reads
+from harness.windows import window_reads
+from harness.workload import Read
 
 FORMATS = ("raw", "npz", "hdf5", "zarr", "zarr-slim")
 LOCKS: dict[str, tuple[str, Any]] = {"hdf5": ("the global lock of h5py", h5py._objects.phil)}

@@ -44,7 +44,8 @@ from harness.sampling.sample import take
 from harness.sampling.verify import Expected, expectations
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
-from harness.workload import Read, window_reads
+from harness.windows import window_reads
+from harness.workload import Read
 
 WINDOWS, EDGE = 50, 32
 GOAL_LATENCY = 20

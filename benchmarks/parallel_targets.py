@@ -17,7 +17,8 @@ from harness.sampling.verify import expectations
 from harness.sampling.worker import Worker
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
-from harness.workload import ReadAccess, window_reads
+from harness.windows import window_reads
+from harness.workload import ReadAccess
 
 FORMATS = ("hdf5", "zarr")
 GOAL = 1.8

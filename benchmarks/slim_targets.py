@@ -22,7 +22,8 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace, TraceView
-from harness.workload import Read, window_reads
+from harness.windows import window_reads
+from harness.workload import Read
 
 _ROUNDS = 30
 _SOURCE, _N_RES = "synthetic:layers=1", 256

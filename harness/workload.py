@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated, ClassVar, Literal
@@ -14,7 +14,7 @@ from harness.documents import Count, Name, Positive
 from harness.errors import HarnessError, UsageError
 from harness.formats.selection import Selection, whole
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role, TensorSpec
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 
 Cache = Literal["warm", "cold", "lukewarm"]
@@ -163,8 +163,8 @@ class PlanOptions:
     name_rest : bool
         Whether plans name what is read only with everything. Runs of before did not, and those of made traces do not.
     by_bytes : bool
-        Whether a plan draws arrays in proportion to their bytes, and leaves out scalars where there are others: of
-        anybody's files most may be a few numbers. Else each is as likely, as in a trace that was made.
+        Whether a plan draws arrays in proportion to their bytes, and leaves out scalars where there are others: as in
+        a run of files of anybody, of which most may be a few numbers. Else each is as likely.
     """
 
     attention_windows: Windows = 32
@@ -213,7 +213,7 @@ def whole_reads(spec: TensorSpec, options: PlanOptions, part: Selection | None =
     """
     chosen = part or tuple(slice(0, n) for n in spec.shape)
     shape, itemsize = tuple(one.stop - one.start for one in chosen), np.dtype(spec.dtype).itemsize
-    if prod(shape) * itemsize <= options.whole_bytes:
+    if prod(shape) <= 1 or prod(shape) * itemsize <= options.whole_bytes:
         return (Read(path=spec.path, selection=part),)
     axis, step = _cut(shape, itemsize, options)
     start, stop = chosen[axis].start, chosen[axis].stop
@@ -231,7 +231,7 @@ def _cut(shape: tuple[int, ...], itemsize: int, options: PlanOptions) -> tuple[i
 
 def count_whole_reads(manifest: Manifest, options: PlanOptions) -> int:
     """Return the number of reads of `whole_reads` for all tensors, without planning them."""
-    large = [spec for spec in manifest.tensors if spec.nbytes > options.whole_bytes]
+    large = [spec for spec in manifest.tensors if spec.items > 1 and spec.nbytes > options.whole_bytes]
     blocks = 0
     for spec in large:
         axis, step = _cut(spec.shape, np.dtype(spec.dtype).itemsize, options)
@@ -255,70 +255,3 @@ def rest(manifest: Manifest, options: PlanOptions) -> list[Absent]:
     roles = ", ".join(sorted({spec.role.value for spec in specs}))
     reason = f"what has another role ({roles}; {len(specs)} in all) is read only with everything"
     return [Absent(name="rest", reason=reason)]
-
-
-def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[TensorSpec], int]]:
-    """Yield each kind of tensor that has windows, its tensors that are not empty, and the number of windows.
-
-    The third kind, plain arrays, is left out if the trace has none.
-    """
-    for role, count in ((Role.ATTENTION, options.attention_windows), (Role.PAIR, options.pair_windows)):
-        yield role.value, [spec for spec in manifest.with_role(role) if spec.items], count
-    if arrays := [spec for spec in manifest.arrays() if spec.shape]:
-        yield Role.ARRAY.value, arrays, options.pair_windows
-
-
-def window_axes(spec: TensorSpec) -> list[int]:
-    """Return the axes of a window: queries and keys, residues or tokens, or else the largest.
-
-    Two axes in order, or one if there are no more.
-    """
-    if spec.role in (Role.ATTENTION, Role.PAIR):
-        for names in (("query", "key"), ("residue", "token", "atom")):
-            if len(named := [axis for axis, name in enumerate(spec.axes) if name in names]) >= 2:
-                return named[:2]
-    return sorted(sorted(range(len(spec.shape)), key=lambda axis: -spec.shape[axis])[:2])
-
-
-def draw(specs: Sequence[TensorSpec], rng: np.random.Generator, *, by_bytes: bool) -> TensorSpec:
-    """Draw one of some tensors, none empty: each as likely, or in proportion to its bytes."""
-    if not by_bytes:
-        return specs[int(rng.integers(len(specs)))]
-    nbytes = np.array([spec.nbytes for spec in specs], float)
-    return specs[int(rng.choice(len(specs), p=nbytes / nbytes.sum()))]
-
-
-def window_reads(
-    specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator, *, by_bytes: bool = False
-) -> tuple[Read, ...]:
-    """Draw square windows over residues, or over the axes of `window_axes`, from randomly chosen tensors and heads.
-
-    Parameters
-    ----------
-    specs : list of TensorSpec
-        Tensors to choose from, none empty.
-    count : int
-        Number of windows.
-    edge : int
-        Edge of each, in residues; a shorter axis is read completely.
-    rng : numpy.random.Generator
-        Random generator.
-    by_bytes : bool
-        As of `PlanOptions`.
-
-    Returns
-    -------
-    tuple of Read
-        For attention one head's window ``(1, edge, edge)``, for pair tensors all channels ``(edge, edge, channels)``.
-    """
-    reads = []
-    for _ in range(count):
-        spec = draw(specs, rng, by_bytes=by_bytes)
-        square = window_axes(spec)
-        part = []
-        for axis, length in enumerate(spec.shape):
-            width = min(edge, length) if axis in square else (1 if axis < square[0] else length)
-            start = int(rng.integers(length - width + 1))
-            part.append(slice(start, start + width))
-        reads.append(Read(path=spec.path, selection=tuple(part)))
-    return tuple(reads)

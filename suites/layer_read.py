@@ -10,7 +10,8 @@ from harness.formats.selection import Selection
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, draw, rest, whole_reads
+from harness.windows import draw
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, rest, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:

@@ -7,6 +7,7 @@ import numpy as np
 from harness.suite import READERS, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
+from harness.windows import window_reads, windowed
 from harness.workload import (
     Absent,
     Access,
@@ -15,8 +16,6 @@ from harness.workload import (
     Read,
     ReadAccess,
     whole_reads,
-    window_reads,
-    windowed,
 )
 
 

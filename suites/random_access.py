@@ -6,7 +6,8 @@ import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, rest, window_reads, windowed
+from harness.windows import window_reads, windowed
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, rest
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:

@@ -168,7 +168,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
         return draw
 
     for called, names in {
-        "draw": [name for name, *_ in plotted()], "draw_growth": ["growth"],
+        "draw": [name for name, *_ in plotted()],
         "draw_scaling": ["scaling"], "draw_attribution": ["attribution"], "draw_criteria": ["criteria"],
     }.items():  # fmt: skip
         monkeypatch.setattr(write, called, sketch(*names))

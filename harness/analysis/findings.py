@@ -18,7 +18,6 @@ from harness.analysis.decoded import with_decoded
 from harness.analysis.earlier import Held, earlier, hold, said_before
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import STANDING_COLUMNS, Grades, grade
-from harness.analysis.growth import GROWTH_COLUMNS, growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
 from harness.analysis.plain import plain
 from harness.analysis.scaling import scaling
@@ -62,8 +61,8 @@ class Findings:
         How noisy the run was.
     scaling : DataFrame or None
         How reads scale over workers; None for a run without such samples.
-    growth : DataFrame
-        How times grow with length; empty for a run of fewer than three lengths, or of several nodes.
+    stock : SampleTable or None
+        The samples by stock readers, from which formats are compared.
     apart, more : DataFrame
         The samples of measurements of extensions, which are none of a format and in no other table, and the cells that
         sections of extensions make of them.
@@ -92,7 +91,7 @@ class Findings:
     attribution: Attribution = field(default_factory=Attribution)
     held: Held | None = None
     scaling: pd.DataFrame | None = None
-    growth: pd.DataFrame = field(default_factory=pd.DataFrame)
+    stock: SampleTable | None = None
     apart: pd.DataFrame = field(default_factory=pd.DataFrame)
     more: pd.DataFrame = field(default_factory=pd.DataFrame)
     withdrawn: bool = False
@@ -243,8 +242,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,
         attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown, version),
-        scaling=scaling(stock), withdrawn=unfair,
-        growth=growth(stock) if len(nodes_of(environment)) < 2 else pd.DataFrame(columns=GROWTH_COLUMNS),
+        scaling=scaling(stock), withdrawn=unfair, stock=stock,
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,
     )  # fmt: skip

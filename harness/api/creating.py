@@ -19,8 +19,8 @@ from harness.documents import convert
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import check_destination, remove, require_outside, write_archive
 from harness.formats.base import Format, Profile
-from harness.formats.selection import Selection, row_blocks
 from harness.formats.placing import chosen_by_name, hidden, unwritable
+from harness.formats.selection import Selection, in_blocks
 from harness.formats.settings import profile_of
 from harness.scratch import is_large
 from harness.trace.complexes import stated_chains
@@ -261,13 +261,15 @@ def _blocks(rows: Any, path: str) -> Iterator[np.ndarray]:
         return
 
     def read(part: Selection) -> np.ndarray:
-        block = _in_memory(path, rows[part])
+        whole_rows = all(one.stop - one.start == n for one, n in zip(part[1:], rows.shape[1:], strict=True))
+        block = _in_memory(path, rows[part[0] if whole_rows else part])
         if block.dtype != rows.dtype:
             raise UsageError(f"{path} gave {block.dtype} where its dtype is {rows.dtype}.")
         return block
 
-    spec = TensorSpec(path, tuple(rows.shape), rows.dtype.name, ("",) * len(rows.shape), Role.ARRAY)
-    yield from row_blocks(spec, None, read)
+    shape = tuple(rows.shape)
+    spec = TensorSpec(path=path, shape=shape, dtype=rows.dtype.name, axes=("",) * len(shape), role=Role.ARRAY)
+    yield from map(read, in_blocks(spec, None))
 
 
 class _KeptTrace(Trace):
@@ -283,7 +285,7 @@ class _KeptTrace(Trace):
             return
         step, rows = block_rows(spec.shape, dtype.itemsize), spec.shape[0]
         if is_large(spec.nbytes // max(1, rows)):
-            yield from split(np.asarray(np.memmap(self._files[path], dtype, "r", shape=spec.shape)))
+            yield from split(np.asarray(np.memmap(self._files[path], dtype, "c", shape=spec.shape)))
             return
         for start in range(0, rows, step):
             shape = (min(step, rows - start), *spec.shape[1:])

@@ -110,7 +110,7 @@ def _report(arguments: argparse.Namespace) -> int:
     for text in written.incomplete:
         show.say(text)
     show.answer(answer.screen(written))
-    if mix is not None and written.answer not in written.deciding:
+    if written.answer not in written.deciding:
         show.say(written.answer)
     show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
     return 0

@@ -47,7 +47,7 @@ PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
 NO_LONGER = "benchmark_results.csv"
 """A table of earlier runs of the preset seed."""
 
-PUBLISHED_TOO = (NO_LONGER, "scaling.csv", "growth.csv", "attribution.csv")
+PUBLISHED_TOO = (NO_LONGER, "scaling.csv", "attribution.csv")
 
 ArchiveKey = tuple[str, int | None, str, str]
 """Trace, length, format and profile of an archive."""

@@ -62,7 +62,7 @@ class ImportedTrace(Trace):
     files : mapping of str to Path
         The files, and folders that are one store, by their names from the source.
     states : FileStates
-        Of the files when their shapes were read.
+        Of the files when their shapes were read; an attribute.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class ImportedTrace(Trace):
         states: FileStates,
     ) -> None:
         self.label, self.manifest = label, manifest
-        self._stored, self._files, self._states = stored, files, states
+        self._stored, self._files, self.states = stored, files, states
 
     def identified(self) -> ImportedTrace:
         digests = {
             name: tree_digest(path) if path.is_dir() else file_digest(path) for name, path in self._files.items()
         }
-        self._refuse(self._states.changed())
+        self._refuse(self.states.changed())
         manifest = replace(self.manifest, provenance=replace(self.manifest.provenance, files=digests))
-        return ImportedTrace(self.label, manifest, self._stored, self._files, self._states)
+        return ImportedTrace(self.label, manifest, self._stored, self._files, self.states)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         origin, stored = self._stored[path]
@@ -110,7 +110,7 @@ class ImportedTrace(Trace):
         self.check_unchanged(path, most)
 
     def check_unchanged(self, path: str, most: int | None = None) -> None:
-        self._refuse(self._states.changed(self._stored[path][1].files, most))
+        self._refuse(self.states.changed(self._stored[path][1].files, most))
 
     @staticmethod
     def _refuse(changed: str) -> None:

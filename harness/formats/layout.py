@@ -20,6 +20,9 @@ SEED_EDGE = 32
 MOST_ROWS = 4096
 """Rows in a chunk of a tensor that is cut along its first axis alone."""
 
+_SHARED = 32 << 10
+"""Bytes of values below which several layers share a chunk, where nothing else is chosen."""
+
 CHUNK_BYTES = 1 << 20
 """Bytes of values in a chunk, at most, of a tensor that its role or profile would leave in larger ones."""
 
@@ -244,7 +247,8 @@ def chosen_layout(
         The reason for ``tuned``; settings have their own.
     """
     values = backend.values(spec.role, profile)
-    edge, least, rows = (int(values.get(name, MOST_ROWS)) for name in ("edge", "share_bytes", "rows"))
+    edge, rows = (int(values.get(name, MOST_ROWS)) for name in ("edge", "rows"))
+    least = int(values.get("share_bytes", _SHARED))
     whole = profile.whole_of(spec) if isinstance(profile, Settings) else spec
     return Layout(
         chunks=fitted_chunks(whole, pair=edge, attention=edge, least=least, rows=rows),

@@ -18,7 +18,6 @@ from harness.analysis.summary import before
 from harness.files import write_text
 from harness.report.drawing.attribution import draw_attribution
 from harness.report.drawing.criteria import draw_criteria
-from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.deciding import Said, said
@@ -31,7 +30,7 @@ DIGITS = 10
 
 def core_drawings() -> tuple[str, ...]:
     """Return the names of all drawings of the core that a report may have, without their endings."""
-    return (*(name for name, *_ in plotted()), "criteria", "growth", "scaling", "attribution")
+    return (*(name for name, *_ in plotted()), "criteria", "scaling", "attribution")
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tup
 
 def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
     tables = {"summary.csv": before(findings.cells, findings.version), "scaling.csv": findings.scaling}
-    mine = {"growth.csv": findings.growth, "attribution.csv": findings.attribution.pairs}
+    mine = {"attribution.csv": findings.attribution.pairs}
     tables |= {name: table for name, table in mine.items() if not table.empty}
     for section, found in parts:
         tables |= section.tables(found)
@@ -193,7 +192,6 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     drawn = draw(findings.summary, target.plots, joined=findings.nodes < 2)
     if findings.version >= STANDING_SINCE:
         drawn += draw_criteria(findings.grades.table, target.plots)
-    drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)
     drawn += draw_attribution(findings.attribution.chains, findings.config.baseline, target.plots)
     if findings.scaling is not None:
         drawn += draw_scaling(findings.scaling, target.plots)

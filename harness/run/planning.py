@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError, unknown_name
-from harness.foreign.file_states import FileStates
+from harness.foreign.source import ImportedTrace
 from harness.formats.base import Format, blame, load_format
 from harness.formats.settings import ALTERED, Settings, named_profiles
 from harness.records import CONTROL, RAW
@@ -219,14 +218,10 @@ def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
 
 
 def _subject(config: RunConfig, text: str, requested: int | None, layers: int | None) -> Subject:
-    files = FileStates()
-    source, parameters = find_source(text)
-    for path in source.paths(parameters):
-        files.add(Path(path))
     trace = open_trace(text, requested)
     measured = trace if layers is None else first_layers(trace, layers)
     subject = plan_subject(config, text, measured.label, requested, measured.manifest)
-    subject = dataclasses.replace(subject, layers=layers, files=files)
+    subject = dataclasses.replace(subject, layers=layers, files=trace.states if isinstance(trace, ImportedTrace) else None)
     return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
 
 

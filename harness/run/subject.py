@@ -112,7 +112,7 @@ class Subject:
     layers : int or None
         How many of the trace's first layers archives are made of, where it may have more.
     files : FileStates or None
-        Its files as they were when it was planned, where somebody's files are the trace.
+        Its files as they were when it was planned, of arrays and outputs that others wrote.
     """
 
     text: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from harness.capacity import capacity
@@ -53,6 +53,7 @@ class ContenderProcesses:
         self._workers: OrderedDict[Hashable, Worker] = OrderedDict()  # the last has had its turn last
         self._unpausable = Worker(patience, threads=threads)
         self._new: set[Hashable] = set()  # those that have begun and had no turn
+        self._failed: set[Hashable] = set()  # those that failed to begin
 
     def do(self, key: Hashable, task: Turn) -> Any:
         """Let a contender run a task and return its result; every other one is at rest meanwhile.
@@ -96,22 +97,45 @@ class ContenderProcesses:
             What each does first, by its contender. What fails is not told here: its turn meets it again.
         """
         self._unpausable.close()
-        new = [key for key in tasks if key not in self._workers or not self._workers[key].running]
-        self._new.update(new)
-        most = capacity().cores_usable
-        for start in range(0, len(new), most):
-            some = new[start : start + most]
+        new = [key for key in tasks if key not in self._failed and not self._runs(key)]
+        cores = capacity().cores_usable
+        at_once = min(self._threads or cores, cores)
+        for some in (new[start : start + at_once] for start in range(0, len(new), at_once)):
+            if self._is_full(len(some)):
+                return  # those that are left start when it is their turn
             for key in some:
-                self._make_room(key)
-                self._workers[key] = worker = Worker(self._patience, threads=self._threads)
-                with suppress(WorkerError):
+                self._new.add(key)
+                worker = self._workers.setdefault(key, Worker(self._patience, threads=self._threads))
+                self._workers.move_to_end(key)
+                with self._noting(key):
                     worker.begin(tasks[key])
-            for worker in [self._workers[key] for key in some]:
-                with suppress(WorkerError):
-                    worker.finish()
+            for key in some:
+                with self._noting(key):
+                    self._workers[key].finish()
+
+    @contextmanager
+    def _noting(self, key: Hashable) -> Iterator[None]:
+        """Note whose beginning fails: it is not tried again, for it may have taken all of its patience."""
+        try:
+            yield
+        except WorkerError:
+            self._failed.add(key)
+
+    def _runs(self, key: Hashable) -> bool:
+        return key in self._workers and self._workers[key].running
+
+    def _is_full(self, more: int) -> bool:
+        """Say whether so many more processes would be too many, by number or by the memory of those that run."""
+        held = [worker.held_bytes for worker in self._workers.values() if worker.running]
+        memory = capacity().memory_usable_bytes
+        if self._most is not None and len(held) + more > self._most:
+            return True
+        return memory is not None and bool(held) and sum(held) + more * max(held) > _MEMORY * memory
 
     def end(self, keys: Iterable[Hashable]) -> None:
         """End the processes of some contenders, which start anew for their next turn."""
+        keys = list(keys)
+        self._new.difference_update(keys)
         _close([worker for key in keys if (worker := self._workers.pop(key, None))])
 
     def _make_room(self, key: Hashable) -> None:

@@ -51,7 +51,6 @@ class FormatOpener:
         return self.format.reader(path, self.with_reader, cache_bytes=self.cache_bytes)
 
 
-@cache
 def rehearsed(name: str, profile: Profile, reader: str = "", cache_bytes: int | None = None) -> FormatOpener:
     """Load a format and rehearse it with one of its readers, once in each process.
 
@@ -76,6 +75,11 @@ def rehearsed(name: str, profile: Profile, reader: str = "", cache_bytes: int | 
     HarnessError
         When it cannot even write and read a few bytes, or does not give back every bit of them.
     """
+    return _rehearsed(name, profile, reader, cache_bytes)
+
+
+@cache
+def _rehearsed(name: str, profile: Profile, reader: str, cache_bytes: int | None) -> FormatOpener:
     opener = FormatOpener(configured(load_format(name), profile), reader, cache_bytes)
     backend = opener.format
     arrays = _tensors()

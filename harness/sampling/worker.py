@@ -106,11 +106,14 @@ class Worker:
             self._spawn().send(task)
         except OSError as error:
             raise self._unstarted(error) from error
+        except BaseException:
+            self.stop()
+            raise
 
     def finish(self) -> Any:
         """Wait for what `begin` began, and return its result as `do` does; None when it has ended since."""
         try:
-            return self._answered(self._ready()) if self.running else None
+            return None if self._connection is None else self._answered(self._ready())
         finally:
             self._pause()
 

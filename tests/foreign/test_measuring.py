@@ -25,7 +25,7 @@ from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import prepare
 from harness.sampling.writing import WriteTask
 from harness.suite import load_suite
-from harness.trace.manifest import Manifest
+from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import Role, tensor
 from harness.workload import Absent, PlanOptions, ReadAccess, SizeAccess, WriteAccess, count_whole_reads, whole_reads
 from tests.conftest import TINY
@@ -75,7 +75,7 @@ def test_an_array_under_a_name_of_the_schema_with_other_axes_is_written_as_it_is
 
 def test_a_representation_keeps_its_type_under_its_other_name(tmp_path):
     found = replace(tensor("pair/layer_0", (4, 4, 2), "uint16"), values="bfloat16")
-    access = planned("size", Manifest(tensors=(found,)))["layer_filled_both"]
+    access = planned("size", Manifest(tensors=(found,), provenance=Provenance(source="test")))["layer_filled_both"]
     assert isinstance(access, SizeAccess) and dict(access.tensors or ()) == {
         "activations/layer_0/pair_repr": "pair/layer_0", "pair/layer_0": "pair/layer_0",
     }  # fmt: skip
@@ -120,6 +120,14 @@ def test_a_file_that_changed_since_the_run_was_planned_is_not_measured(change, t
     assert all("has changed since the run was planned" in why.reason for why in found.failures.values())
 
 
+def test_other_files_of_a_folder_may_change(tmp_path):
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine/x.npy", np.zeros((8, 9)))
+    (subject,) = open_subjects(replace(TINY, traces=(f"file:{tmp_path / 'mine'}",)))
+    (tmp_path / "mine/results").mkdir()
+    assert subject.files is not None and subject.files.changed() == ""
+
+
 def _huge_and_empty(path: Path) -> Path:
     header = io.BytesIO()
     described = {"descr": "|u1", "fortran_order": False, "shape": (1 << 60, 0)}
@@ -139,11 +147,14 @@ def test_a_batch_of_one_is_read_in_blocks():
     spec = tensor("x", (1, 40, 10), np.dtype("f8"))
     options = PlanOptions(whole_bytes=800, block_bytes=800)
     reads = whole_reads(spec, options)
-    assert len(reads) == 4 == count_whole_reads(Manifest(tensors=(spec,)), options)
+    assert len(reads) == 4 == count_whole_reads(Manifest(tensors=(spec,), provenance=Provenance(source="test")), options)
     assert [read.selection for read in reads][-1] == (slice(0, 1), slice(30, 40), slice(0, 10))
     part = (slice(0, 1), slice(5, 25), slice(0, 10))
     assert [read.selection[1] for read in whole_reads(spec, options, part)] == [slice(5, 15), slice(15, 25)]
     assert whole_reads(spec, PlanOptions(), part)[0].selection == part
+    for shape in ((), (1, 1)):
+        one, options = tensor("x", shape), PlanOptions(whole_bytes=0)
+        assert len(whole_reads(one, options)) == 1
 
 
 def test_a_batch_of_one_is_created_in_parts(tmp_path, monkeypatch):

@@ -66,22 +66,3 @@ def test_a_run_of_several_nodes_says_so(tiny, tmp_path, nodes, said):
     of_nodes = [text for text in told if "were measured on 2 nodes with a shared filesystem; growth" in text]
     assert len(of_nodes) == said == (findings.nodes == 2)
     assert any(text.startswith("One machine, one local disk") for text in told) is not said
-
-
-@pytest.mark.slow
-def test_growth_is_not_fitted_to_lengths_of_several_nodes(tmp_path):
-    folder = shutil.copytree(REFERENCE, tmp_path / "run")
-    assert not find(folder, find_options(folder)).growth.empty
-    path = folder / "environment.json"
-    environment = json.loads(path.read_text())
-    environment["sessions"] = [environment["sessions"][0] | {"node": node} for node in ("a", "b")]
-    path.write_text(json.dumps(environment))
-    assert find(folder, find_options(folder)).growth.empty
-
-
-@pytest.mark.slow
-def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
-    folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1, explained=False)
-    findings = find(folder, find_options(folder))
-    assert findings.growth.empty
-    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings, [])

@@ -104,10 +104,11 @@ def test_a_process_that_is_new_takes_a_discarded_sample_before():
     assert one[0] == one[1] and {count for _, count in (*one, anew)} == {1} and anew[0] != one[0][0]
 
 
-def test_those_that_begin_together_are_at_rest_and_still_take_a_discarded_sample():
+def test_those_that_begin_together_are_at_rest_and_still_take_a_discarded_sample(said):
     with ContenderProcesses(60, None) as processes:
         first = processes.do("a", tasks.Who())
         processes.begin({key: tasks.Who() for key in "abc"} | {"gone": tasks.Die()})
+        assert gone(numbers(said))
         workers = {key: processes._workers[key] for key in "bc"}
         pids = {key: worker._process.pid for key, worker in workers.items()}
         assert [set(process_groups.thread_states(pid)) for pid in pids.values()] == [{"T"}] * 2
@@ -121,7 +122,7 @@ def test_those_that_begin_together_are_at_rest_and_still_take_a_discarded_sample
 def test_those_that_begin_together_are_at_most_so_many():
     with ContenderProcesses(60, None, most=2) as processes:
         processes.begin({key: tasks.Who() for key in "abcd"})
-        assert [key for key, worker in processes._workers.items() if worker.running] == ["c", "d"]
+        assert [key for key, worker in processes._workers.items() if worker.running] == ["a", "b"]
 
 
 def test_one_that_is_ended_starts_anew():

@@ -89,7 +89,7 @@ def test_a_view_gives_the_same_values_under_other_names() -> None:
         ((1000, 50_000), 4, BLOCK_ROWS),  # 41 rows would fit
         ((1000, 1 << 22), 4, 1),  # a row is more than a block
         ((5,), 4, BLOCK_BYTES // 4),
-        ((5, 0), 4, BLOCK_BYTES),
+        ((5, 0), 4, 5),
     ],
 )
 def test_blocks_fill_their_bytes_in_whole_chunks(shape: tuple[int, ...], itemsize: int, rows: int) -> None:

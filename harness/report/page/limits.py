@@ -12,7 +12,6 @@ from harness.analysis.asked import SIMILAR_SINCE
 from harness.analysis.efforts import BEST, stated
 from harness.analysis.findings import Findings
 from harness.analysis.floors import NEAREST
-from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import kind_of
@@ -101,7 +100,6 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
         for what in findings.lacks.get(trace, ()):
             lacking[what].append(words.pretty_trace(trace))
     largest = samples.loc[rows_where(samples, lambda info: info.one_tensor), "bytes_requested"].max()
-    few = config.rounds < VERDICT_ROUNDS and samples["n_res"].nunique() >= LEAST_LENGTHS
     said = {
         "config": config,
         "lacking": lacking,
@@ -110,9 +108,7 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
         "warm": _warm(findings),
         "raised": findings.version >= SIMILAR_SINCE and (findings.summary["effort"] == BEST).any(),
         "nearest": NEAREST,
-        "no_growth": findings.growth.empty and few and findings.nodes < 2,
         "nodes": findings.nodes,
-        "least": VERDICT_ROUNDS,
     }
     return [*own, *sentences("limits", said), *others]
 

@@ -1,4 +1,4 @@
-"""The sections of the report on formats: the answer with what a reader must know before it, grades, plots, growth."""
+"""The sections of the report on formats: the answer with what a reader must know before it, grades, plots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis import growth as lengths
 from harness.analysis.accesses import of_kind, written_once
 from harness.analysis.criteria import criteria
 from harness.analysis.earlier import SAME, Held, earlier
@@ -22,12 +21,6 @@ from harness.report.page.deciding import blocks as by_effort
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table, Text
 from harness.suite import Plot, Suite, plain
-
-_GROWTH = (
-    "Time of each warm read against sequence length, both logarithmic, with the fitted power of the length; exponents "
-    "are in the table below."
-)
-
 
 _DOUBTS = {"noise": "by noise", "one-round": "because one round disagrees", "floor": "within the A/A difference"}
 
@@ -223,17 +216,3 @@ def _alt(findings: Findings, suite: Suite, plot: Plot) -> str:
     best = "smallest" if suite.unit == "B" else "fastest"
     ranked = [f"{row['format']} {words.times(row['figure'])}" for row in rows.to_dict("records")]
     return f"{plot.title}. On average over its cells, against the {best} in each: {words.listed(ranked)}."
-
-
-def growth(findings: Findings) -> list[Block]:
-    """Show how times grow with length."""
-    found = lengths.section(findings.growth)
-    if found is None:
-        return []
-    table = Table(
-        label="Growth with length: exponents",
-        caption="Exponents, with 95 % intervals; growth.csv has them all.",
-        columns=found["columns"],
-        rows=found["rows"],
-    )
-    return [*map(Text, found["text"]), Picture("growth", "Growth with length", _GROWTH), table]

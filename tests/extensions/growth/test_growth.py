@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.growth import fit, growth, section
+from harness.analysis.asked import find_options
+from harness.analysis.findings import find
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.report.drawing.growth import draw_growth
+from harness.extensions.growth.drawing import draw_growth
+from harness.extensions.growth.fitting import fit, growth
+from harness.extensions.growth.section import FoundGrowth, section
+from harness.report.page.limits import limits
+from harness.report.section import Text, brought
 from tests.report.synthetic_samples import cell, frame
 
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 LENGTHS = (256, 512, 1024)
+
+
+def said(table: pd.DataFrame) -> list[str]:
+    """Return the paragraphs of the section."""
+    findings: Any = SimpleNamespace(without_formats=False)
+    return [block.text for block in section.blocks(FoundGrowth(table, table), findings) if isinstance(block, Text)]
 
 
 def samples(exponents, lengths=LENGTHS, noise=0.0, bent=1.0):
@@ -51,21 +69,19 @@ def test_more_lengths_narrow_the_interval():
         assert table["exponent"].to_numpy() == pytest.approx(1.5, abs=0.1)
         widths.append(float((table["exponent_high"] - table["exponent_low"]).mean()))
     assert widths[0] > 1.2 * widths[1] > 1.2 * 1.2 * widths[2]
-    assert "128 to 2048 residues" in section(table)["text"][0]
+    assert "128 to 2048 residues" in said(table)[0]
 
 
 def test_a_law_that_is_none_shows_as_a_deviation():
     (row,) = growth(samples({"hdf5": 2.0}, bent=1.5)).to_dict("records")
     assert 0.1 < row["largest_deviation"] < 0.5
-    assert (
-        "% from its line (hdf5, layer_read/pair_layer)" in section(growth(samples({"hdf5": 2.0}, bent=1.5)))["text"][1]
-    )
+    assert "% from its line (hdf5, layer_read/pair_layer)" in said(growth(samples({"hdf5": 2.0}, bent=1.5)))[1]
 
 
 def test_two_lengths_and_the_control_and_the_ceiling_have_no_exponent():
     assert growth(samples({"hdf5": 2.0}, LENGTHS[:2])).empty
     assert growth(samples({"a/a": 2.0, "raw": 1.0})).empty
-    assert section(growth(samples({"hdf5": 2.0}, LENGTHS[:2]))) is None
+    assert said(growth(samples({"hdf5": 2.0}, LENGTHS[:2]))) == []
 
 
 def test_a_length_that_varies_more_counts_less():
@@ -81,3 +97,27 @@ def test_points_and_lines_are_drawn_with_their_exponents(tmp_path):
     again = drawn[0].read_bytes()
     assert draw_growth(growth(found), summarise(found, None, control_of="hdf5"), tmp_path)[0].read_bytes() == again
     assert draw_growth(pd.DataFrame(), pd.DataFrame(), tmp_path) == []
+
+
+def exponents(folder: Path) -> pd.DataFrame:
+    found = section.find(folder, find(folder, find_options(folder)))
+    return found.exponents
+
+
+@pytest.mark.slow
+def test_growth_is_not_fitted_to_lengths_of_several_nodes(tmp_path):
+    folder = shutil.copytree(REFERENCE, tmp_path / "run")
+    assert not exponents(folder).empty
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text())
+    environment["sessions"] = [environment["sessions"][0] | {"node": node} for node in ("a", "b")]
+    path.write_text(json.dumps(environment))
+    assert exponents(folder).empty
+
+
+@pytest.mark.slow
+def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
+    folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1, explained=False)
+    findings = find(folder, find_options(folder))
+    assert exponents(folder).empty
+    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings, brought(folder, findings))

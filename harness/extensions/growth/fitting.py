@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from harness.analysis import formatting as words
 from harness.analysis.statistics import Interval
 from harness.analysis.table import CaseKey, SampleTable
 from harness.records import Contender
-from harness.sampling.executor import load_executor
 
 LEAST_LENGTHS = 3
 """Lengths from which on an exponent is fitted: through two points goes every line."""
@@ -84,34 +80,3 @@ def fit(lengths: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, floa
     line = middle[0] + slopes[0] * (x - centre)
     coefficient = float(np.exp(middle[0] - slopes[0] * centre))
     return slopes, coefficient, float(np.expm1(np.abs(y[:, 0] - line)).max())
-
-
-def section(table: pd.DataFrame) -> dict[str, Any] | None:
-    """Put the exponents of reads by one thread, and of writes, into a table of the page; None where there are none."""
-    shown = [row for row in table.to_dict("records") if not load_executor(str(row["executor"])).parallel]
-    if not shown:
-        return None
-    names = list(dict.fromkeys(map(_arm, shown)))
-    cases: dict[tuple[str, str], dict[str, str]] = {}
-    for row in shown:
-        case = " ".join(filter(None, (f"{row['suite']}/{row['access']}", row["cache"])))
-        text = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
-        cases.setdefault((words.pretty_trace(row["trace"]), case), {})[_arm(row)] = text
-    worst = max(shown, key=lambda row: float(row["largest_deviation"]))
-    lengths = f"{min(row['shortest'] for row in shown)} to {max(row['longest'] for row in shown)} residues"
-    return {
-        "text": [
-            "The exponent b of seconds ~ N^b with its 95 % interval over rounds, fitted to the lengths that were "
-            f"measured, {lengths}; it says nothing beyond them. "
-            "2 is growth with the number of residue pairs, 0 no growth.",
-            f"No time is further than {100 * float(worst['largest_deviation']):.0f} % from its line "
-            f"({_arm(worst)}, {worst['suite']}/{worst['access']}): where that is much, the growth is no power "
-            "of the length, as fixed costs at short lengths make it.",
-        ],
-        "columns": ["Trace", "Case", *names],
-        "rows": [[trace, case, *(found.get(name, "") for name in names)] for (trace, case), found in cases.items()],
-    }
-
-
-def _arm(row: dict[Any, Any]) -> str:
-    return str(row["format"]) if row["profile"] in ("", "tuned") else f"{row['format']} {row['profile']}"

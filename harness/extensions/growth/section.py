@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.efforts import standing
 from harness.analysis.findings import Findings
-from harness.analysis.standing import standing
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.extensions.growth.drawing import draw_growth
 from harness.extensions.growth.fitting import GROWTH_COLUMNS, LEAST_LENGTHS, growth
@@ -42,8 +42,8 @@ class GrowthSection(Section):
 
     def find(self, folder: Path, findings: Findings) -> FoundGrowth:
         """Fit a power of the length to the cells of stock readers."""
-        one_node = findings.nodes < 2 and findings.stock is not None
-        exponents = growth(findings.stock) if one_node else pd.DataFrame(columns=GROWTH_COLUMNS)
+        stock = findings.stock if findings.nodes < 2 else None
+        exponents = pd.DataFrame(columns=GROWTH_COLUMNS) if stock is None else growth(stock)
         return FoundGrowth(exponents, standing(findings.summary))
 
     def tables(self, found: FoundGrowth) -> dict[str, pd.DataFrame]:

@@ -247,7 +247,9 @@ def _classic(path: Path) -> str:
     if start.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
         return f": it is netCDF 3. Convert it to netCDF 4: nccopy -k nc4 {path.name} new.nc"
     if start == TORCH_BEFORE_ZIP:
-        return ": it is in torch's format before 1.6. Save it again: torch.save(torch.load(old, weights_only=True), new)"
+        return (
+            ": it is in torch's format before 1.6. Save it again: torch.save(torch.load(old, weights_only=True), new)"
+        )
     return ""
 
 

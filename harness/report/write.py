@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options, find_options
-from harness.analysis.efforts import standing
 from harness.analysis.findings import Findings, find
 from harness.analysis.summary import before
 from harness.files import write_text

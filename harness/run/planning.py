@@ -221,7 +221,9 @@ def _subject(config: RunConfig, text: str, requested: int | None, layers: int | 
     trace = open_trace(text, requested)
     measured = trace if layers is None else first_layers(trace, layers)
     subject = plan_subject(config, text, measured.label, requested, measured.manifest)
-    subject = dataclasses.replace(subject, layers=layers, files=trace.states if isinstance(trace, ImportedTrace) else None)
+    subject = dataclasses.replace(
+        subject, layers=layers, files=trace.states if isinstance(trace, ImportedTrace) else None
+    )
     return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
 
 

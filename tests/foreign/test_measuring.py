@@ -147,7 +147,9 @@ def test_a_batch_of_one_is_read_in_blocks():
     spec = tensor("x", (1, 40, 10), np.dtype("f8"))
     options = PlanOptions(whole_bytes=800, block_bytes=800)
     reads = whole_reads(spec, options)
-    assert len(reads) == 4 == count_whole_reads(Manifest(tensors=(spec,), provenance=Provenance(source="test")), options)
+    assert (
+        len(reads) == 4 == count_whole_reads(Manifest(tensors=(spec,), provenance=Provenance(source="test")), options)
+    )
     assert [read.selection for read in reads][-1] == (slice(0, 1), slice(30, 40), slice(0, 10))
     part = (slice(0, 1), slice(5, 25), slice(0, 10))
     assert [read.selection[1] for read in whole_reads(spec, options, part)] == [slice(5, 15), slice(15, 25)]

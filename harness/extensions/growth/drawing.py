@@ -27,8 +27,8 @@ class _Apart(Page):
 def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the warm reads by one thread of the trace with the most fitted accesses.
 
-    `table` is that of `harness.extensions.growth.fitting.growth`, `summary` the cells it was fitted to. Returns ``growth.svg``
-    and PNG, or nothing where no warm read was fitted.
+    `table` is that of `harness.extensions.growth.fitting.growth`, `summary` the cells it was fitted to. Returns
+    ``growth.svg`` and PNG, or nothing where no warm read was fitted.
     """
     if table.empty:
         return []

@@ -64,9 +64,7 @@ class GrowthSection(Section):
 
     def blocks(self, found: FoundGrowth, findings: Findings) -> list[Block]:
         """Show the exponents of reads by one thread, and of writes."""
-        shown = [
-            row for row in found.exponents.to_dict("records") if not load_executor(str(row["executor"])).parallel
-        ]
+        shown = [row for row in found.exponents.to_dict("records") if not load_executor(str(row["executor"])).parallel]
         if not shown or findings.without_formats:
             return []
         names = list(dict.fromkeys(map(_arm, shown)))

@@ -13,7 +13,6 @@ from harness.analysis.efforts import BEST, stated
 from harness.analysis.findings import Findings
 from harness.analysis.floors import NEAREST
 from harness.analysis.noise import Noise
-from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import kind_of
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Brought, Items, Table, Text

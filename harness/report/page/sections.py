@@ -19,7 +19,7 @@ from harness.report.page.answer import assumptions, flips, uses
 from harness.report.page.deciding import Said
 from harness.report.page.deciding import blocks as by_effort
 from harness.report.page.sentences import sentences
-from harness.report.section import Block, Items, Part, Picture, Table, Text
+from harness.report.section import Block, Items, Part, Picture, Table
 from harness.suite import Plot, Suite, plain
 
 _DOUBTS = {"noise": "by noise", "one-round": "because one round disagrees", "floor": "within the A/A difference"}

@@ -120,4 +120,6 @@ def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
     folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1, explained=False)
     findings = find(folder, find_options(folder))
     assert exponents(folder).empty
-    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings, brought(folder, findings))
+    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(
+        findings, brought(folder, findings)
+    )

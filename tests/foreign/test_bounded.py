@@ -24,7 +24,7 @@ from harness.slimming import slimmer
 from harness.trace import stream
 from tests.outputs import torch_pickle
 
-SHAPE = (1, 128, 128, 256)  # one row of 16 MiB
+SHAPE = (1, 256, 256, 64)  # one row of 16 MiB
 SMALL = 1 << 20
 
 

@@ -162,8 +162,10 @@ class ContenderProcesses:
 
 
 def _close(workers: Sequence[Worker]) -> None:
-    """Let all end at the same time, and wait for each."""
-    for worker in workers:
-        worker.release()
-    for worker in workers:
-        worker.close()
+    """Let as many end at a time as there are processors: more would show as load of the machine for minutes."""
+    at_once = capacity().cores_usable
+    for some in (workers[start : start + at_once] for start in range(0, len(workers), at_once)):
+        for worker in some:
+            worker.release()
+        for worker in some:
+            worker.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,14 @@ def test_a_run_states_the_estimate_beside_the_sizes_and_a_check_holds_them(tmp_p
     bundle = tmp_path / "run.bundle.zip"
     assert main(["bundle", str(run), "--out", str(bundle)]) == 0
     assert main(["check", str(bundle)]) == 0
+
+
+def test_a_block_that_is_larger_than_memory_is_counted_in_parts():
+    values = np.zeros((1, 1 << 22), np.float32)
+    spec = tensor("x", values.shape)
+    tracemalloc.start()
+    counts = plane_counts(spec, [values])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts.sum() == values.nbytes and peak < 1.5 * values.nbytes, "and not 8 bytes for each value of a plane"
+    assert plane_counts(spec, [values], every=2).sum() == values.nbytes // 2

@@ -12,6 +12,7 @@ from harness import registry
 from harness.formats.archive import remove
 from harness.formats.base import UnsupportedProfile, load_format
 from harness.formats.describing import Opened
+from harness.formats.selection import Selection, in_blocks
 from harness.records import RAW, NoFigure
 from harness.run import schedule
 from harness.run.subject import Arm, Subject
@@ -23,6 +24,8 @@ from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
 from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
+from harness.trace.stream import BLOCK_BYTES
 from harness.workload import Access, ReadAccess, WriteAccess
 
 
@@ -181,7 +184,7 @@ def probe(prepared: Prepared, processes: ContenderProcesses, what: str) -> None:
 
     `what` names the processes that try it, which take no sample: those that do begin together, when one is first due.
     """
-    examples = tuple(spec.path for spec in prepared.manifest.examples().values())
+    examples = tuple((spec.path, _little(spec)) for spec in prepared.manifest.examples().values())
     rehearsals = {
         (arm, what): RehearseTask(
             backend=arm.backend, profile=arm.settings, reader=arm.reader, cache_bytes=prepared.cache_bytes
@@ -200,6 +203,11 @@ def probe(prepared: Prepared, processes: ContenderProcesses, what: str) -> None:
         prepared.opened[arm] = found.opened
         if found.unsupported:
             prepared.unreadable[arm] = NoFigure("skipped", found.unsupported)
+
+
+def _little(spec: TensorSpec) -> Selection | None:
+    """Return the first block of a tensor that has more than one; None for all of another, or of a number."""
+    return next(iter(in_blocks(spec, None))) if spec.nbytes > BLOCK_BYTES else None
 
 
 def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 from harness.errors import HarnessError
 from harness.formats.base import Profile, UnsupportedReader
 from harness.formats.describing import Opened, ShowsStorage
+from harness.formats.selection import Selection
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.worker import Children
 
@@ -62,22 +63,22 @@ class ProbeTask(RehearseTask):
     ----------
     archive : Path
         Written in its profile.
-    examples : tuple of str
-        Paths of tensors.
+    examples : tuple of (str, tuple of slice or None)
+        Paths of tensors, each with the part that is read, which is little.
     """
 
     archive: Path
-    examples: tuple[str, ...]
+    examples: tuple[tuple[str, Selection | None], ...]
 
     def run(self, children: Children) -> Probed:
         """Read every example; whether values are right is checked with every sample."""
         try:
             backend = rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
             with backend.reader(self.archive) as reader:
-                for path in self.examples:
-                    reader.read(path)
+                for path, part in self.examples:
+                    reader.read(path, part)
                 if not isinstance(reader, ShowsStorage):
                     return Probed()
-                return Probed(opened={path: reader.opened(path) for path in self.examples})
+                return Probed(opened={path: reader.opened(path) for path, _ in self.examples})
         except UnsupportedReader as error:
             return Probed(unsupported=str(error).rstrip("."))

@@ -22,11 +22,14 @@ from harness.foreign.guessing import parse_rule
 from harness.foreign.opening import Asked, open_paths, take_arrays
 from harness.formats.base import load_format
 from harness.run.planning import choose_arms, open_subjects
-from harness.run.preparation import prepare
+from harness.run.preparation import Prepared, prepare, probe
+from harness.run.subject import Arm
+from harness.sampling.probing import Probed, ProbeTask
 from harness.sampling.writing import WriteTask
 from harness.suite import load_suite
 from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import Role, tensor
+from harness.trace.stream import BLOCK_BYTES
 from harness.workload import Absent, PlanOptions, ReadAccess, SizeAccess, WriteAccess, count_whole_reads, whole_reads
 from tests.conftest import TINY
 
@@ -231,3 +234,15 @@ def test_layers_in_one_array_are_chunks_of_their_own(name, profile):
     few = tensor("y", (8, 4), axes=("layer", "channel"), role=Role.ARRAY)
     assert (backend.layout(hidden, profile).chunks or ())[0] == 1
     assert backend.layout(few, profile).chunks == (8, 4)
+
+
+def test_a_reader_is_tried_on_little_of_a_large_tensor(tmp_path):
+    arm = Arm("hdf5", "hdf5", "tuned", reader="h5py")
+    large, few = tensor("x", (1, 1 << 24)), tensor("structure/y", (3, 4))
+    prepared = Prepared(tmp_path / "raw", Manifest(tensors=(large, few), provenance=Provenance(source="test")))
+    prepared.archives[arm] = tmp_path / "a.h5"
+    asked: list[ProbeTask] = []
+    processes: Any = SimpleNamespace(begin=lambda tasks: None, do=lambda key, task: asked.append(task) or Probed())
+    probe(prepared, processes, "race")
+    read = dict(asked[0].examples)
+    assert read["x"] == (slice(0, 1), slice(0, BLOCK_BYTES // 4)) and read["structure/y"] is None

@@ -146,7 +146,7 @@ def test_every_worker_is_at_rest_between_its_tasks(task):
 
 
 def test_as_many_live_as_memory_allows(monkeypatch):
-    monkeypatch.setattr(contenders, "capacity", lambda: SimpleNamespace(memory_usable_bytes=2 << 30))
+    monkeypatch.setattr(contenders, "capacity", lambda: SimpleNamespace(memory_usable_bytes=2 << 30, cores_usable=2))
     with ContenderProcesses(60, None) as processes:
         first = [processes.do(key, tasks.Hold(200 << 20)) for key in range(3)]
         assert alive(first) == first[1:], "two hold 400 MiB; with a third it would be more than a quarter"

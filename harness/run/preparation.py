@@ -153,10 +153,10 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     except WorkerError as error:
         prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))
         return prepared
-    if changed := (subject.files and subject.files.changed()) or raw.manifest.tensors != subject.manifest.tensors:
-        what = changed if isinstance(changed, str) else f"the trace {subject.label}"
-        why = f"the trace could not be made: {what} has changed since the run was planned; run it again"
-        prepared.failures.update(dict.fromkeys(arms, NoFigure("failed", why)))
+    changed = subject.files.changed() if subject.files else ""
+    if changed or raw.manifest.tensors != subject.manifest.tensors:
+        what = f"{changed or subject.label} has changed since the run was planned; run it again"
+        prepared.failures.update(dict.fromkeys(arms, NoFigure("failed", f"the trace could not be made: {what}")))
         return prepared
     prepared.manifest = raw.manifest
     reads = [read for _, access in subject.plans if isinstance(access, ReadAccess) for read in access.reads]

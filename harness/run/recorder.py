@@ -111,7 +111,7 @@ class RowLog(Generic[AnyRow]):
         failures: Mapping[Arm, NoFigure],
         sample: Callable[[Arm, int], Sequence[dict[str, Any]]],
         step: Callable[[str, int], None],
-        start: Callable[[Sequence[Arm]], object] = len,
+        start: Callable[[Sequence[Arm]], object] | None = None,
     ) -> None:
         """Take what is missing of cells in turn.
 
@@ -134,7 +134,8 @@ class RowLog(Generic[AnyRow]):
         taken = [arm for arm in usable if arm not in told]
         self._explain(turns, out, step)
         self.begin([key for arm in taken for key in turns.cells[arm]], turns.rounds, self.left(turns))
-        start([arm for arm in taken if any(self._due.get(key) for key in turns.cells[arm])])
+        if start is not None:
+            start([arm for arm in taken if any(self._due.get(key) for key in turns.cells[arm])])
         left, before = dict[CellKey, int](), -1
         for (number, arm), position in turns.draw(usable).items():
             if number > before:

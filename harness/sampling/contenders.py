@@ -101,7 +101,7 @@ class ContenderProcesses:
         cores = capacity().cores_usable
         at_once = min(self._threads or cores, cores)
         for some in (new[start : start + at_once] for start in range(0, len(new), at_once)):
-            if self._is_full(len(some)):
+            if self._too_many([each.held_bytes for each in self._workers.values() if each.running], len(some)):
                 return  # those that are left start when it is their turn
             for key in some:
                 self._new.add(key)
@@ -124,12 +124,11 @@ class ContenderProcesses:
     def _runs(self, key: Hashable) -> bool:
         return key in self._workers and self._workers[key].running
 
-    def _is_full(self, more: int) -> bool:
-        """Say whether so many more processes would be too many, by number or by the memory of those that run."""
-        held = [worker.held_bytes for worker in self._workers.values() if worker.running]
-        memory = capacity().memory_usable_bytes
+    def _too_many(self, held: Sequence[int], more: int = 1) -> bool:
+        """Say whether more processes would be too many, by number or by the memory that those there are hold."""
         if self._most is not None and len(held) + more > self._most:
             return True
+        memory = capacity().memory_usable_bytes
         return memory is not None and bool(held) and sum(held) + more * max(held) > _MEMORY * memory
 
     def end(self, keys: Iterable[Hashable]) -> None:
@@ -140,13 +139,9 @@ class ContenderProcesses:
 
     def _make_room(self, key: Hashable) -> None:
         """End those whose turn is longest ago, for what a contender without a process will take."""
-        memory = capacity().memory_usable_bytes
         others = [worker for each, worker in self._workers.items() if each != key and worker.running]
         held = [worker.held_bytes for worker in others]
-        while others:
-            crowded = memory is not None and sum(held) + max(held) > _MEMORY * memory
-            if not crowded and (self._most is None or len(others) < self._most):
-                return
+        while others and self._too_many(held):
             others.pop(0).close()
             held.pop(0)
 

@@ -7,14 +7,14 @@ codec that finds more than this model knows, such as equal neighbours, is smalle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from math import log2
 
 import numpy as np
 
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
-from harness.trace.stream import BLOCK_BYTES, Trace
+from harness.trace.stream import Trace, split
 
 MOST_BYTES = 256 << 20
 """Bytes of a trace that are counted; of a larger one, blocks that are spread evenly over each tensor."""
@@ -30,7 +30,7 @@ def plane_counts(spec: TensorSpec, blocks: Iterable[np.ndarray], every: int = 1)
     blocks : iterable of ndarray
         Its values.
     every : int
-        Count the first of so many blocks, where one of more than `BLOCK_BYTES` is several.
+        Count the first of so many blocks, where one of more bytes than `harness.trace.stream.BLOCK_BYTES` is several.
 
     Returns
     -------
@@ -39,20 +39,13 @@ def plane_counts(spec: TensorSpec, blocks: Iterable[np.ndarray], every: int = 1)
     """
     itemsize = np.dtype(spec.dtype).itemsize
     counts = np.zeros((itemsize, 256), np.int64)
-    for number, values in enumerate(part for block in blocks for part in _parts(block)):
+    parts = (part for block in blocks for part in split(np.ascontiguousarray(block).reshape(-1)))
+    for number, values in enumerate(parts):
         if number % every == 0:
             planes = values.view(np.uint8).reshape(-1, itemsize)
             for plane in range(itemsize):
                 counts[plane] += np.bincount(planes[:, plane], minlength=256)  # which takes 8 bytes for each value
     return counts
-
-
-def _parts(block: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the values of a block, of which one row may be larger than memory."""
-    values = np.ascontiguousarray(block).reshape(-1)
-    step = max(1, BLOCK_BYTES // values.itemsize)
-    for start in range(0, len(values), step):
-        yield values[start : start + step]
 
 
 def entropy_bits(counts: np.ndarray) -> float:

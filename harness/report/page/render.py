@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing else, and as Markdown.
 
 The core's sections have their places at the tens, those of extensions between them: 0 is the answer, 5 what is due to
-what, 10 uses, 20 plots, 25 grades, 30 tables, 40 growth, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
+what, 10 uses, 20 plots, 25 grades, 30 tables, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
 130 cite. All but the answer and the uses are folded.
 """
 

@@ -169,29 +169,17 @@ class Reads:
 
 @dataclass(frozen=True, kw_only=True)
 class Appended:
-    """What happened in one case.
+    """What happened in one case."""
 
-    Attributes
-    ----------
-    appended : str
-        ``yes``, or what the writer was told last.
-    refused : int
-        How often the writer was refused before.
-    fresh, held : Reads
-        Of readers that open anew for every read, and of those that keep open what they opened before; summed.
-    held_sees, fresh_sees : str
-        What a reader finds of the new layer afterwards, if it was open before, and if it opens now.
-    verified : str
-        What ``harness verify`` says afterwards; empty when nothing is wrong.
-    """
-
-    appended: str
-    refused: int
+    appended: str  # ``yes``, or what the writer was told last.
+    refused: int  # How often the writer was refused before.
+    # Of readers that open anew for every read, and of those that keep open what they opened before; summed.
     fresh: Reads
     held: Reads
+    # What a reader finds of the new layer afterwards, if it was open before, and if it opens now.
     held_sees: str
     fresh_sees: str
-    verified: str
+    verified: str  # What ``harness verify`` says afterwards; empty when nothing is wrong.
 
 
 def _said(error: BaseException) -> str:

@@ -35,25 +35,16 @@ _TRACE, _WINDOWS, _ROUNDS = "synthetic:layers=1", 96, 3
 
 @dataclass(frozen=True)
 class Waits:
-    """What was seen while threads read together.
+    """What was seen while threads read together."""
 
-    Attributes
-    ----------
-    wall, cpu : float
-        Seconds from the common start to the last end, and of processor time of the whole process meanwhile.
-    readers : float
-        Processor time of the reading threads.
-    other, most : str, float
-        The busiest of all other threads of Python, and its processor time.
-    looks, held : int
-        How often the lock was looked at, and how often it was taken; 0 for a library without one.
-    """
-
+    # Seconds from the common start to the last end, and of processor time of the whole process meanwhile.
     wall: float
     cpu: float
-    readers: float
+    readers: float  # Processor time of the reading threads.
+    # The busiest of all other threads of Python, and its processor time.
     other: str
     most: float
+    # How often the lock was looked at, and how often it was taken; 0 for a library without one.
     looks: int
     held: int
 

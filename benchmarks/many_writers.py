@@ -46,37 +46,18 @@ _MOST_WRITERS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class WritersOutcome:
-    """What became of the blocks of all writers in one round; each is counted once.
+    """What became of the blocks of all writers in one round; each is counted once."""
 
-    Attributes
-    ----------
-    whole : int
-        Blocks of which the library said that they were written, and that are as they were written.
-    lost, torn : int
-        Such blocks of which nothing can be read, or a part.
-    doubled : int
-        Such blocks in whose place another block is, complete, which is then there twice.
-    unreadable : int
-        Such blocks that the library cannot read.
-    refused : int
-        Blocks that the library did not write, and said so.
-    crashed : int
-        Blocks of which the library said nothing, as the process of their writer died or hung before.
-    seconds : float
-        From the first writer's begin to the last block of any.
-    why : str
-        The first error of a writer, or how its process ended.
-    """
-
-    whole: int
+    whole: int  # Blocks of which the library said that they were written, and that are as they were written.
+    # Such blocks of which nothing can be read, or a part.
     lost: int
     torn: int
-    doubled: int
-    unreadable: int
-    refused: int
-    crashed: int
-    seconds: float
-    why: str
+    doubled: int  # Such blocks in whose place another block is, complete, which is then there twice.
+    unreadable: int  # Such blocks that the library cannot read.
+    refused: int  # Blocks that the library did not write, and said so.
+    crashed: int  # Blocks of which the library said nothing, as the process of their writer died or hung before.
+    seconds: float  # From the first writer's begin to the last block of any.
+    why: str  # The first error of a writer, or how its process ended.
 
     def keeps(self, promise: str) -> bool:
         """Say whether this is what a case promises."""

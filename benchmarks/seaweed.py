@@ -36,20 +36,11 @@ _STOP = 10.0  # seconds for it to end by itself
 
 @dataclass(frozen=True)
 class Server:
-    """A running server.
+    """A running server."""
 
-    Attributes
-    ----------
-    endpoint : str
-        Its URL.
-    bucket : str
-        An empty bucket.
-    access_key, secret_key : str
-        Drawn for this server alone.
-    """
-
-    endpoint: str
-    bucket: str
+    endpoint: str  # Its URL.
+    bucket: str  # An empty bucket.
+    # Drawn for this server alone.
     access_key: str
     secret_key: str
 

@@ -40,27 +40,13 @@ _FAST: tuple[Arm, ...] = tuple(("zarr-slim", "fast", reader) for reader in _READ
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSizes:
-    """A goal and what was measured.
+    """A goal and what was measured."""
 
-    Attributes
-    ----------
-    text : str
-        What was measured, of what.
-    goal : float
-        The least that is wanted, or the most.
-    value : float
-        What was found.
-    interval : Interval or None
-        Of a median over rounds; None for a figure without chance.
-    at_most : bool
-        Whether the goal is the most that is wanted.
-    """
-
-    text: str
-    goal: float
-    value: float
-    interval: Interval | None = None
-    at_most: bool = False
+    text: str  # What was measured, of what.
+    goal: float  # The least that is wanted, or the most.
+    value: float  # What was found.
+    interval: Interval | None = None  # Of a median over rounds; None for a figure without chance.
+    at_most: bool = False  # Whether the goal is the most that is wanted.
 
     @property
     def met(self) -> bool:

@@ -21,28 +21,15 @@ TENSORSTORE = "tensorstore"
 
 @dataclass(frozen=True)
 class StoreArm:
-    """A format in a profile, read by one route.
+    """A format in a profile, read by one route."""
 
-    Attributes
-    ----------
-    format, profile : str
-        As of a run.
-    route : str
-        By a name of `harness.extensions.object_store.remotes.RemoteFormat`, or `TENSORSTORE`.
-    reader : str
-        What reads it, in the words of the table.
-    drawn : bool
-        Whether it has a line in the picture.
-    own : bool
-        Whether code of this project reads or decodes: it stands for itself alone.
-    """
-
+    # As of a run.
     format: str
     profile: str
-    route: str
-    reader: str
-    drawn: bool = True
-    own: bool = False
+    route: str  # By a name of `harness.extensions.object_store.remotes.RemoteFormat`, or `TENSORSTORE`.
+    reader: str  # What reads it, in the words of the table.
+    drawn: bool = True  # Whether it has a line in the picture.
+    own: bool = False  # Whether code of this project reads or decodes: it stands for itself alone.
 
     @property
     def label(self) -> str:

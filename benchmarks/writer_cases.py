@@ -33,38 +33,19 @@ Read = Callable[[Path, WritersLoad, int, int], np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class WritersCase:
-    """One way in which several processes write into one place.
+    """One way in which several processes write into one place."""
 
-    Attributes
-    ----------
-    format, library, name : str
-        The format, the package that writes it, and what the writers share.
-    make : callable
-        Takes the path and the load; makes what is there before the writers begin.
-    write : callable
-        Takes the path, the load, the writer, the block and its values.
-    read : callable
-        Takes the path, the load, the writer and the block; returns its values.
-    promise : {"all", "or refuses", "none"}
-        What may be expected of it.
-    unit : {"layers", "proteins"}
-        What a block is.
-    environment : tuple of (str, str)
-        Variables of the processes.
-    store : bool
-        Whether it writes into an object store, a server on loopback.
-    """
-
+    # The format, the package that writes it, and what the writers share.
     format: str
     library: str
     name: str
-    make: Make
-    write: Write
-    read: Read
-    promise: Promise = "none"
-    unit: Unit = "layers"
-    environment: tuple[tuple[str, str], ...] = ()
-    store: bool = False
+    make: Make  # Takes the path and the load; makes what is there before the writers begin.
+    write: Write  # Takes the path, the load, the writer, the block and its values.
+    read: Read  # Takes the path, the load, the writer and the block; returns its values.
+    promise: Promise = "none"  # What may be expected of it: "all", "or refuses", "none".
+    unit: Unit = "layers"  # What a block is: "layers", "proteins".
+    environment: tuple[tuple[str, str], ...] = ()  # Variables of the processes.
+    store: bool = False  # Whether it writes into an object store, a server on loopback.
 
     @property
     def title(self) -> str:

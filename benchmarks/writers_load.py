@@ -15,22 +15,15 @@ _BITS = 18  # of a value, those that count the values of a block; the others are
 
 @dataclass(frozen=True, kw_only=True)
 class WritersLoad:
-    """What is written: blocks of rows, float32.
+    """What is written: blocks of rows, float32."""
 
-    Attributes
-    ----------
-    writers, blocks : int
-        Number of writers, and of the blocks that each writes.
-    rows, width : int
-        Rows of a layer, and values of a row.
-    unit : {"layers", "proteins"}
-        Blocks of `rows` rows, or of different numbers of rows, as proteins have different lengths.
-    """
-
+    # Number of writers, and of the blocks that each writes.
     writers: int
     blocks: int = 12
+    # Rows of a layer, and values of a row.
     rows: int = 16
     width: int = 4096
+    # Blocks of `rows` rows, or of different numbers of rows, as proteins have different lengths: "layers", "proteins".
     unit: Unit = "layers"
 
     @property

@@ -20,40 +20,23 @@ _NO_LIMIT = 1 << 62  # from here on, bytes that version 1 gives for no limit: as
 
 @dataclass(frozen=True, kw_only=True)
 class GroupLimits:
-    """What control groups allow; None where they set no limit.
+    """What control groups allow; None where they set no limit."""
 
-    Attributes
-    ----------
-    memory_bytes : int or None
-        Memory, the page cache of what is read among it.
-    cores : float or None
-        Processor seconds in a second.
-    """
-
+    # Memory, the page cache of what is read among it.
     memory_bytes: int | None  # the page cache of what is read among it
+    # Processor seconds in a second.
     cores: float | None  # processor seconds in a second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What the machine has, and what of it this process may use.
+    """What the machine has, and what of it this process may use."""
 
-    Attributes
-    ----------
-    cores : int or None
-        Of the machine; None where unknown.
-    cores_usable : int
-        On which this process may run, by its affinity and the processor time that it may take; at least 1.
-    memory_bytes : int or None
-        Of the machine; None where unknown.
-    limits : GroupLimits
-        Of its control groups, those that bind: below what the machine has.
-    """
-
-    cores: int | None
+    cores: int | None  # Of the machine; None where unknown.
+    # On which this process may run, by its affinity and the processor time that it may take; at least 1.
     cores_usable: int
-    memory_bytes: int | None
-    limits: GroupLimits
+    memory_bytes: int | None  # Of the machine; None where unknown.
+    limits: GroupLimits  # Of its control groups, those that bind: below what the machine has.
 
     @property
     def memory_usable_bytes(self) -> int | None:

@@ -21,16 +21,10 @@ _NAMED = 40  # names that exist, in a message on one that does not
 
 
 class HarnessError(Exception):
-    """Something failed while running; exit code 1.
-
-    Attributes
-    ----------
-    cause : {"", "machine"}
-        Cause of the failure; `cause_of` also considers chained exceptions.
-    """
+    """Something failed while running; exit code 1."""
 
     exit_code = 1
-    cause: Cause = ""
+    cause: Cause = ""  # Cause of the failure; `cause_of` also considers chained exceptions: "", "machine".
 
 
 class UsageError(HarnessError):

@@ -27,151 +27,71 @@ def _one(options: PlanOptions) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessInfo:
-    """Facts about an access for reports.
+    """Facts about an access for reports."""
 
-    Attributes
-    ----------
-    name : str
-        Value of the ``access`` column of records.
-    label : str
-        Name in tables and plots.
-    cost : {"read", "write", "size", "readers"} or None
-        Part of the cost of a use: a read that can have a share in a mix, writing the trace, stored bytes, or the
-        slowdown of a read by other readers. None for no part.
-    mix : str
-        Name of a read in a mix; by default `name`.
-    several : str
-        Plural of such a read, in sentences.
-    assumes : str
-        A sentence with an assumption of costs that include it.
-    per_sample : callable
-        Takes the options of a run; returns the number of such reads in one sample.
-    variant_of, variant : str
-        The access of this suite of which this is a variant, and the name of the variant. Times of both are drawn side
-        by side; for sizes the caption states the difference.
-    note : str
-        A sentence for the caption of its plot.
-    once : bool
-        Whether it has one sample by design, and therefore no verdict.
-    one_tensor : bool
-        Whether a sample reads one complete tensor.
-    in_place_of : tuple of str
-        Reads of a mix that it replaces if a trace has no tensor for them.
-    """
-
-    name: str
-    label: str
+    name: str  # Value of the ``access`` column of records.
+    label: str  # Name in tables and plots.
+    # Part of the cost of a use: a read that can have a share in a mix, writing the trace, stored bytes, or the slowdown
+    # of a read by other readers. None for no part: "read", "write", "size", "readers"} or None.
     cost: Part | None = None
-    mix: str = ""
-    several: str = ""
-    assumes: str = ""
+    mix: str = ""  # Name of a read in a mix; by default `name`.
+    several: str = ""  # Plural of such a read, in sentences.
+    assumes: str = ""  # A sentence with an assumption of costs that include it.
+    # Takes the options of a run; returns the number of such reads in one sample.
     per_sample: Callable[[PlanOptions], int] = _one
+    # The access of this suite of which this is a variant, and the name of the variant. Times of both are drawn side by
+    # side; for sizes the caption states the difference.
     variant_of: str = ""
     variant: str = ""
-    note: str = ""
-    once: bool = False
-    one_tensor: bool = False
-    in_place_of: tuple[str, ...] = ()
+    note: str = ""  # A sentence for the caption of its plot.
+    once: bool = False  # Whether it has one sample by design, and therefore no verdict.
+    one_tensor: bool = False  # Whether a sample reads one complete tensor.
+    in_place_of: tuple[str, ...] = ()  # Reads of a mix that it replaces if a trace has no tensor for them.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """The plot of a suite, with a row of panels for each value that is not a column.
+    """The plot of a suite, with a row of panels for each value that is not a column."""
 
-    Attributes
-    ----------
-    title : str
-        Title: the quantity, and which direction is better.
-    columns : {"cache", "access", "workers"}
-        The quantity whose values are side by side.
-    name : str
-        File name without suffix; by default that of the suite.
-    note : str
-        Note for the caption.
-    """
-
-    title: str
+    title: str  # Title: the quantity, and which direction is better.
+    # The quantity whose values are side by side: "cache", "access", "workers".
     columns: Literal["cache", "access", "workers"] = "cache"
-    name: str = ""
-    note: str = ""
+    name: str = ""  # File name without suffix; by default that of the suite.
+    note: str = ""  # Note for the caption.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """A row of the grades: the mean ratio to the best format over cells of a suite.
+    """A row of the grades: the mean ratio to the best format over cells of a suite."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the table.
-    cells : str
-        Description of its cells.
-    accesses : tuple of str
-        Accesses that count; by default all.
-    short : str
-        Name at the head of a narrow column; by default `name`.
-    since : int
-        First report version that grades it.
-    limits : tuple of float, optional
-        Largest ratios for Strong, Good and Limited; by default those of times, or of sizes.
-    """
-
-    name: str
-    cells: str
-    accesses: tuple[str, ...] = ()
-    short: str = ""
-    since: int = 0
+    name: str  # Name in the table.
+    cells: str  # Description of its cells.
+    accesses: tuple[str, ...] = ()  # Accesses that count; by default all.
+    short: str = ""  # Name at the head of a narrow column; by default `name`.
+    since: int = 0  # First report version that grades it.
+    # Largest ratios for Strong, Good and Limited; by default those of times, or of sizes.
     limits: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A workload: a pure function from the manifest of a trace to accesses, and facts for reports.
+    """A workload: a pure function from the manifest of a trace to accesses, and facts for reports."""
 
-    Attributes
-    ----------
-    name : str
-        Registered name, and the ``suite`` column of records.
-    description : str
-        One line for ``harness list``.
-    order : int
-        Position among the suites in reports.
-    plan : callable
-        Takes the manifest, a random generator seeded by the run, and the options; returns the accesses. Equal
-        arguments must give equal plans, because every format executes the same plan.
-    title : str
-        Heading of its table and plot; by default its name.
-    unit : {"s", "B"}
-        Whether it measures times, or sizes, which are exact.
-    accesses : tuple of AccessInfo
-        Facts about its accesses, in the order of rows; others are shown by name.
-    plot : Plot, optional
-        Its plot; by default none.
-    criterion : Criterion, optional
-        Its row in the grades; by default none.
-    note : str
-        Sentences at the end of the caption of its table.
-    prefix : str
-        Prefix of its accesses in the terminal.
-    archives : str
-        The access that records the writing of the archives that are read; empty for none.
-    optional : bool
-        Whether a run has it only if it is named, because it reads traces of one kind.
-    """
-
-    name: str
-    description: str
-    order: int
+    name: str  # Registered name, and the ``suite`` column of records.
+    description: str  # One line for ``harness list``.
+    order: int  # Position among the suites in reports.
+    # Takes the manifest, a random generator seeded by the run, and the options; returns the accesses. Equal arguments
+    # must give equal plans, because every format executes the same plan.
     plan: Callable[[Manifest, np.random.Generator, PlanOptions], list[Access]]
-    title: str = ""
-    unit: Literal["s", "B"] = "s"
-    accesses: tuple[AccessInfo, ...] = ()
-    plot: Plot | None = None
-    criterion: Criterion | None = None
-    note: str = ""
-    prefix: str = ""
-    archives: str = ""
-    optional: bool = False
+    title: str = ""  # Heading of its table and plot; by default its name.
+    unit: Literal["s", "B"] = "s"  # Whether it measures times, or sizes, which are exact: "s", "B".
+    accesses: tuple[AccessInfo, ...] = ()  # Facts about its accesses, in the order of rows; others are shown by name.
+    plot: Plot | None = None  # Its plot; by default none.
+    criterion: Criterion | None = None  # Its row in the grades; by default none.
+    note: str = ""  # Sentences at the end of the caption of its table.
+    prefix: str = ""  # Prefix of its accesses in the terminal.
+    archives: str = ""  # The access that records the writing of the archives that are read; empty for none.
+    optional: bool = False  # Whether a run has it only if it is named, because it reads traces of one kind.
 
     @property
     def heading(self) -> str:

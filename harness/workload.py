@@ -31,45 +31,22 @@ _Workers = Annotated[tuple[tuple[Name, Number], ...], msgspec.Meta(max_length=64
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """A read of a complete tensor, or of a selection.
+    """A read of a complete tensor, or of a selection."""
 
-    Attributes
-    ----------
-    path : str
-        Name of the tensor.
-    selection : tuple of slice or None
-        The part; None for the complete tensor.
-    """
-
-    path: str
-    selection: Selection | None = None
+    path: str  # Name of the tensor.
+    selection: Selection | None = None  # The part; None for the complete tensor.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadAccess:
-    """Reads that make up one sample, identical for every format.
+    """Reads that make up one sample, identical for every format."""
 
-    Attributes
-    ----------
-    name : str
-        The case within its suite, such as ``attention_layer``.
-    reads : tuple of Read
-        Reads in order; split over workers in consecutive shares.
-    load_once : bool
-        Read each complete tensor once, and take every selection from memory.
-    executor : str
-        Name of an executor in the group ``harness.executors``.
-    workers : int
-        Number of workers.
-    caches : tuple of {"warm", "cold"}
-        Cache states in which the access is measured.
-    """
-
-    name: str
-    reads: tuple[Read, ...]
-    load_once: bool = False
-    executor: str = "main"
-    workers: int = 1
+    name: str  # The case within its suite, such as ``attention_layer``.
+    reads: tuple[Read, ...]  # Reads in order; split over workers in consecutive shares.
+    load_once: bool = False  # Read each complete tensor once, and take every selection from memory.
+    executor: str = "main"  # Name of an executor in the group ``harness.executors``.
+    workers: int = 1  # Number of workers.
+    # Tuple of {"warm", "cold"}. Cache states in which the access is measured.
     caches: tuple[Cache, ...] = ("warm", "cold")
 
     def check(self, suite: str, manifest: Manifest) -> None:
@@ -102,34 +79,19 @@ class WriteAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeAccess:
-    """The size of the archive of the trace, or of an archive written for this purpose.
+    """The size of the archive of the trace, or of an archive written for this purpose."""
 
-    Attributes
-    ----------
-    name : str
-        The case within its suite.
-    tensors : tuple of (str, str) or None
-        Names to write, each with the tensor that provides its values; None for the archive of the complete trace.
-    """
-
-    name: str
+    name: str  # The case within its suite.
+    # Names to write, each with the tensor that provides its values; None for the archive of the complete trace.
     tensors: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Absent:
-    """An access for which the trace has no tensor.
+    """An access for which the trace has no tensor."""
 
-    Attributes
-    ----------
-    name : str
-        The case within its suite.
-    reason : str
-        What the trace lacks.
-    """
-
-    name: str
-    reason: str
+    name: str  # The case within its suite.
+    reason: str  # What the trace lacks.
 
 
 Access = ReadAccess | WriteAccess | SizeAccess | Absent

@@ -24,24 +24,12 @@ for _name in ("archives", "capture", "convert", "evidence", "history", "imports"
 
 @dataclass(frozen=True)
 class Taken:
-    """What a command took.
+    """What a command took."""
 
-    Attributes
-    ----------
-    code : int
-        Its exit code; negative where it was killed, as by the limits here.
-    peak : int
-        The most memory that it had at once, in bytes; the limit's where it was killed.
-    seconds : float
-        Processor time; the limit's where it was killed.
-    said : str
-        Standard output and error.
-    """
-
-    code: int
-    peak: int
-    seconds: float
-    said: str
+    code: int  # Its exit code; negative where it was killed, as by the limits here.
+    peak: int  # The most memory that it had at once, in bytes; the limit's where it was killed.
+    seconds: float  # Processor time; the limit's where it was killed.
+    said: str  # Standard output and error.
 
 
 def run(arguments: Sequence[str], folder: Path) -> Taken:

@@ -17,21 +17,11 @@ _MEMORY, _SECONDS = 512 << 20, 5.0  # above a process that has imported everythi
 
 @dataclass(frozen=True)
 class Attack:
-    """One hostile input.
+    """One hostile input."""
 
-    Attributes
-    ----------
-    name : str
-        What it tries.
-    arguments : tuple of str
-        The command line.
-    make : callable
-        Takes an empty folder, in which the command then runs, and puts the input there.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    make: Callable[[Path], object]
+    name: str  # What it tries.
+    arguments: tuple[str, ...]  # The command line.
+    make: Callable[[Path], object]  # Takes an empty folder, in which the command then runs, and puts the input there.
 
 
 def main() -> int:

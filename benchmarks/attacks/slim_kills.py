@@ -45,20 +45,11 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 @dataclass
 class KillTally:
-    """What kills did.
+    """What kills did."""
 
-    Attributes
-    ----------
-    kills : int
-        Processes that were killed before they ended.
-    resumed : int
-        Runs of the same command afterwards that ended where an undisturbed one does.
-    problems : list of str
-        A sentence for each file that could not be read, or run that did not resume.
-    """
-
-    kills: int = 0
-    resumed: int = 0
+    kills: int = 0  # Processes that were killed before they ended.
+    resumed: int = 0  # Runs of the same command afterwards that ended where an undisturbed one does.
+    # A sentence for each file that could not be read, or run that did not resume.
     problems: list[str] = field(default_factory=list)
 
 

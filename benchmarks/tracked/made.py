@@ -24,27 +24,15 @@ Figures = dict[str, int | None]
 
 @dataclass(frozen=True)
 class Made:
-    """What asv's ``setup_cache`` leaves to the processes that measure.
+    """What asv's ``setup_cache`` leaves to the processes that measure."""
 
-    Attributes
-    ----------
-    prepared : Prepared
-        The archives.
-    unusable : dict of str to str
-        Why a format cannot be measured here, as a library is missing or the profile is not for it.
-    broken : dict of str to str
-        What went wrong with a format.
-    figures : dict of (str, str, str) to dict
-        By suite, case and format: sizes, and what a verified read moved.
-    problems : dict of (str, str, str) to str
-        What went wrong instead.
-    """
-
-    prepared: Prepared
+    prepared: Prepared  # The archives.
+    # Why a format cannot be measured here, as a library is missing or the profile is not for it.
     unusable: dict[str, str]
-    broken: dict[str, str]
+    broken: dict[str, str]  # What went wrong with a format.
+    # By suite, case and format: sizes, and what a verified read moved.
     figures: dict[tuple[str, str, str], Figures] = field(default_factory=dict)
-    problems: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    problems: dict[tuple[str, str, str], str] = field(default_factory=dict)  # What went wrong instead.
 
 
 def make(folder: Path) -> Made:

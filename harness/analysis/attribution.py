@@ -45,22 +45,16 @@ _MATCHED = "matched"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attribution:
-    """What differences of times are due to.
+    """What differences of times are due to."""
 
-    Attributes
-    ----------
-    pairs : DataFrame
-        Columns `PAIR_COLUMNS`: two contenders of a case that differ in one thing, the ratio of their times paired by
-        round, its word, and processor time over wall time of each. ``own``: one of the two readers is this project's
-        own decoder.
-    chains : DataFrame
-        Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
-        profile that formats are judged in; rows of the part ``step`` that multiply to it; and of the part ``best``,
-        each at its best, where both were measured. Only the last has a word.
-        ``due`` of a step has several things, separated by blanks, where no contender between its ends was measured.
-    """
-
+    # Columns `PAIR_COLUMNS`: two contenders of a case that differ in one thing, the ratio of their times paired by
+    # round, its word, and processor time over wall time of each. ``own``: one of the two readers is this project's own
+    # decoder.
     pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS))
+    # Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
+    # profile that formats are judged in; rows of the part ``step`` that multiply to it; and of the part ``best``, each
+    # at its best, where both were measured. Only the last has a word. ``due`` of a step has several things, separated
+    # by blanks, where no contender between its ends was measured.
     chains: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHAIN_COLUMNS))
 
 

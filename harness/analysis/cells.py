@@ -67,24 +67,13 @@ def few(count: int) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CellSamples:
-    """One contender in one case.
+    """One contender in one case."""
 
-    Attributes
-    ----------
-    contender : Contender
-        Whose.
-    rows : ndarray of int
-        All its samples, as places in the table.
-    columns : mapping of str to ndarray
-        The complete table, by column.
-    decided : bool
-        Whether it left after few rounds, because it was so much slower than the baseline in each
-        (`harness.run.leaving`): then these are enough.
-    """
-
-    contender: Contender
-    rows: np.ndarray
-    columns: Mapping[str, np.ndarray]
+    contender: Contender  # Whose.
+    rows: np.ndarray  # Ndarray of int. All its samples, as places in the table.
+    columns: Mapping[str, np.ndarray]  # The complete table, by column.
+    # Whether it left after few rounds, because it was so much slower than the baseline in each (`harness.run.leaving`):
+    # then these are enough.
     decided: bool = False
 
     @cached_property

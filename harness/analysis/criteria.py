@@ -24,29 +24,16 @@ _SIZES = (1.1, 1.5, 2.0)
 
 @dataclass(frozen=True, kw_only=True)
 class GradedCriterion:
-    """One row of the table: what a suite states, with the limits of what it measures.
+    """One row of the table: what a suite states, with the limits of what it measures."""
 
-    Attributes
-    ----------
-    suite, name, cells : str
-        Whose it is, what it is called, and which cells it is made of, in words.
-    accesses : tuple of str
-        Those that count; all of the suite without it.
-    short : str
-        Its name at the head of a narrow column.
-    limits : tuple of float
-        The largest ratio that is still Strong, Good, Limited.
-    exact : bool
-        Whether the cells hold sizes, which have no spread.
-    """
-
+    # Whose it is, what it is called, and which cells it is made of, in words.
     suite: str
     name: str
     cells: str
-    accesses: tuple[str, ...]
-    short: str
-    limits: tuple[float, float, float]
-    exact: bool
+    accesses: tuple[str, ...]  # Those that count; all of the suite without it.
+    short: str  # Its name at the head of a narrow column.
+    limits: tuple[float, float, float]  # The largest ratio that is still Strong, Good, Limited.
+    exact: bool  # Whether the cells hold sizes, which have no spread.
 
     def takes(self, case: CaseKey) -> bool:
         """Say whether a cell counts."""

@@ -49,20 +49,14 @@ def earlier() -> Earlier:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Held:
-    """What became of the earlier comparison.
+    """What became of the earlier comparison."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        Columns `HELD_COLUMNS`: for each of its criteria and formats what it said, and the grade and figure measured in
-        its own settings, stock, and at the format's best; empty where that was not measured.
-    better : dict of str to dict
-        By what was measured, the criteria that its choice rests on in which another format that it compared is graded
-        better: by criterion, the grades of those formats and of its choice. None where the choice holds; absent where
-        a grade is missing.
-    """
-
+    # Columns `HELD_COLUMNS`: for each of its criteria and formats what it said, and the grade and figure measured in
+    # its own settings, stock, and at the format's best; empty where that was not measured.
     table: pd.DataFrame
+    # By what was measured, the criteria that its choice rests on in which another format that it compared is graded
+    # better: by criterion, the grades of those formats and of its choice. None where the choice holds; absent where a
+    # grade is missing.
     better: dict[str, _Graded]
 
 

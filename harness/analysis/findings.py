@@ -37,67 +37,40 @@ from harness.trace.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
-    """What a run says.
+    """What a run says."""
 
-    Attributes
-    ----------
-    config, options, environment
-        What was asked of it and of the report, and ``environment.json``, empty when there is none.
-    samples, summary, ledger : DataFrame
-        The tables of the run; `summary` made anew.
-    grades : Grades
-        The criteria table.
-    decisions, headlines
-        By mix, a decision for each trace; and one headline for each mix.
-    best_decisions
-        As `decisions`, of formats at their best, without those whose best is not known; empty where none was raced.
-    best_unmeasured : dict of str to str
-        The formats whose best is not known, each with the reason: nothing is claimed about these.
-    attribution : Attribution
-        What differences of times are due to.
-    held : Held or None
-        What became of the earlier comparison; None where the report was not asked for it.
-    noise : Noise
-        How noisy the run was.
-    scaling : DataFrame or None
-        How reads scale over workers; None for a run without such samples.
-    stock : SampleTable or None
-        The samples by stock readers, from which formats are compared.
-    apart, more : DataFrame
-        The samples of measurements of extensions, which are none of a format and in no other table, and the cells that
-        sections of extensions make of them.
-    withdrawn : bool
-        Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
-    incomplete : tuple of str
-        What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
-    lacks : dict of str to tuple of str
-        What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.manifest.Manifest.lacks`).
-    version : int
-        Of the document; one of version 1 knows neither of the last two.
-    """
-
+    # What was asked of it and of the report, and ``environment.json``, empty when there is none.
     config: RunConfig
     options: Options
     environment: dict[str, Any]
+    # The tables of the run; `summary` made anew.
     samples: pd.DataFrame
     summary: pd.DataFrame
     ledger: pd.DataFrame
-    grades: Grades
+    grades: Grades  # The criteria table.
+    # By mix, a decision for each trace; and one headline for each mix.
     decisions: dict[str, list[Decision]]
     headlines: list[Headline]
-    noise: Noise
+    noise: Noise  # How noisy the run was.
+    # As `decisions`, of formats at their best, without those whose best is not known; empty where none was raced.
     best_decisions: dict[str, list[Decision]] = field(default_factory=dict)
+    # The formats whose best is not known, each with the reason: nothing is claimed about these.
     best_unmeasured: dict[str, str] = field(default_factory=dict)
-    attribution: Attribution = field(default_factory=Attribution)
-    held: Held | None = None
-    scaling: pd.DataFrame | None = None
-    stock: SampleTable | None = None
+    attribution: Attribution = field(default_factory=Attribution)  # What differences of times are due to.
+    held: Held | None = None  # What became of the earlier comparison; None where the report was not asked for it.
+    scaling: pd.DataFrame | None = None  # How reads scale over workers; None for a run without such samples.
+    stock: SampleTable | None = None  # The samples by stock readers, from which formats are compared.
+    # The samples of measurements of extensions, which are none of a format and in no other table, and the cells that
+    # sections of extensions make of them.
     apart: pd.DataFrame = field(default_factory=pd.DataFrame)
     more: pd.DataFrame = field(default_factory=pd.DataFrame)
+    # Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
     withdrawn: bool = False
+    # What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
     incomplete: tuple[str, ...] = ()
+    # What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.manifest.Manifest.lacks`).
     lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    version: int = REPORT_VERSION
+    version: int = REPORT_VERSION  # Of the document; one of version 1 knows neither of the last two.
 
     @property
     def without_formats(self) -> bool:

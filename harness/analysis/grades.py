@@ -37,25 +37,16 @@ _Logs = list[tuple[int, np.ndarray]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grades:
-    """The table, and what is behind it.
+    """The table, and what is behind it."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
-        says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, in how many
-        of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), how it stands against the best of
-        the criterion (`harness.analysis.standing.Standing`), why that is inconclusive, and the ratio to the best with
-        its interval, which that word is of: the figure is against the best of each cell.
-    cells : DataFrame
-        Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
-    rules : list of str
-        How the words come about, in sentences.
-    """
-
+    # Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
+    # says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, in how many of
+    # its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), how it stands against the best of the
+    # criterion (`harness.analysis.standing.Standing`), why that is inconclusive, and the ratio to the best with its
+    # interval, which that word is of: the figure is against the best of each cell.
     table: pd.DataFrame
-    cells: pd.DataFrame
-    rules: list[str]
+    cells: pd.DataFrame  # Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
+    rules: list[str]  # How the words come about, in sentences.
 
 
 def grade(

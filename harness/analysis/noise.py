@@ -26,24 +26,12 @@ _MACHINE = (
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedSamples:
-    """Samples that do not count, by what became of them and why.
+    """Samples that do not count, by what became of them and why."""
 
-    Attributes
-    ----------
-    status : {"failed", "rejected", "skipped"}
-        What became of them.
-    reason : str
-        As recorded.
-    formats : tuple of str
-        Where it happened, sorted.
-    samples : int
-        How many.
-    """
-
-    status: str
-    reason: str
-    formats: tuple[str, ...]
-    samples: int
+    status: str  # What became of them: "failed", "rejected", "skipped".
+    reason: str  # As recorded.
+    formats: tuple[str, ...]  # Where it happened, sorted.
+    samples: int  # How many.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,66 +39,41 @@ class Noise:
     """The noise of a run; None where something was not measured or recorded.
 
     Differences are parts of the smaller of two times and changes are parts of the earlier: 0.05 is 5 %.
-
-    Attributes
-    ----------
-    spread : mapping of str to float
-        For each format, ceiling and A/A control included: the spread of times over rounds as a part of their median
-        (1.4826 times the median absolute deviation), the median over cells. Cells of one round have none.
-    aa_cells : int
-        Cells in which the A/A control was compared with the arm that it repeats.
-    aa_median, aa_largest : float or None
-        The A/A control's difference, without its sign: median over cells, and largest.
-    aa_judged : int
-        A/A comparisons with enough rounds for a verdict.
-    aa_different : int or None
-        How many of those would be called faster or slower by the rule for formats, without a floor, which would hide
-        them; None when there is none.
-    drift_median, drift_largest : float or None
-        Change of the time common to all arms from the first round to the last: median over cells, and the one furthest
-        from none, both with their signs. The trend is the median of the slopes between every two rounds (Theil 1950,
-        Sen 1968) of log times. Only cells that read or write the same bytes in every round, in at least 3 rounds.
-    position_effect : float or None
-        How much longer the arm that came first in a round took, than the median of those that followed in it, each
-        relative to its own median: the median over all rounds of all cells.
-    load_before, load_during, load_after : float or None
-        Load average of the last minute: when the first session began, the largest of any sample, and when the last
-        session ended.
-    virtual_machine : bool or None
-        Whether a hypervisor is there; None also when sessions differ in it.
-    cores : int or None
-        Processor cores; None also when sessions differ in them.
-    dropped : tuple of DroppedSamples
-        Failed, rejected and skipped samples, most frequent first.
-    rounds_least, rounds_most : int or None
-        Samples that count, in the timed cell with fewest and the one with most.
-    undecided : int
-        Comparisons with too few rounds for a verdict, none of which can therefore be given.
-    undecided_suites : tuple of str
-        The suites they belong to, in the order of the summary.
-    busy : tuple of str
-        What shows that the machine was too busy for the run to be believed, see `harness.analysis.busy`.
     """
 
+    # For each format, ceiling and A/A control included: the spread of times over rounds as a part of their median
+    # (1.4826 times the median absolute deviation), the median over cells. Cells of one round have none.
     spread: Mapping[str, float]
-    aa_cells: int
+    aa_cells: int  # Cells in which the A/A control was compared with the arm that it repeats.
+    # The A/A control's difference, without its sign: median over cells, and largest.
     aa_median: float | None
     aa_largest: float | None
-    aa_judged: int
+    aa_judged: int  # A/A comparisons with enough rounds for a verdict.
+    # How many of those would be called faster or slower by the rule for formats, without a floor, which would hide
+    # them; None when there is none.
     aa_different: int | None
+    # Change of the time common to all arms from the first round to the last: median over cells, and the one furthest
+    # from none, both with their signs. The trend is the median of the slopes between every two rounds (Theil 1950, Sen
+    # 1968) of log times. Only cells that read or write the same bytes in every round, in at least 3 rounds.
     drift_median: float | None
     drift_largest: float | None
+    # How much longer the arm that came first in a round took, than the median of those that followed in it, each
+    # relative to its own median: the median over all rounds of all cells.
     position_effect: float | None
+    # Load average of the last minute: when the first session began, the largest of any sample, and when the last
+    # session ended.
     load_before: float | None
     load_during: float | None
     load_after: float | None
-    virtual_machine: bool | None
-    cores: int | None
-    dropped: tuple[DroppedSamples, ...]
+    virtual_machine: bool | None  # Whether a hypervisor is there; None also when sessions differ in it.
+    cores: int | None  # Processor cores; None also when sessions differ in them.
+    dropped: tuple[DroppedSamples, ...]  # Failed, rejected and skipped samples, most frequent first.
+    # Samples that count, in the timed cell with fewest and the one with most.
     rounds_least: int | None
     rounds_most: int | None
-    undecided: int
-    undecided_suites: tuple[str, ...]
+    undecided: int  # Comparisons with too few rounds for a verdict, none of which can therefore be given.
+    undecided_suites: tuple[str, ...]  # The suites they belong to, in the order of the summary.
+    # What shows that the machine was too busy for the run to be believed, see `harness.analysis.busy`.
     busy: tuple[str, ...]
 
     @property

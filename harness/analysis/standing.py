@@ -28,24 +28,12 @@ WeighedCase = tuple[CaseSamples, int]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Claim:
-    """One format held against the best in a criterion.
+    """One format held against the best in a criterion."""
 
-    Attributes
-    ----------
-    row : dict
-        Of the grades, which gets ``standing`` and ``why``.
-    comparison : Comparison or None
-        Round by round, over all cells; None where the two have no cell in common.
-    floor : Floor
-        What two equal contenders of this criterion differ by.
-    decided : bool
-        Whether in each cell few rounds decided that it is slower.
-    """
-
-    row: dict
-    comparison: Comparison | None
-    floor: Floor
-    decided: bool = False
+    row: dict  # Of the grades, which gets ``standing`` and ``why``.
+    comparison: Comparison | None  # Round by round, over all cells; None where the two have no cell in common.
+    floor: Floor  # What two equal contenders of this criterion differ by.
+    decided: bool = False  # Whether in each cell few rounds decided that it is slower.
 
 
 def claims(

@@ -179,18 +179,10 @@ def _place(count: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """A time against the baseline's, paired by round.
+    """A time against the baseline's, paired by round."""
 
-    Attributes
-    ----------
-    ratio : Interval
-        Of times; below 1 is faster than the baseline.
-    log_ratios : ndarray, shape (rounds,)
-        Natural logarithm of the ratio in each round.
-    """
-
-    ratio: Interval
-    log_ratios: np.ndarray
+    ratio: Interval  # Of times; below 1 is faster than the baseline.
+    log_ratios: np.ndarray  # Ndarray, shape (rounds,). Natural logarithm of the ratio in each round.
 
     @classmethod
     def of(cls, log_ratios: np.ndarray) -> Comparison:

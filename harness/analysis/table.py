@@ -34,21 +34,11 @@ class CaseKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CaseSamples:
-    """One access in one state.
+    """One access in one state."""
 
-    Attributes
-    ----------
-    case : CaseKey
-        Which.
-    cells : tuple of CellSamples
-        Every contender, in the order in which they were first measured.
-    smoothed : bool
-        How rounds are drawn anew, see `harness.analysis.statistics.resample`.
-    """
-
-    case: CaseKey
-    cells: tuple[CellSamples, ...]
-    smoothed: bool = True
+    case: CaseKey  # Which.
+    cells: tuple[CellSamples, ...]  # Every contender, in the order in which they were first measured.
+    smoothed: bool = True  # How rounds are drawn anew, see `harness.analysis.statistics.resample`.
 
     @cached_property
     def by_contender(self) -> dict[Contender, CellSamples]:
@@ -177,18 +167,11 @@ def direction(
 
 @dataclass(frozen=True, eq=False)
 class SampleTable:
-    """The samples of a run.
+    """The samples of a run."""
 
-    Attributes
-    ----------
-    rows : DataFrame
-        As `harness.row_files.read_samples` gives them, those in force, with a column ``group`` (`CellSamples.group`).
-    cases : tuple of CaseSamples
-        In the order in which they were first measured.
-    """
-
+    # As `harness.row_files.read_samples` gives them, those in force, with a column ``group`` (`CellSamples.group`).
     rows: pd.DataFrame
-    cases: tuple[CaseSamples, ...]
+    cases: tuple[CaseSamples, ...]  # In the order in which they were first measured.
 
     @classmethod
     def of(

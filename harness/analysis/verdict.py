@@ -44,19 +44,12 @@ Doubt = Literal["rounds", "floor", "one-round", "noise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """What two equal arms of a cell differ by; both figures are logarithms of a ratio, and 0 without an A/A control.
+    """What two equal arms of a cell differ by; both figures are logarithms of a ratio, and 0 without an A/A control."""
 
-    Attributes
-    ----------
-    difference : float
-        The A/A control's difference, without its sign. No smaller difference is reported.
-    excess : float
-        The part of it that its own sampling error does not explain. The interval of what is reported lies
-        beyond it, and not beyond all of the difference, which would count chance twice: in the interval and again in
-        the floor, so that a true 5 % under 3 % noise would be missed too often even in 20 rounds.
-    """
-
-    difference: float = 0.0
+    difference: float = 0.0  # The A/A control's difference, without its sign. No smaller difference is reported.
+    # The part of it that its own sampling error does not explain. The interval of what is reported lies beyond it, and
+    # not beyond all of the difference, which would count chance twice: in the interval and again in the floor, so that
+    # a true 5 % under 3 % noise would be missed too often even in 20 rounds.
     excess: float = 0.0
 
 

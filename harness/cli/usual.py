@@ -32,21 +32,11 @@ class _Tables(TypedDict, total=False):
 
 
 class UsualRun(NamedTuple):
-    """What a project's file gives.
+    """What a project's file gives."""
 
-    Attributes
-    ----------
-    where : str
-        The file; empty, as all else, where there is none.
-    options : mapping of str to str
-        Of ``run``, by name, as they would be typed.
-    rules : tuple of str
-        What arrays are, as ``--map`` takes it.
-    """
-
-    where: str
-    options: Mapping[str, str]
-    rules: tuple[str, ...]
+    where: str  # The file; empty, as all else, where there is none.
+    options: Mapping[str, str]  # Of ``run``, by name, as they would be typed.
+    rules: tuple[str, ...]  # What arrays are, as ``--map`` takes it.
 
 
 def usual_run() -> UsualRun:

@@ -73,21 +73,12 @@ def drawings() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle.
+    """An opened bundle."""
 
-    Attributes
-    ----------
-    manifest : dict
-        Run, versions, the SHA-256 of every file, and a short digest of every row of ``samples.csv``.
-    files : dict of str to bytes
-        By name within the bundle.
-    sha256 : str
-        Of the manifest, which states all others: the number to cite.
-    """
-
+    # Run, versions, the SHA-256 of every file, and a short digest of every row of ``samples.csv``.
     manifest: BundleManifest
-    files: dict[str, bytes]
-    sha256: str
+    files: dict[str, bytes]  # By name within the bundle.
+    sha256: str  # Of the manifest, which states all others: the number to cite.
 
 
 def row_digests(samples: bytes) -> list[str]:

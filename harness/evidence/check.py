@@ -53,24 +53,12 @@ _ROUGH = "it was drawn by other versions of the libraries, so that only its like
 
 @dataclass(frozen=True)
 class Result:
-    """One thing that was checked.
+    """One thing that was checked."""
 
-    Attributes
-    ----------
-    what : str
-        The file or the statement.
-    problems : sequence of str
-        What does not follow; empty when all does.
-    unchecked : str
-        Why it could not be checked here; empty when it was.
-    note : str
-        What became of it since it was published; empty when it holds.
-    """
-
-    what: str
-    problems: Sequence[str] = ()
-    unchecked: str = ""
-    note: str = ""
+    what: str  # The file or the statement.
+    problems: Sequence[str] = ()  # What does not follow; empty when all does.
+    unchecked: str = ""  # Why it could not be checked here; empty when it was.
+    note: str = ""  # What became of it since it was published; empty when it holds.
 
 
 def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> list[Result]:

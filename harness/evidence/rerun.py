@@ -26,27 +26,16 @@ _EQUAL = "equivalent"
 
 @dataclass(frozen=True)
 class Repeat:
-    """What a second run says of the first.
+    """What a second run says of the first."""
 
-    Attributes
-    ----------
-    verdicts : DataFrame
-        One row for each comparison that either run gives: the columns of the cell, ``before``, ``after``,
-        ``ratio_before``, ``ratio_after`` and ``outcome``: ``holds`` (the same word), ``weaker`` (a difference that the
-        second run cannot tell), ``new`` (a difference that the first could not tell), ``contradicted`` (faster became
-        slower or the reverse), ``untold`` (neither run gives a verdict), or ``other``.
-    sizes : list of str
-        Archives and result directories whose size differs, in words.
-    digests : list of str
-        Archives and result directories of the same size whose bytes differ, in words.
-    answers : list of str
-        Uses for which the second run prefers another format, in words.
-    """
-
+    # One row for each comparison that either run gives: the columns of the cell, ``before``, ``after``,
+    # ``ratio_before``, ``ratio_after`` and ``outcome``: ``holds`` (the same word), ``weaker`` (a difference that the
+    # second run cannot tell), ``new`` (a difference that the first could not tell), ``contradicted`` (faster became
+    # slower or the reverse), ``untold`` (neither run gives a verdict), or ``other``.
     verdicts: pd.DataFrame
-    sizes: list[str]
-    digests: list[str]
-    answers: list[str]
+    sizes: list[str]  # Archives and result directories whose size differs, in words.
+    digests: list[str]  # Archives and result directories of the same size whose bytes differ, in words.
+    answers: list[str]  # Uses for which the second run prefers another format, in words.
 
     @property
     def nothing(self) -> bool:

@@ -27,44 +27,26 @@ _SHOWN = 8  # names in a message
 
 @dataclass(kw_only=True)
 class Arrays:
-    """The arrays of one file or folder.
+    """The arrays of one file or folder."""
 
-    Attributes
-    ----------
-    found : dict of str to ForeignArray
-        Arrays by their name in the file; a file that is one array has the empty name.
-    left_out : dict of str to str
-        Reasons by name, for items that are not numeric arrays.
-    files : list of Path
-        Files, and folders that are one store, with the values.
-    notes : list of str
-        What else has to be known of them, such as chunks that are not stored.
-    """
-
+    # Arrays by their name in the file; a file that is one array has the empty name.
     found: dict[str, ForeignArray] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # Reasons by name, for items that are not numeric arrays.
+    files: list[Path] = field(default_factory=list)  # Files, and folders that are one store, with the values.
+    # What else has to be known of them, such as chunks that are not stored.
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A kind of file or folder that holds arrays, registered in ``harness.containers``.
+    """A kind of file or folder that holds arrays, registered in ``harness.containers``."""
 
-    Attributes
-    ----------
-    name, description : str
-        Registered name, and one line for ``harness list``.
-    recognises : callable
-        Returns from names and first bytes whether a path is of this kind; never raises for other files.
-    arrays : callable
-        Takes the path; returns its arrays without reading values. Raises `SourceError`.
-    """
-
+    # Registered name, and one line for ``harness list``.
     name: str
     description: str
+    # Returns from names and first bytes whether a path is of this kind; never raises for other files.
     recognises: Callable[[Path], bool]
-    arrays: Callable[[Path], Arrays]
+    arrays: Callable[[Path], Arrays]  # Takes the path; returns its arrays without reading values. Raises `SourceError`.
 
 
 def numeric(dtype: Any) -> bool:

@@ -20,33 +20,17 @@ class SourceError(HarnessError):
 
 
 class ForeignArray(NamedTuple):
-    """An array in a source.
+    """An array in a source."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Length of each axis.
-    dtype : dtype or str
-        Type of the values, or one of `harness.trace.schema.HELD`, whose bits are the values.
-    load : callable
-        Returns the array, or an object that can be sliced, such as an h5py dataset.
-    rows : callable, optional
-        Returns an iterator of consecutive blocks of rows, if it can only be read from its start.
-    axes : tuple of str
-        Names of its axes, if the file has them.
-    chunks : tuple of int, optional
-        Shape of what is read as one, ones if any part can be read alone; None if `load` reads everything.
-    files : tuple of Path
-        Files and folders that hold its values; empty for those of the source.
-    """
-
-    shape: tuple[int, ...]
-    dtype: Any
-    load: Callable[[], Any]
+    shape: tuple[int, ...]  # Length of each axis.
+    dtype: Any  # Type of the values, or one of `harness.trace.schema.HELD`, whose bits are the values.
+    load: Callable[[], Any]  # Returns the array, or an object that can be sliced, such as an h5py dataset.
+    # Returns an iterator of consecutive blocks of rows, if it can only be read from its start.
     rows: Callable[[], Iterator[np.ndarray]] | None = None
-    axes: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()  # Names of its axes, if the file has them.
+    # Shape of what is read as one, ones if any part can be read alone; None if `load` reads everything.
     chunks: tuple[int, ...] | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()  # Files and folders that hold its values; empty for those of the source.
 
     @classmethod
     def of(cls, array: Any) -> ForeignArray:

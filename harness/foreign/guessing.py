@@ -31,21 +31,11 @@ _SQUARE = (Role.PAIR, Role.ATTENTION)
 
 @dataclass(frozen=True, kw_only=True)
 class MapRule:
-    """What a person says of the arrays whose names fit a pattern.
+    """What a person says of the arrays whose names fit a pattern."""
 
-    Attributes
-    ----------
-    pattern : str
-        A name, or a pattern as a shell's, such as ``attn*``.
-    role : Role or None
-        None to leave them out.
-    axes : tuple of str
-        Names of their axes; empty for as many numbered ones as they have.
-    """
-
-    pattern: str
-    role: Role | None
-    axes: tuple[str, ...] = ()
+    pattern: str  # A name, or a pattern as a shell's, such as ``attn*``.
+    role: Role | None  # None to leave them out.
+    axes: tuple[str, ...] = ()  # Names of their axes; empty for as many numbered ones as they have.
 
     def fits(self, name: str) -> bool:
         """Say whether it is about an array: by its name in the file or in an archive, or by the pattern."""
@@ -57,21 +47,11 @@ class MapRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """What an array is taken for.
+    """What an array is taken for."""
 
-    Attributes
-    ----------
-    role : Role or None
-        None where it is left out.
-    axes : tuple of str
-        The name of each of its axes.
-    why : str
-        What that was taken from.
-    """
-
-    role: Role | None
-    axes: tuple[str, ...]
-    why: str
+    role: Role | None  # None where it is left out.
+    axes: tuple[str, ...]  # The name of each of its axes.
+    why: str  # What that was taken from.
 
 
 def parse_rule(text: str) -> MapRule:

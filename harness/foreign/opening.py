@@ -24,21 +24,11 @@ _KIND, _MAP = "kind=", "map="
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is to be opened as one trace.
+    """What is to be opened as one trace."""
 
-    Attributes
-    ----------
-    paths : tuple of Path
-        Files and folders; several are arrays of one trace.
-    kind : str
-        The importer, where it is not to be found from the content.
-    rules : tuple of MapRule
-        What arrays are, where it is not to be guessed.
-    """
-
-    paths: tuple[Path, ...]
-    kind: str = ""
-    rules: tuple[MapRule, ...] = ()
+    paths: tuple[Path, ...]  # Files and folders; several are arrays of one trace.
+    kind: str = ""  # The importer, where it is not to be found from the content.
+    rules: tuple[MapRule, ...] = ()  # What arrays are, where it is not to be guessed.
 
     def __post_init__(self) -> None:
         for path in map(os.fspath, self.paths):
@@ -69,29 +59,14 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class TakenArrays:
-    """Arrays of other programs as a trace, and what they were taken for.
+    """Arrays of other programs as a trace, and what they were taken for."""
 
-    Attributes
-    ----------
-    trace : ImportedTrace
-        Of all that is not left out.
-    guesses : mapping of str to Guess
-        By the path of each tensor.
-    left_out : mapping of str to str
-        What of the files is not in the trace, and why.
-    renamed : mapping of str to str
-        Names that no archive could have, by the paths that stand for them.
-    notes : sequence of str
-        What else has to be known of the files.
-    guessed : bool
-        Whether nobody but the names and shapes says what they are; false where a known program wrote them.
-    """
-
-    trace: ImportedTrace
-    guesses: Mapping[str, Guess]
-    left_out: Mapping[str, str]
-    renamed: Mapping[str, str]
-    notes: Sequence[str]
+    trace: ImportedTrace  # Of all that is not left out.
+    guesses: Mapping[str, Guess]  # By the path of each tensor.
+    left_out: Mapping[str, str]  # What of the files is not in the trace, and why.
+    renamed: Mapping[str, str]  # Names that no archive could have, by the paths that stand for them.
+    notes: Sequence[str]  # What else has to be known of the files.
+    # Whether nobody but the names and shapes says what they are; false where a known program wrote them.
     guessed: bool = True
 
 

@@ -13,20 +13,11 @@ _KINDS: dict[str, Packing] = {"xz": "xz", "gz": "gzip", "zst": "zstd"}
 
 
 class PackedFile(NamedTuple):
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes
-    ----------
-    data : bytes
-        Its bytes, without any compression.
-    exact : bool
-        Whether they are those that its program wrote; where they are not, precision was given up.
-    dropped : tuple of tuple of str
-        The keys of arrays that are no longer in it; what stands in their place is no value.
-    """
-
-    data: bytes
-    exact: bool = True
+    data: bytes  # Its bytes, without any compression.
+    exact: bool = True  # Whether they are those that its program wrote; where they are not, precision was given up.
+    # The keys of arrays that are no longer in it; what stands in their place is no value.
     dropped: tuple[tuple[str, ...], ...] = ()
 
 

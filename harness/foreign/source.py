@@ -31,23 +31,15 @@ HEADS = ("head", "residue", "residue")
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
-    """Reads files of one program; selected by ``--kind NAME``.
+    """Reads files of one program; selected by ``--kind NAME``."""
 
-    Attributes
-    ----------
-    name, description : str
-        Registered name, and one line for ``harness list``.
-    recognises : callable
-        Returns from names and first bytes whether a path is of this kind; never raises for other files. A damaged file
-        is still recognised, so that `read` can report the damage.
-    read : callable
-        Takes the path and returns the trace; raises `SourceError` or `UsageError`.
-    """
-
+    # Registered name, and one line for ``harness list``.
     name: str
     description: str
+    # Returns from names and first bytes whether a path is of this kind; never raises for other files. A damaged file is
+    # still recognised, so that `read` can report the damage.
     recognises: Callable[[Path], bool]
-    read: Callable[[Path], ImportedTrace]
+    read: Callable[[Path], ImportedTrace]  # Takes the path and returns the trace; raises `SourceError` or `UsageError`.
 
 
 class ImportedTrace(Trace):

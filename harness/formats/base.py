@@ -106,29 +106,16 @@ class ReaderSpec:
     """A reader of a format: a library and its configuration.
 
     A reader uses as many threads as the budget of the run allows (`harness.formats.threads.cores`).
-
-    Attributes
-    ----------
-    open : callable
-        Takes a path and returns a `Reader`; if `cached`, also takes the keyword ``cache_bytes``, int or None: the limit
-        of decoded chunks that it may keep while open, in bytes, None for the library's default.
-    about : str
-        Library and pipeline, in one line.
-    own : bool
-        Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
-    own_since : int
-        The first version of reports that knew it as one.
-    cached : bool
-        Whether it keeps decoded chunks, and takes ``cache_bytes``.
-    missing : callable
-        Returns why it is unavailable, as the end of a sentence; empty if it is available.
     """
 
+    # Takes a path and returns a `Reader`; if `cached`, also takes the keyword ``cache_bytes``, int or None: the limit
+    # of decoded chunks that it may keep while open, in bytes, None for the library's default.
     open: Callable[..., Reader]
-    about: str = ""
-    own: bool = False
-    own_since: int = 0
-    cached: bool = False
+    about: str = ""  # Library and pipeline, in one line.
+    own: bool = False  # Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
+    own_since: int = 0  # The first version of reports that knew it as one.
+    cached: bool = False  # Whether it keeps decoded chunks, and takes ``cache_bytes``.
+    # Returns why it is unavailable, as the end of a sentence; empty if it is available.
     missing: Callable[[], str] = str
 
 

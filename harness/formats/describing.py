@@ -21,31 +21,16 @@ class StoredTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """How a tensor is stored and read, as the library's own opened objects say; the ledger shows it.
+    """How a tensor is stored and read, as the library's own opened objects say; the ledger shows it."""
 
-    Attributes
-    ----------
-    reader : str
-        The library that reads, its version, and what of it is in use.
-    chunks, shards : tuple of int or None
-        As in `harness.formats.base.Layout`.
-    codec : str
-        Compressor, level and shuffle, as far as they are stored; ``none`` without one.
-    cache : str
-        What keeps decoded or stored bytes between two reads of one reader.
-    cache_bytes : int
-        The most bytes of decoded chunks of the tensor that it keeps.
-    threads : str
-        Those that the libraries have, and what they are configured to; empty where they cannot tell.
-    """
-
-    reader: str
+    reader: str  # The library that reads, its version, and what of it is in use.
+    # As in `harness.formats.base.Layout`.
     chunks: tuple[int, ...] | None = None
     shards: tuple[int, ...] | None = None
-    codec: str = "none"
-    cache: str = "none"
-    cache_bytes: int = 0
-    threads: str = ""
+    codec: str = "none"  # Compressor, level and shuffle, as far as they are stored; ``none`` without one.
+    cache: str = "none"  # What keeps decoded or stored bytes between two reads of one reader.
+    cache_bytes: int = 0  # The most bytes of decoded chunks of the tensor that it keeps.
+    threads: str = ""  # Those that the libraries have, and what they are configured to; empty where they cannot tell.
 
 
 @runtime_checkable
@@ -99,18 +84,11 @@ class ReadsWhole(Protocol):
 
 @runtime_checkable
 class SlimmingFormat(Protocol):
-    """A format that stores equal tensors once, and values in the fewest bytes that hold them exactly.
+    """A format that stores equal tensors once, and values in the fewest bytes that hold them exactly."""
 
-    Attributes
-    ----------
-    of : Format
-        The one that stores everything as given and is else the same.
-    plain : tuple of str
-        Patterns, as a shell takes them, of the paths of tensors that it stores as given nevertheless, each at its own
-        path. A copy of the format has others (`harness.cli.convert`).
-    """
-
-    of: Format
+    of: Format  # The one that stores everything as given and is else the same.
+    # Patterns, as a shell takes them, of the paths of tensors that it stores as given nevertheless, each at its own
+    # path. A copy of the format has others (`harness.cli.convert`).
     plain: tuple[str, ...]
 
 

@@ -16,17 +16,10 @@ from harness.errors import ArchiveError
 
 @dataclass(frozen=True)
 class Extent:
-    """Consecutive stored bytes.
+    """Consecutive stored bytes."""
 
-    Attributes
-    ----------
-    file : Path
-        Where they lie.
-    offset, length : int
-        In bytes, from the start of the file.
-    """
-
-    file: Path
+    file: Path  # Where they lie.
+    # In bytes, from the start of the file.
     offset: int
     length: int
 

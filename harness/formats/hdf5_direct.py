@@ -78,30 +78,16 @@ threads run: the package ``bitshuffle`` 0.5.2 holds the interpreter's lock."""
 
 @dataclass(frozen=True)
 class _Stored:
-    """Where the values of a data set lie.
+    """Where the values of a data set lie."""
 
-    Attributes
-    ----------
-    shape, dtype
-        Of the data set.
-    fill : ndarray
-        The value of what was never written, without axes.
-    offset : int or None
-        Of contiguous values in the file; None where there are none.
-    chunks : tuple of int or None
-        Extent of a chunk.
-    decoders : tuple of callable
-        What undoes each filter, in the order in which they were applied.
-    index : dict
-        Offset, length and filter mask of each chunk, by the place of its first value.
-    """
-
+    # Of the data set.
     shape: tuple[int, ...]
     dtype: np.dtype
-    fill: np.ndarray
-    offset: int | None = None
-    chunks: tuple[int, ...] | None = None
-    decoders: tuple[Decode, ...] = ()
+    fill: np.ndarray  # The value of what was never written, without axes.
+    offset: int | None = None  # Of contiguous values in the file; None where there are none.
+    chunks: tuple[int, ...] | None = None  # Extent of a chunk.
+    decoders: tuple[Decode, ...] = ()  # What undoes each filter, in the order in which they were applied.
+    # Offset, length and filter mask of each chunk, by the place of its first value.
     index: Mapping[tuple[int, ...], tuple[int, int, int]] | None = None
 
     def decoded(self, data: np.ndarray, mask: int, memory: np.ndarray) -> np.ndarray:

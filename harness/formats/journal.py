@@ -35,20 +35,11 @@ _RUINED = "nothing says what is whole"
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A tensor that was wholly written.
+    """A tensor that was wholly written."""
 
-    Attributes
-    ----------
-    digest : str
-        Of its values (see `harness.trace.stream.Digest`).
-    stored : str
-        Of the stored bytes that have no checksum of their own (see `RecoverableFormat.unchecked`).
-    place : mapping
-        Where they lie, as its format notes it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
-    """
-
-    digest: str
-    stored: str
+    digest: str  # Of its values (see `harness.trace.stream.Digest`).
+    stored: str  # Of the stored bytes that have no checksum of their own (see `RecoverableFormat.unchecked`).
+    # Where they lie, as its format notes it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
     place: Mapping[str, Any]
 
 

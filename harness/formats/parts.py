@@ -12,17 +12,10 @@ from harness.formats.selection import Selection, lengths
 
 @dataclass(frozen=True)
 class ChunkPart:
-    """What a selection takes from one chunk.
+    """What a selection takes from one chunk."""
 
-    Attributes
-    ----------
-    chunk : tuple of int
-        Place of the chunk in the grid.
-    source, target : tuple of slice
-        Where the values lie in the chunk, and where they go in the result.
-    """
-
-    chunk: tuple[int, ...]
+    chunk: tuple[int, ...]  # Place of the chunk in the grid.
+    # Where the values lie in the chunk, and where they go in the result.
     source: Selection
     target: Selection
 

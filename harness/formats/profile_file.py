@@ -46,21 +46,11 @@ class _Document:
 
 @dataclass(frozen=True)
 class ProfileFile:
-    """A profile that is not built in.
+    """A profile that is not built in."""
 
-    Attributes
-    ----------
-    name : str
-        The ``profile`` column of records.
-    text : str
-        The file, as it is; `parse_profile_file` reads it again.
-    settings : tuple of Settings
-        One for each format that the file names.
-    """
-
-    name: str
-    text: str
-    settings: tuple[Settings, ...]
+    name: str  # The ``profile`` column of records.
+    text: str  # The file, as it is; `parse_profile_file` reads it again.
+    settings: tuple[Settings, ...]  # One for each format that the file names.
 
     def of(self, backend: Format) -> Settings | None:
         """Return the settings for a format; None when the file has none."""

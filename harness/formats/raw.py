@@ -48,19 +48,12 @@ class Contents:
     """What a flat file says of itself: where tensors lie, without more, and the manifest when it is asked for.
 
     Opening the ceiling may cost no more than it has to. To decode a manifest takes longer than to read a head.
-
-    Attributes
-    ----------
-    entries : mapping of str to bytes
-        What the index says of each tensor, by path, undecoded: value type, offset and shape.
-    manifest : callable
-        Reads the text of the manifest.
-    end : int or None
-        Where the tensors end, if they lie one after the other from the start of the file; else None.
     """
 
+    # What the index says of each tensor, by path, undecoded: value type, offset and shape.
     entries: Mapping[str, bytes]
-    manifest: Callable[[], str | bytes]
+    manifest: Callable[[], str | bytes]  # Reads the text of the manifest.
+    # Where the tensors end, if they lie one after the other from the start of the file; else None.
     end: int | None = None
 
     def place(self, path: str) -> Placed:

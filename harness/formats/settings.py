@@ -19,26 +19,14 @@ class Parameter:
     """One thing about a format that can be chosen for the tensors of a role.
 
     It is a rule that scales with a tensor, not a shape: what was chosen on one trace applies to traces of any length.
-
-    Attributes
-    ----------
-    name : str
-        Its key in a profile file.
-    about : str
-        What it decides, with its unit.
-    default : int or str
-        Its value in the profile ``tuned``.
-    values : tuple of int or str
-        The candidates of a search. A profile file may have any positive number, but of names only these.
-    missing : tuple of (str, str)
-        Names that exist but cannot be used here, each with the reason.
     """
 
-    name: str
-    about: str
-    default: Value
+    name: str  # Its key in a profile file.
+    about: str  # What it decides, with its unit.
+    default: Value  # Its value in the profile ``tuned``.
+    # The candidates of a search. A profile file may have any positive number, but of names only these.
     values: tuple[Value, ...]
-    missing: tuple[tuple[str, str], ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()  # Names that exist but cannot be used here, each with the reason.
 
     def refusal(self, value: object) -> str:
         """Say why a value cannot be; empty when it can."""
@@ -59,27 +47,14 @@ TUNED_ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION, Role.ARR
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The values of one format's parameters under the name of a profile; what a role lacks is as in ``tuned``.
+    """The values of one format's parameters under the name of a profile; what a role lacks is as in ``tuned``."""
 
-    Attributes
-    ----------
-    profile : str
-        The ``profile`` column of records.
-    format : str
-        Name of the format that the values are for.
-    why : str
-        Where they come from, for the ledger.
-    chosen : tuple of (Role, tuple of (str, int or str))
-        The values by role and name of the parameter.
-    whole : tuple of (str, tuple of int)
-        By path, the shapes of tensors of which only the first rows are written: their chunks are those that the whole
-        tensor would have.
-    """
-
-    profile: str
-    format: str
-    why: str
-    chosen: tuple[tuple[Role, tuple[tuple[str, Value], ...]], ...]
+    profile: str  # The ``profile`` column of records.
+    format: str  # Name of the format that the values are for.
+    why: str  # Where they come from, for the ledger.
+    chosen: tuple[tuple[Role, tuple[tuple[str, Value], ...]], ...]  # The values by role and name of the parameter.
+    # By path, the shapes of tensors of which only the first rows are written: their chunks are those that the whole
+    # tensor would have.
     whole: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def values(self, role: Role) -> dict[str, Value]:

@@ -36,28 +36,16 @@ Chain = list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class ShardedArray:
-    """An array in one file, or in several that follow each other along its first axis.
+    """An array in one file, or in several that follow each other along its first axis."""
 
-    Attributes
-    ----------
-    folder : str
-        Where its files are.
-    shape, chunks, grid : tuple of int
-        Extents of the array and of a chunk, in values, and the number of chunks in a file, along each axis.
-    dtype : numpy.dtype
-        Of the stored values; chunks that are left out hold zeros of it.
-    checked : bool
-        Whether a CRC32C stands behind every chunk.
-    decode : callable
-        Takes the bytes of one encoded chunk, without its CRC32C, and the memory of its values, and fills the latter.
-    """
-
-    folder: str
+    folder: str  # Where its files are.
+    # Extents of the array and of a chunk, in values, and the number of chunks in a file, along each axis.
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     grid: tuple[int, ...]
-    dtype: np.dtype
-    checked: bool
+    dtype: np.dtype  # Of the stored values; chunks that are left out hold zeros of it.
+    checked: bool  # Whether a CRC32C stands behind every chunk.
+    # Takes the bytes of one encoded chunk, without its CRC32C, and the memory of its values, and fills the latter.
     decode: Callable[[np.ndarray, np.ndarray], None]
 
     def files_of(self, wanted: Selection) -> Iterator[tuple[int, Selection, Any]]:

@@ -9,21 +9,11 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """A compressor and what is done to the bytes before it.
+    """A compressor and what is done to the bytes before it."""
 
-    Attributes
-    ----------
-    name : {"blosc-zstd", "blosc-lz4", "bitshuffle-lz4", "deflate", "pcodec", "zstd"}
-        Compressor.
-    level : int
-        Its compression level; 0 for a compressor without levels.
-    shuffle : {"none", "byte", "bit"}
-        Rearrangement before it.
-    """
-
-    name: str
-    level: int = 0
-    shuffle: Literal["none", "byte", "bit"] = "none"
+    name: str  # Compressor: "blosc-zstd", "blosc-lz4", "bitshuffle-lz4", "deflate", "pcodec", "zstd".
+    level: int = 0  # Its compression level; 0 for a compressor without levels.
+    shuffle: Literal["none", "byte", "bit"] = "none"  # Rearrangement before it: "none", "byte", "bit".
 
     def __str__(self) -> str:
         level = f"-{self.level}" if self.level else ""
@@ -32,49 +22,26 @@ class Codec:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one tensor is laid out by a format; the ledger shows it, the writer obeys it.
+    """How one tensor is laid out by a format; the ledger shows it, the writer obeys it."""
 
-    Attributes
-    ----------
-    chunks : tuple of int or None
-        Extent of the unit that is compressed and read as one; None when the tensor is stored contiguously.
-    shards : tuple of int or None
-        Extent of what shares one file, where that is larger than a chunk and smaller than the archive.
-    codec : Codec or None
-        None when the bytes are stored as they are.
-    tried : tuple of Layout
-        Others, where a writer takes the one of all that needs the fewest bytes for a tensor's first rows.
-    checked : bool
-        Whether every chunk has a checksum that a read of it compares.
-    origin : {"seed", "default", "chosen"}
-        Whether the seed, the library or this project decided.
-    why : str
-        The reason, in a few words.
-    stated : bool
-        Whether the format says this; otherwise nothing is known.
-    """
-
+    # Extent of the unit that is compressed and read as one; None when the tensor is stored contiguously.
     chunks: tuple[int, ...] | None = None
+    # Extent of what shares one file, where that is larger than a chunk and smaller than the archive.
     shards: tuple[int, ...] | None = None
-    codec: Codec | None = None
+    codec: Codec | None = None  # None when the bytes are stored as they are.
+    # Others, where a writer takes the one of all that needs the fewest bytes for a tensor's first rows.
     tried: tuple[Layout, ...] = ()
-    checked: bool = False
+    checked: bool = False  # Whether every chunk has a checksum that a read of it compares.
+    # Whether the seed, the library or this project decided: "seed", "default", "chosen".
     origin: Literal["seed", "default", "chosen"]
-    why: str
-    stated: bool = True
+    why: str  # The reason, in a few words.
+    stated: bool = True  # Whether the format says this; otherwise nothing is known.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
-    """How a program that knows nothing of this harness reads the archives of a format.
+    """How a program that knows nothing of this harness reads the archives of a format."""
 
-    Attributes
-    ----------
-    library : str
-        What opens them, as it is installed.
-    besides : mapping of str to str
-        What that library needs to decode besides, as a phrase, by a word in the codecs that need it (`Opened.codec`).
-    """
-
-    library: str
+    library: str  # What opens them, as it is installed.
+    # What that library needs to decode besides, as a phrase, by a word in the codecs that need it (`Opened.codec`).
     besides: Mapping[str, str] = field(default_factory=dict)

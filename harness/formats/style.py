@@ -13,27 +13,13 @@ from harness.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How one format is drawn, and its place among others.
+    """How one format is drawn, and its place among others."""
 
-    Attributes
-    ----------
-    colour : str
-        Of its lines and markers, as ``#rrggbb``.
-    marker : str
-        A marker of matplotlib.
-    dash : object
-        A line style of matplotlib.
-    hatch : str
-        Of areas.
-    order : int
-        Place in tables and legends; formats of one order are sorted by name.
-    """
-
-    colour: str
-    marker: str
-    dash: Any = "solid"
-    hatch: str = ""
-    order: int = 100
+    colour: str  # Of its lines and markers, as ``#rrggbb``.
+    marker: str  # A marker of matplotlib.
+    dash: Any = "solid"  # A line style of matplotlib.
+    hatch: str = ""  # Of areas.
+    order: int = 100  # Place in tables and legends; formats of one order are sorted by name.
 
 
 # Colours of Okabe & Ito (2008) and Paul Tol's muted scheme that no format of this project has.

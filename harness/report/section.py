@@ -31,26 +31,16 @@ class Items:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table, whose first column names the rows.
+    """A table, whose first column names the rows."""
 
-    Attributes
-    ----------
-    label, caption : str
-        Name for screen readers, and caption.
-    columns, rows : sequence
-        Texts.
-    figures : bool
-        Whether cells are numbers, which are aligned.
-    folded : str
-        Name under which the table is folded; empty if it is not folded.
-    """
-
+    # Name for screen readers, and caption.
     label: str
     caption: str
+    # Texts.
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    figures: bool = False
-    folded: str = ""
+    figures: bool = False  # Whether cells are numbers, which are aligned.
+    folded: str = ""  # Name under which the table is folded; empty if it is not folded.
 
 
 @dataclass(frozen=True)

@@ -34,18 +34,10 @@ def core_drawings() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a report goes: a run's own folder, or another, which leaves the run as it is.
+    """Where a report goes: a run's own folder, or another, which leaves the run as it is."""
 
-    Attributes
-    ----------
-    folder : Path
-        For its tables and pages.
-    links : str
-        Where the Markdown says that the drawings are, seen from itself.
-    """
-
-    folder: Path
-    links: str = "plots"
+    folder: Path  # For its tables and pages.
+    links: str = "plots"  # Where the Markdown says that the drawings are, seen from itself.
 
     @property
     def plots(self) -> Path:
@@ -55,40 +47,19 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenReport:
-    """What `write_report` wrote.
+    """What `write_report` wrote."""
 
-    Attributes
-    ----------
-    summary : DataFrame
-        The cells of formats.
-    brought : list of (Section, object)
-        The sections of extensions, each with what it found.
-    cells : DataFrame
-        Of ``summary.csv``.
-    grades : DataFrame
-        The criteria, a row for each format and effort.
-    plots : Path
-        The folder of the plots.
-    page, markdown : Path
-        The report.
-    deciding : tuple of str
-        What decides between formats, in sentences; where nothing is graded, the answer.
-    answer : str
-        Which format is preferred for which use.
-    incomplete : tuple of str
-        What is wrong with the rows of the run, in sentences.
-    """
-
-    summary: pd.DataFrame
-    brought: Brought
-    cells: pd.DataFrame
-    grades: pd.DataFrame
-    plots: Path
+    summary: pd.DataFrame  # The cells of formats.
+    brought: Brought  # The sections of extensions, each with what it found.
+    cells: pd.DataFrame  # Of ``summary.csv``.
+    grades: pd.DataFrame  # The criteria, a row for each format and effort.
+    plots: Path  # The folder of the plots.
+    # The report.
     page: Path
     markdown: Path
-    deciding: tuple[str, ...]
-    answer: str
-    incomplete: tuple[str, ...] = ()
+    deciding: tuple[str, ...]  # What decides between formats, in sentences; where nothing is graded, the answer.
+    answer: str  # Which format is preferred for which use.
+    incomplete: tuple[str, ...] = ()  # What is wrong with the rows of the run, in sentences.
 
 
 def write_report(

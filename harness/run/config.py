@@ -33,80 +33,41 @@ SLOWEST = 25e6
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides what a run measures.
+    """Everything that decides what a run measures."""
 
-    Attributes
-    ----------
-    run_id : str
-        Name of the run, and of its folder.
-    preset : str
-        The preset it started from.
-    traces : tuple of str
-        ``NAME[:key=value,...]``.
-    sizes : tuple of int
-        Sequence lengths, for traces that are made in any length.
-    formats : tuple of str
-        Registered names or ``module:Class``.
-    profiles : tuple of str
-        Settings by name: those that every format knows, and a format's own, in which it alone is measured.
-    profile_files : tuple of ProfileFile
-        Further ones, each for the formats that it names; their texts are part of the configuration.
-    suites : tuple of str
-        Registered names.
-    caches : tuple of str
-        Cache states for reads.
-    rounds : int
-        Samples per cell.
-    seed : int
-        Decides plans and the order within rounds.
-    baseline : str
-        The format that ratios refer to, and the one that runs twice as the A/A arm.
-    timeout : float
-        Seconds after which a sample of a small trace counts as hung; see `patience`.
-    options : PlanOptions
-        What plans may depend on.
-    trace_bytes : int or None
-        The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
-    store : ArchiveStore or None
-        The object store that archives are read from; None to read them from the run's folder.
-    settings : mapping of str to str
-        What is given of the executors' own options; in the file, fields beside the others.
-    measurements : dict of str to object
-        What is asked of measurements of extensions, by their names, as plain values.
-    readers : tuple of str
-        ``stock``, ``best``, ``all``, or names of readers; empty for the first reader of each format, and no race.
-    threads : int or None
-        Budget of threads of every contender; None for no bound.
-    cache_bytes : int or None
-        Budget of decoded chunks that a reader may keep while it is open; None for each library's default.
-    race_each_state : bool
-        Whether each format's best is raced in every cache state; runs of before raced the first for all.
-    race_each_executor : bool
-        Whether it is raced by every executor, with its most workers; runs of before raced the first for all.
-    """
-
-    run_id: Name
-    preset: str
-    traces: tuple[str, ...]
-    sizes: tuple[Number, ...]
-    formats: tuple[str, ...]
+    run_id: Name  # Name of the run, and of its folder.
+    preset: str  # The preset it started from.
+    traces: tuple[str, ...]  # ``NAME[:key=value,...]``.
+    sizes: tuple[Number, ...]  # Sequence lengths, for traces that are made in any length.
+    formats: tuple[str, ...]  # Registered names or ``module:Class``.
+    # Settings by name: those that every format knows, and a format's own, in which it alone is measured.
     profiles: tuple[Name, ...]
-    suites: tuple[str, ...]
-    caches: tuple[Cache, ...]
-    rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    seed: Count = 0
+    suites: tuple[str, ...]  # Registered names.
+    caches: tuple[Cache, ...]  # Cache states for reads.
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # Samples per cell.
+    seed: Count = 0  # Decides plans and the order within rounds.
+    # The format that ratios refer to, and the one that runs twice as the A/A arm.
     baseline: str = PRESETS[STANDARD]["baseline"]
-    timeout: Figure = 600.0
-    options: PlanOptions = field(default_factory=PlanOptions)
+    timeout: Figure = 600.0  # Seconds after which a sample of a small trace counts as hung; see `patience`.
+    options: PlanOptions = field(default_factory=PlanOptions)  # What plans may depend on.
+    # Further ones, each for the formats that it names; their texts are part of the configuration.
     profile_files: tuple[ProfileFile, ...] = ()
+    # The object store that archives are read from; None to read them from the run's folder.
     store: ArchiveStore | None = None
+    # What is given of the executors' own options; in the file, fields beside the others.
     settings: Settings = field(default_factory=dict)
+    # The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
     trace_bytes: Positive | None = None
+    # What is asked of measurements of extensions, by their names, as plain values.
     measurements: dict[str, Any] = field(default_factory=dict)
+    # ``stock``, ``best``, ``all``, or names of readers; empty for the first reader of each format, and no race.
     readers: tuple[Name, ...] = ()
-    threads: Positive | None = None
+    threads: Positive | None = None  # Budget of threads of every contender; None for no bound.
+    # Budget of decoded chunks that a reader may keep while it is open; None for each library's default.
     cache_bytes: Count | None = None
+    # Whether each format's best is raced in every cache state; runs of before raced the first for all.
     race_each_state: bool = True
+    # Whether it is raced by every executor, with its most workers; runs of before raced the first for all.
     race_each_executor: bool = True
 
     def patience(self, nbytes: int) -> float:

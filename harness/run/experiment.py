@@ -116,34 +116,17 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
 
 @dataclass
 class Experiment:
-    """Takes the samples of one run, one subject after the other.
+    """Takes the samples of one run, one subject after the other."""
 
-    Attributes
-    ----------
-    session : RunSession
-        Of the run.
-    readers, writers : ContenderProcesses
-        The processes that measure reads, and those that measure writes, one for each contender.
-    measuring : sequence of Measuring
-        What extensions measure besides.
-    records : tuple of ArchiveRecord and LedgerFile
-        Where digests of archives go, and what their readers say of them.
-    uploads : Uploads or None
-        The archives in the store that they are read from.
-    races : Races or None
-        What chooses each format's best, in a run that asks for it.
-    prepare : callable
-        As of `harness.run.planned.PlannedRun`.
-    """
-
-    session: RunSession
+    session: RunSession  # Of the run.
+    # The processes that measure reads, and those that measure writes, one for each contender.
     readers: ContenderProcesses
     writers: ContenderProcesses
-    measuring: Sequence[Measuring]
-    records: tuple[ArchiveRecord, LedgerFile]
-    uploads: Uploads | None
-    races: Races | None = None
-    prepare: Prepare = prepare
+    measuring: Sequence[Measuring]  # What extensions measure besides.
+    records: tuple[ArchiveRecord, LedgerFile]  # Where digests of archives go, and what their readers say of them.
+    uploads: Uploads | None  # The archives in the store that they are read from.
+    races: Races | None = None  # What chooses each format's best, in a run that asks for it.
+    prepare: Prepare = prepare  # As of `harness.run.planned.PlannedRun`.
 
     def __post_init__(self) -> None:
         # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one at

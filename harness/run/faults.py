@@ -60,24 +60,12 @@ Rows = Mapping[CellKey, Sequence[Seen]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with some rows of one cell.
+    """What is wrong with some rows of one cell."""
 
-    Attributes
-    ----------
-    kind : str
-        One of `SAID`.
-    cell : CellKey
-        Which.
-    rounds : tuple of int
-        Their rounds; one that is there three times is in it twice.
-    why : str
-        More of it; may be empty.
-    """
-
-    kind: Kind
-    cell: CellKey
-    rounds: tuple[int, ...]
-    why: str = ""
+    kind: Kind  # One of `SAID`.
+    cell: CellKey  # Which.
+    rounds: tuple[int, ...]  # Their rounds; one that is there three times is in it twice.
+    why: str = ""  # More of it; may be empty.
 
     def __str__(self) -> str:
         key = self.cell
@@ -92,18 +80,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Required:
-    """How the rows of a file compare with those that its run has to have.
+    """How the rows of a file compare with those that its run has to have."""
 
-    Attributes
-    ----------
-    planned : int
-        Rows that it has to have, as far as its rows say: a failure ends a cell.
-    faults : tuple of Fault
-        What is wrong; empty when each row is there once, in its place.
-    """
-
-    planned: int
-    faults: tuple[Fault, ...]
+    planned: int  # Rows that it has to have, as far as its rows say: a failure ends a cell.
+    faults: tuple[Fault, ...]  # What is wrong; empty when each row is there once, in its place.
 
     def sentences(self) -> Iterator[tuple[Kind, str, list[Fault]]]:
         """Yield what is wrong, each kind in words, with the faults behind it."""

@@ -32,49 +32,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class RunSession:
-    """Resources for a measurement while a run takes samples.
+    """Resources for a measurement while a run takes samples."""
 
-    Attributes
-    ----------
-    config : RunConfig
-        Configuration of the run.
-    arms : list of Arm
-        Contenders of every round.
-    folder, scratch : Path
-        Folder of the run, and one for temporary files.
-    recorder : Recorder
-        Writes samples, and returns how the samples of a cell failed.
-    writer : Worker
-        The process that writes archives; it takes no samples of reads.
-    patience : float
-        Time limit of a task in seconds.
-    stack : ExitStack
-        Closed when the run ends.
-    step : callable
-        Takes a short description of the next step, and optionally its number of steps.
-    """
-
-    config: RunConfig
-    arms: list[Arm]
+    config: RunConfig  # Configuration of the run.
+    arms: list[Arm]  # Contenders of every round.
+    # Folder of the run, and one for temporary files.
     folder: Path
     scratch: Path
-    recorder: Recorder
-    writer: Worker
-    patience: float
-    stack: ExitStack
-    step: Callable[..., None]
+    recorder: Recorder  # Writes samples, and returns how the samples of a cell failed.
+    writer: Worker  # The process that writes archives; it takes no samples of reads.
+    patience: float  # Time limit of a task in seconds.
+    stack: ExitStack  # Closed when the run ends.
+    step: Callable[..., None]  # Takes a short description of the next step, and optionally its number of steps.
 
 
 class Measuring:
-    """A measurement of one run, from `Measurement.open`; by default each method does nothing.
+    """A measurement of one run, from `Measurement.open`; by default each method does nothing."""
 
-    Attributes
-    ----------
-    copy_bytes : int
-        Disk space in bytes that its copies need at one time.
-    """
-
-    copy_bytes: int = 0
+    copy_bytes: int = 0  # Disk space in bytes that its copies need at one time.
 
     def begin(self, session: RunSession) -> None:
         """Open its files and processes."""

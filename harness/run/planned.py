@@ -21,21 +21,14 @@ Prepare = Callable[[Subject, list[Arm], Path, Worker, int], Prepared]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a run measures on what, while nothing of it is written.
+    """What a run measures on what, while nothing of it is written."""
 
-    Attributes
-    ----------
-    config, arms, subjects, measuring
-        What was asked, the contenders, the traces with their plans, and what extensions measure besides.
-    prepare : callable
-        Gives the archives of a subject: `harness.run.preparation.prepare` writes them here.
-    """
-
+    # What was asked, the contenders, the traces with their plans, and what extensions measure besides.
     config: RunConfig
     arms: list[Arm]
     subjects: list[Subject]
     measuring: list[Measuring]
-    prepare: Prepare = prepare
+    prepare: Prepare = prepare  # Gives the archives of a subject: `harness.run.preparation.prepare` writes them here.
 
     @classmethod
     def of(cls, config: RunConfig) -> PlannedRun:

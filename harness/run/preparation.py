@@ -31,42 +31,22 @@ from harness.workload import Access, ReadAccess, WriteAccess
 
 @dataclass
 class Prepared:
-    """The archives of one subject.
+    """The archives of one subject."""
 
-    Attributes
-    ----------
-    raw : Path
-        The raw archive, checked against the digests of the source's stream.
-    manifest : Manifest
-        With those digests.
-    bfloat16 : frozenset of str
-        The tensors that are exactly bfloat16.
-    expected : dict of str to Expected
-        What every read of every plan has to return.
-    archives : dict of Arm to Path
-        The archives that can be trusted.
-    writes : dict of Arm to Written
-        What writing found, of arms with an archive of their own.
-    failures : dict of Arm to NoFigure
-        The arms without an archive; later also those that were caught at keeping data.
-    unreadable : dict of Arm to NoFigure
-        The arms whose readers cannot read their archives, from `probe`: what is written still has a size.
-    opened : dict of Arm to dict
-        What the reader of each arm says of an example of each role, by path; from `probe`.
-    cache_bytes : int or None
-        Budget of decoded chunks of every reader.
-    """
-
-    raw: Path
-    manifest: Manifest
-    bfloat16: frozenset[str] = frozenset()
-    expected: dict[str, Expected] = field(default_factory=dict)
-    archives: dict[Arm, Path] = field(default_factory=dict)
+    raw: Path  # The raw archive, checked against the digests of the source's stream.
+    manifest: Manifest  # With those digests.
+    bfloat16: frozenset[str] = frozenset()  # The tensors that are exactly bfloat16.
+    expected: dict[str, Expected] = field(default_factory=dict)  # What every read of every plan has to return.
+    archives: dict[Arm, Path] = field(default_factory=dict)  # The archives that can be trusted.
+    # What writing found, of arms with an archive of their own.
     writes: dict[Arm, Written] = field(default_factory=dict)
+    # The arms without an archive; later also those that were caught at keeping data.
     failures: dict[Arm, NoFigure] = field(default_factory=dict)
+    # The arms whose readers cannot read their archives, from `probe`: what is written still has a size.
     unreadable: dict[Arm, NoFigure] = field(default_factory=dict)
+    # What the reader of each arm says of an example of each role, by path; from `probe`.
     opened: dict[Arm, dict[str, Opened]] = field(default_factory=dict)
-    cache_bytes: int | None = None
+    cache_bytes: int | None = None  # Budget of decoded chunks of every reader.
 
     def without(self, access: Access) -> dict[Arm, NoFigure]:
         """Return why arms take no part in an access: a read needs a reader that can read the archive, too."""

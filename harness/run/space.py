@@ -20,38 +20,21 @@ _SAMPLE = 3  # the sample of an estimate, one archive of it, and as much again t
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What a run may need of the disk at one time, and what there is; in bytes.
+    """What a run may need of the disk at one time, and what there is; in bytes."""
 
-    Attributes
-    ----------
-    archives : int
-        The archives of the trace that needs most, and the largest sample of a write.
-    largest : str
-        That trace; empty for a run without any.
-    each, count : int
-        Bytes of that trace, which are those of an archive that does not compress, and how many archives there are.
-    copy : int
-        What copies of measurements of extensions take.
-    free : int
-        Bytes that are free.
-    bound : int or None
-        What `archives` would be were no format to compress, where it is an estimate; None where it is this bound.
-    layers, least : int
-        How many layers that trace has, and its bytes with only the first of them.
-    of_files : bool
-        Whether that trace is of files.
-    """
-
-    archives: int
-    largest: str
+    archives: int  # The archives of the trace that needs most, and the largest sample of a write.
+    largest: str  # That trace; empty for a run without any.
+    # Bytes of that trace, which are those of an archive that does not compress, and how many archives there are.
     each: int
     count: int
-    copy: int
-    free: int
+    copy: int  # What copies of measurements of extensions take.
+    free: int  # Bytes that are free.
+    # What `archives` would be were no format to compress, where it is an estimate; None where it is this bound.
     bound: int | None = None
+    # How many layers that trace has, and its bytes with only the first of them.
     layers: int = 0
     least: int = 0
-    of_files: bool = False
+    of_files: bool = False  # Whether that trace is of files.
 
     def __str__(self) -> str:
         parts = []

@@ -17,52 +17,24 @@ from harness.workload import Access
 
 @dataclass(frozen=True)
 class Arm:
-    """A contender of a run: a format in a profile, slimmed or not, by one reader, under the name that records show.
+    """A contender of a run: a format in a profile, slimmed or not, by one reader, under the name that records show."""
 
-    Attributes
-    ----------
-    label : str
-        The ``format`` column: the format's own name, or ``a/a`` for the A/A control.
-    backend : str
-        What `load_format` takes.
-    profile : str
-        The ``profile`` column; empty for the raw ceiling, which has only one.
-    chosen : Settings or None
-        What a profile file says, where the profile is one's.
-    route : str
-        How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
-    reader : str
-        Of the format's readers; empty for the first, in a run that names none.
-    slim : str
-        How the trace is slimmed.
-    threads : int or None
-        The budget of threads; None for no bound.
-    entered : {"", "stock", "named", "raced"}
-        Why it takes part: in every round as the stock reader or because it was named, or in the races alone until it
-        wins one; empty in a run that names no readers.
-    raced : bool
-        Whether it is a candidate for its format's best.
-    group : str
-        The profile of the run under which it is one: its own, unless it has an alternative's settings.
-    shares : bool
-        Whether it reads the archive of another arm.
-    missing : str
-        Why its reader cannot be used here; empty where it can.
-    """
-
-    label: str
-    backend: str
-    profile: str
-    chosen: Settings | None = None
+    label: str  # The ``format`` column: the format's own name, or ``a/a`` for the A/A control.
+    backend: str  # What `load_format` takes.
+    profile: str  # The ``profile`` column; empty for the raw ceiling, which has only one.
+    chosen: Settings | None = None  # What a profile file says, where the profile is one's.
+    # How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
     route: str = ""
-    reader: str = ""
-    slim: str = ""
-    threads: int | None = None
+    reader: str = ""  # Of the format's readers; empty for the first, in a run that names none.
+    slim: str = ""  # How the trace is slimmed.
+    threads: int | None = None  # The budget of threads; None for no bound.
+    # Why it takes part: in every round as the stock reader or because it was named, or in the races alone until it wins
+    # one; empty in a run that names no readers: "", "stock", "named", "raced".
     entered: Literal["", "stock", "named", "raced"] = ""
-    raced: bool = False
-    group: str = ""
-    shares: bool = False
-    missing: str = ""
+    raced: bool = False  # Whether it is a candidate for its format's best.
+    group: str = ""  # The profile of the run under which it is one: its own, unless it has an alternative's settings.
+    shares: bool = False  # Whether it reads the archive of another arm.
+    missing: str = ""  # Why its reader cannot be used here; empty where it can.
 
     @property
     def contender(self) -> Contender:
@@ -92,37 +64,21 @@ def groups(arms: Iterable[Arm]) -> dict[tuple[str, str], str]:
 
 @dataclass(frozen=True)
 class Subject:
-    """One trace at one length, with the plans of all suites.
+    """One trace at one length, with the plans of all suites."""
 
-    Attributes
-    ----------
-    text : str
-        The trace as it was asked for.
-    label : str
-        Its name in records.
-    n_res, requested : int or None
-        Its length, and the one it was asked for in.
-    manifest : Manifest
-        What it holds.
-    plans : tuple of (str, Access)
-        The accesses of each suite.
-    held : MemoryTrace or None
-        The trace itself where it is held in memory: it is handed to the process that writes it, because opening it
-        there again may take long or, for a model that is trained, need the same libraries to give the same bits.
-    layers : int or None
-        How many of the trace's first layers archives are made of, where it may have more.
-    files : FileStates or None
-        Its files as they were when it was planned, of arrays and outputs that others wrote.
-    """
-
-    text: str
-    label: str
+    text: str  # The trace as it was asked for.
+    label: str  # Its name in records.
+    # Its length, and the one it was asked for in.
     n_res: int | None
     requested: int | None
-    manifest: Manifest
-    plans: tuple[tuple[str, Access], ...]
+    manifest: Manifest  # What it holds.
+    plans: tuple[tuple[str, Access], ...]  # The accesses of each suite.
+    # The trace itself where it is held in memory: it is handed to the process that writes it, because opening it there
+    # again may take long or, for a model that is trained, need the same libraries to give the same bits.
     held: MemoryTrace | None = field(default=None, repr=False, compare=False)
+    # How many of the trace's first layers archives are made of, where it may have more.
     layers: int | None = field(default=None, repr=False, compare=False)
+    # Its files as they were when it was planned, of arrays and outputs that others wrote.
     files: FileStates | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -56,44 +56,23 @@ def states(config: RunConfig, access: Access) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """Cells whose rows were taken in turn: those of one access in one cache state.
+    """Cells whose rows were taken in turn: those of one access in one cache state."""
 
-    Attributes
-    ----------
-    suite, access, state
-        What is measured.
-    cells : dict of Arm to tuple of CellKey
-        In the order of the run's arms; a write has two, whose rows are written together.
-    rounds : int
-        Rows of each cell.
-    drawn : tuple
-        What the order within rounds is drawn from; empty where arms come in their own order.
-    subject : tuple
-        Trace and length; within it an arm that was skipped has no archive.
-    told : dict of Arm to str
-        Why there is one row that was skipped in place of all others.
-    once : bool
-        Whether there is one row, which tells of the archive that all others were read from.
-    what : str
-        What a measurement takes beside samples; empty for these.
-    best : frozenset of Arm
-        Those that won the race of their format.
-    leave : bool
-        Whether one that is decided leaves, as in every run that names its readers.
-    """
-
+    # What is measured.
     suite: str
     access: Access
     state: str
+    # In the order of the run's arms; a write has two, whose rows are written together.
     cells: Mapping[Arm, tuple[CellKey, ...]]
-    rounds: int
-    drawn: tuple[object, ...]
-    subject: tuple[str, int | None]
+    rounds: int  # Rows of each cell.
+    drawn: tuple[object, ...]  # What the order within rounds is drawn from; empty where arms come in their own order.
+    subject: tuple[str, int | None]  # Trace and length; within it an arm that was skipped has no archive.
+    # Why there is one row that was skipped in place of all others.
     told: Mapping[Arm, str] = field(default_factory=dict)
-    once: bool = False
-    what: str = ""
-    best: frozenset[Arm] = frozenset()
-    leave: bool = False
+    once: bool = False  # Whether there is one row, which tells of the archive that all others were read from.
+    what: str = ""  # What a measurement takes beside samples; empty for these.
+    best: frozenset[Arm] = frozenset()  # Those that won the race of their format.
+    leave: bool = False  # Whether one that is decided leaves, as in every run that names its readers.
 
     def effort(self, arm: Arm) -> Effort:
         """Say what an arm stands for in these turns."""

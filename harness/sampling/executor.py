@@ -35,39 +35,18 @@ class Remote(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """The reads of a sample, or of one worker; pickled, so it names the format.
+    """The reads of a sample, or of one worker; pickled, so it names the format."""
 
-    Attributes
-    ----------
-    backend : str
-        The format.
-    profile : Profile
-        Settings with which the archive was written.
-    archive : Path
-        Path of the archive.
-    access : ReadAccess
-        The reads.
-    expected : dict of str to Expected
-        Expected results.
-    by_reading : bool
-        Whether the archive is warmed by the reads themselves (`harness.sampling.cache.read_little`).
-    stored : Remote or None
-        Location of the archive in a store; None to read it from its folder.
-    reader : str
-        Name of the format's reader; empty for the first. In a store, the route determines the reader.
-    cache_bytes : int or None
-        Budget of decoded chunks of that reader; None for the library's default.
-    """
-
-    backend: str
-    profile: Profile
-    archive: Path
-    access: ReadAccess
-    expected: dict[str, Expected] = field(repr=False)
+    backend: str  # The format.
+    profile: Profile  # Settings with which the archive was written.
+    archive: Path  # Path of the archive.
+    access: ReadAccess  # The reads.
+    expected: dict[str, Expected] = field(repr=False)  # Expected results.
+    # Whether the archive is warmed by the reads themselves (`harness.sampling.cache.read_little`).
     by_reading: bool = False
-    stored: Remote | None = None
-    reader: str = ""
-    cache_bytes: int | None = None
+    stored: Remote | None = None  # Location of the archive in a store; None to read it from its folder.
+    reader: str = ""  # Name of the format's reader; empty for the first. In a store, the route determines the reader.
+    cache_bytes: int | None = None  # Budget of decoded chunks of that reader; None for the library's default.
 
     @property
     def pausable(self) -> bool:

@@ -17,18 +17,10 @@ from harness.sampling.worker import Children
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What a reader says of an archive.
+    """What a reader says of an archive."""
 
-    Attributes
-    ----------
-    opened : dict of str to Opened
-        By path; empty for a reader that says nothing.
-    unsupported : str
-        Why it cannot read the archive; empty where it can.
-    """
-
-    opened: dict[str, Opened] = field(default_factory=dict)
-    unsupported: str = ""
+    opened: dict[str, Opened] = field(default_factory=dict)  # By path; empty for a reader that says nothing.
+    unsupported: str = ""  # Why it cannot read the archive; empty where it can.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +49,10 @@ class RehearseTask:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeTask(RehearseTask):
-    """Open an archive with a contender's reader and read an example of each role; done by the process that measures.
+    """Open an archive with a contender's reader and read an example of each role; done by the process that measures."""
 
-    Attributes
-    ----------
-    archive : Path
-        Written in its profile.
-    examples : tuple of (str, tuple of slice or None)
-        Paths of tensors, each with the part that is read, which is little.
-    """
-
-    archive: Path
+    archive: Path  # Written in its profile.
+    # Paths of tensors, each with the part that is read, which is little.
     examples: tuple[tuple[str, Selection | None], ...]
 
     def run(self, children: Children) -> Probed:

@@ -37,17 +37,10 @@ class ProcessGroup:
     The leader adopts what loses its parent (`lead`), so all that it started hangs together while it lives. When it has
     ended, what has left the group and cleared its environment is not found. Without Linux's ``/proc`` only the group
     itself gets signals.
-
-    Attributes
-    ----------
-    leader : int
-        The process that leads the group, or is about to.
-    mark : str
-        What it was started with as `MARK`.
     """
 
-    leader: int
-    mark: str
+    leader: int  # The process that leads the group, or is about to.
+    mark: str  # What it was started with as `MARK`.
 
     def members(self) -> list[int]:
         """List the processes that are alive, also when the leader is not: all that run here are looked at."""

@@ -32,41 +32,24 @@ _NOT_BYTES = 4096  # below this, bytes read are headers of a mapped file and say
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What one sample of a read access found.
+    """What one sample of a read access found."""
 
-    Attributes
-    ----------
-    reading : Reading or None
-        None when the sample was rejected.
-    resident_fraction : float or None
-        Part of the archive that was in the page cache before the read, as `chill` or `warm` of `harness.sampling.cache`
-        found it.
-    files_opened : int or None
-        Counted only in a discarded read.
-    rejected : str
-        Why the cache was not in the state that was asked for.
-    """
-
-    reading: Reading | None
+    reading: Reading | None  # None when the sample was rejected.
+    # Part of the archive that was in the page cache before the read, as `chill` or `warm` of `harness.sampling.cache`
+    # found it.
     resident_fraction: float | None = None
-    files_opened: int | None = None
-    rejected: str = ""
+    files_opened: int | None = None  # Counted only in a discarded read.
+    rejected: str = ""  # Why the cache was not in the state that was asked for.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadTask(Share):
-    """Take one sample of an access.
+    """Take one sample of an access."""
 
-    Attributes
-    ----------
-    cache : {"warm", "cold", "lukewarm", "remote", "discard"}
-        State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
-    settings : mapping
-        Of the executor.
-    """
-
+    # State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none:
+    # "warm", "cold", "lukewarm", "remote", "discard".
     cache: str = "discard"
-    settings: Settings = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)  # Of the executor.
 
     @property
     def discarded(self) -> ReadTask | None:

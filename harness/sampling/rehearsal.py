@@ -25,21 +25,11 @@ from harness.trace.stream import MemoryTrace, digest
 
 @dataclass(frozen=True)
 class FormatOpener:
-    """What opens the archives of a format in one way.
+    """What opens the archives of a format in one way."""
 
-    Attributes
-    ----------
-    format : Format
-        The format, configured.
-    with_reader : str
-        One of its `harness.formats.base.Format.readers`; empty for the first.
-    cache_bytes : int or None
-        The budget of decoded chunks; None for the library's default.
-    """
-
-    format: Format
-    with_reader: str = ""
-    cache_bytes: int | None = None
+    format: Format  # The format, configured.
+    with_reader: str = ""  # One of its `harness.formats.base.Format.readers`; empty for the first.
+    cache_bytes: int | None = None  # The budget of decoded chunks; None for the library's default.
 
     @property
     def name(self) -> str:

@@ -50,56 +50,29 @@ class Opener(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Returned:
-    """What came back to a process, and what it did for that.
+    """What came back to a process, and what it did for that."""
 
-    Attributes
-    ----------
-    bytes_returned : int
-        Bytes of the arrays that came back.
-    bytes_read, requests : int or None
-        What the process's read calls moved, opening included, and their number; in a store, its client's requests.
-    retries : int or None
-        Requests to a store that were sent again after a fault.
-    peak_rss_bytes : int or None
-        Peak resident size during the sample; summed over processes.
-    problem : str
-        What was wrong with a result, empty when every bit was right.
-    """
-
-    bytes_returned: int = 0
+    bytes_returned: int = 0  # Bytes of the arrays that came back.
+    # What the process's read calls moved, opening included, and their number; in a store, its client's requests.
     bytes_read: int | None = None
     requests: int | None = None
-    retries: int | None = None
-    peak_rss_bytes: int | None = None
-    problem: str = ""
+    retries: int | None = None  # Requests to a store that were sent again after a fault.
+    peak_rss_bytes: int | None = None  # Peak resident size during the sample; summed over processes.
+    problem: str = ""  # What was wrong with a result, empty when every bit was right.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Returned):
-    """What one sample of a read access found; latencies and times of workers are empty for one thread.
+    """What one sample of a read access found; latencies and times of workers are empty for one thread."""
 
-    Attributes
-    ----------
-    seconds : float
-        Time of the reads; with several workers, from the first start to the last end.
-    open_seconds : float
-        Time to open a reader; with several workers, the longest.
-    latencies : tuple of float or None
-        The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers.
-    cpu_seconds : float or None
-        Processor time of all threads of the reading processes during the reads; None where it cannot be told.
-    worker_seconds : tuple of float
-        Time of each worker's share.
-    rejected : str
-        Why the time says nothing though every bit was right; empty when it counts.
-    """
-
-    seconds: float
-    open_seconds: float
+    seconds: float  # Time of the reads; with several workers, from the first start to the last end.
+    open_seconds: float  # Time to open a reader; with several workers, the longest.
+    # The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers.
     latencies: tuple[float, float, float] | None = None
+    # Processor time of all threads of the reading processes during the reads; None where it cannot be told.
     cpu_seconds: float | None = None
-    worker_seconds: tuple[float, ...] = ()
-    rejected: str = ""
+    worker_seconds: tuple[float, ...] = ()  # Time of each worker's share.
+    rejected: str = ""  # Why the time says nothing though every bit was right; empty when it counts.
 
 
 @dataclass

@@ -41,20 +41,12 @@ Held = list[tuple[object, Expected]]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPart(Returned):
-    """What one worker did of a sample; times in nanoseconds, on a clock that all workers of a machine share.
+    """What one worker did of a sample; times in nanoseconds, on a clock that all workers of a machine share."""
 
-    Attributes
-    ----------
-    opened : int
-        Time to open its reader.
-    marks : ndarray of int64, shape (reads + 1,)
-        When it began, and when each read had returned.
-    cpu : int or None
-        Processor time of its process during the reads; None where several workers share a process.
-    """
-
-    opened: int
+    opened: int  # Time to open its reader.
+    # Ndarray of int64, shape (reads + 1,). When it began, and when each read had returned.
     marks: np.ndarray = field(repr=False)
+    # Processor time of its process during the reads; None where several workers share a process.
     cpu: int | None = None
 
 

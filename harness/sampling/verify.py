@@ -28,20 +28,14 @@ _BLOCK, _BLOCKS = 16 << 10, 4  # bytes of a part of an array that is looked at t
 
 @dataclass(frozen=True)
 class Expected:
-    """What a read has to return.
+    """What a read has to return."""
 
-    Attributes
-    ----------
-    digest, dtype, shape, nbytes
-        Of the array.
-    least : int
-        Bytes that no archive can do without for it, as far as can be estimated; 0 where that says nothing.
-    """
-
+    # Of the array.
     digest: str
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    # Bytes that no archive can do without for it, as far as can be estimated; 0 where that says nothing.
     least: int = 0
 
 

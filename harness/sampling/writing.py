@@ -48,40 +48,21 @@ class Stopwatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What writing an archive found.
+    """What writing an archive found."""
 
-    Attributes
-    ----------
-    manifest : Manifest
-        With the digest of every tensor as it came from the source.
-    seconds : float
-        Time inside the format's writer.
-    sync_seconds : float
-        Time until the bytes were on disk.
-    size_bytes, files : int
-        Size of the archive.
-    memory_bytes, native_bytes : int
-        Bytes of its tensors as arrays, and with 2 bytes for each value of a tensor that is exactly bfloat16.
-    peak_rss_bytes : int or None
-        Peak resident size while writing.
-    sha256 : str
-        The archive's seal: SHA-256 over every byte of it, in hexadecimal.
-    problem : str
-        What `verify_archive` found wrong; empty when nothing.
-    opened : dict of str to Opened
-        What a reader says of the first tensor of each role, by path; of an archive that stays.
-    """
-
-    manifest: Manifest
-    seconds: float
-    sync_seconds: float
+    manifest: Manifest  # With the digest of every tensor as it came from the source.
+    seconds: float  # Time inside the format's writer.
+    sync_seconds: float  # Time until the bytes were on disk.
+    # Size of the archive.
     size_bytes: int
     files: int
+    # Bytes of its tensors as arrays, and with 2 bytes for each value of a tensor that is exactly bfloat16.
     memory_bytes: int
     native_bytes: int
-    peak_rss_bytes: int | None
-    sha256: str
-    problem: str
+    peak_rss_bytes: int | None  # Peak resident size while writing.
+    sha256: str  # The archive's seal: SHA-256 over every byte of it, in hexadecimal.
+    problem: str  # What `verify_archive` found wrong; empty when nothing.
+    # What a reader says of the first tensor of each role, by path; of an archive that stays.
     opened: dict[str, Opened] = field(default_factory=dict)
 
 

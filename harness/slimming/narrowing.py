@@ -11,29 +11,15 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Narrowing:
-    """One way to store values in fewer bits.
+    """One way to store values in fewer bits."""
 
-    Attributes
-    ----------
-    name : str
-        Recorded beside the array.
-    dtype : str
-        Of the tensor.
-    stored : str
-        Dtype in the container.
-    fits : callable
-        Takes values of the tensor's dtype in C order; says whether every one of them survives, bit for bit.
-    narrow : callable
-        Takes values that fit; returns them in the stored dtype.
-    put : callable
-        Takes stored values and the memory, of the same shape, that gets the original ones, bit for bit.
-    """
-
-    name: str
-    dtype: str
-    stored: str
+    name: str  # Recorded beside the array.
+    dtype: str  # Of the tensor.
+    stored: str  # Dtype in the container.
+    # Takes values of the tensor's dtype in C order; says whether every one of them survives, bit for bit.
     fits: Callable[[np.ndarray], bool]
-    narrow: Callable[[np.ndarray], np.ndarray]
+    narrow: Callable[[np.ndarray], np.ndarray]  # Takes values that fit; returns them in the stored dtype.
+    # Takes stored values and the memory, of the same shape, that gets the original ones, bit for bit.
     put: Callable[[np.ndarray, np.ndarray], None]
 
     @property

@@ -22,21 +22,11 @@ MOST_HELD = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What is stored of a tensor.
+    """What is stored of a tensor."""
 
-    Attributes
-    ----------
-    spec : TensorSpec
-        The tensor as it came.
-    narrowing : Narrowing
-        How its values are held.
-    of : str
-        The earlier tensor that has the same bits and is read in its place; empty where this one is stored.
-    """
-
-    spec: TensorSpec
-    narrowing: Narrowing
-    of: str
+    spec: TensorSpec  # The tensor as it came.
+    narrowing: Narrowing  # How its values are held.
+    of: str  # The earlier tensor that has the same bits and is read in its place; empty where this one is stored.
 
     @property
     def stored(self) -> TensorSpec:

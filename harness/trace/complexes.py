@@ -27,18 +27,11 @@ _AXES = {TOKENS: ("token",), ATOMS: ("atom",), CHAINS: ("chain",)}
 
 @dataclass(frozen=True, kw_only=True)
 class Complex:
-    """The parts of a complex.
+    """The parts of a complex."""
 
-    Attributes
-    ----------
-    chains : tuple of Chain
-        In the order of their tokens.
-    tokens, atoms : mapping of str to ndarray
-        Columns of both tables by name, each of one value or, for names, of letters for each token or atom; those of
-        tokens have ``chain`` (an index into `chains`), those of atoms have ``token`` (an index into the tokens).
-    """
-
-    chains: tuple[Chain, ...]
+    chains: tuple[Chain, ...]  # In the order of their tokens.
+    # Columns of both tables by name, each of one value or, for names, of letters for each token or atom; those of
+    # tokens have ``chain`` (an index into `chains`), those of atoms have ``token`` (an index into the tokens).
     tokens: Mapping[str, np.ndarray]
     atoms: Mapping[str, np.ndarray]
 

@@ -102,35 +102,20 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What an archive holds: its tensors, metadata, provenance and, once written, a digest per tensor.
+    """What an archive holds: its tensors, metadata, provenance and, once written, a digest per tensor."""
 
-    Attributes
-    ----------
-    tensors : tuple of TensorSpec
-        In the order in which they are produced and written.
-    metadata : Metadata
-        The schema's metadata fields.
-    provenance : Provenance
-        Where the values come from.
-    digests : mapping of str to str
-        Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
-    loss : Loss or None
-        What was rounded and dropped, with the measured errors; None where every bit is the source's.
-    incomplete : Incomplete or None
-        How far the writing came, where it ended early and the tensors are only those that were whole by then.
-    slimming : tuple of Origin
-        In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
-    chains : tuple of Chain
-        The chains of a complex along the axis ``token``, or ``residue`` without tokens; empty for a single chain.
-    """
-
-    tensors: tuple[TensorSpec, ...]
-    metadata: Metadata = field(default_factory=Metadata)
-    provenance: Provenance
+    tensors: tuple[TensorSpec, ...]  # In the order in which they are produced and written.
+    metadata: Metadata = field(default_factory=Metadata)  # The schema's metadata fields.
+    provenance: Provenance  # Where the values come from.
+    # Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
     digests: Mapping[str, str] = field(default_factory=dict)
+    # What was rounded and dropped, with the measured errors; None where every bit is the source's.
     loss: Loss | None = None
+    # How far the writing came, where it ended early and the tensors are only those that were whole by then.
     incomplete: Incomplete | None = None
+    # In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
     slimming: tuple[Origin, ...] = ()
+    # The chains of a complex along the axis ``token``, or ``residue`` without tokens; empty for a single chain.
     chains: tuple[Chain, ...] = ()
 
     @property

@@ -47,25 +47,17 @@ _SHARPNESS = 1.85  # relates the spread of the logits to the entropy; fitted for
 
 @dataclass(frozen=True, kw_only=True)
 class PairChannels:
-    """Parameters of every channel of a pair tensor, float32.
+    """Parameters of every channel of a pair tensor, float32."""
 
-    Attributes
-    ----------
-    scale, bend : ndarray
-        Factors of ``v`` and of its cube in the values; shape ``(channels,)``.
-    symmetric, other : ndarray
-        Weights of the noise that (i, j) shares with (j, i), and of everything else; shape ``(channels,)``.
-    offset : ndarray
-        Mean by ``i - j`` from ``1 - 2 TILE`` to ``2 TILE - 1``; shape ``(4 TILE - 1, channels)``.
-    amplitude : ndarray
-        Relative size of the noise by ``i - j``, as `offset`.
-    """
-
+    # Factors of ``v`` and of its cube in the values; shape ``(channels,)``.
     scale: np.ndarray  # factor of ``v`` in the values
     bend: np.ndarray  # of its cube
+    # Weights of the noise that (i, j) shares with (j, i), and of everything else; shape ``(channels,)``.
     symmetric: np.ndarray  # weight of the noise that (i, j) shares with (j, i)
     other: np.ndarray  # of everything else
+    # Mean by ``i - j`` from ``1 - 2 TILE`` to ``2 TILE - 1``; shape ``(4 TILE - 1, channels)``.
     offset: np.ndarray  # mean
+    # Relative size of the noise by ``i - j``, as `offset`.
     amplitude: np.ndarray  # relative size of the noise
 
 

@@ -16,17 +16,11 @@ Place = tuple[Role, tuple[tuple[str, ...], ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveRules:
-    """What an extension adds to the schema; registered in ``harness.rules``.
+    """What an extension adds to the schema; registered in ``harness.rules``."""
 
-    Attributes
-    ----------
-    place : callable
-        Takes a path, and all paths of the archive; returns its `Place`, or None for one that it does not define there.
-    check : callable
-        Takes a trace; returns a sentence for each rule that is broken, with path and expectation.
-    """
-
+    # Takes a path, and all paths of the archive; returns its `Place`, or None for one that it does not define there.
     place: Callable[[str, Collection[str]], Place | None]
+    # Takes a trace; returns a sentence for each rule that is broken, with path and expectation.
     check: Callable[[Trace], Iterable[str]]
 
 

@@ -25,18 +25,10 @@ BLOCK_ROWS = 32  # blocks end on multiples of this, the seed's chunk edge, so th
 
 
 class Trace(ABC):
-    """A source of tensors, described by a manifest, that can be streamed more than once.
+    """A source of tensors, described by a manifest, that can be streamed more than once."""
 
-    Attributes
-    ----------
-    label : str
-        Name in records: the source with its parameters, without the sequence length.
-    manifest : Manifest
-        Manifest of the trace.
-    """
-
-    label: str
-    manifest: Manifest
+    label: str  # Name in records: the source with its parameters, without the sequence length.
+    manifest: Manifest  # Manifest of the trace.
 
     @abstractmethod
     def blocks(self, path: str) -> Iterator[np.ndarray]:
@@ -99,30 +91,16 @@ class TraceView(Trace):
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSource:
-    """A source of traces, selected by ``--trace NAME[:key=value,...]``.
+    """A source of traces, selected by ``--trace NAME[:key=value,...]``."""
 
-    Attributes
-    ----------
-    name : str
-        Registered name.
-    description : str
-        One line for ``harness list``.
-    open : callable
-        Takes the text after the colon (without ``n_res``) and the sequence length or None; returns a `Trace`.
-    sized : bool
-        Whether the trace can have any sequence length, so that ``--sizes`` applies.
-    missing : callable
-        Returns why the source is unavailable and what to do; empty if it is available.
-    paths : callable
-        Takes the same text as `open`; returns the named files.
-    """
-
-    name: str
-    description: str
+    name: str  # Registered name.
+    description: str  # One line for ``harness list``.
+    # Takes the text after the colon (without ``n_res``) and the sequence length or None; returns a `Trace`.
     open: Callable[[str, int | None], Trace]
-    sized: bool = False
+    sized: bool = False  # Whether the trace can have any sequence length, so that ``--sizes`` applies.
+    # Returns why the source is unavailable and what to do; empty if it is available.
     missing: Callable[[], str] = lambda: ""
-    paths: Callable[[str], tuple[str, ...]] = lambda text: ()
+    paths: Callable[[str], tuple[str, ...]] = lambda text: ()  # Takes the same text as `open`; returns the named files.
 
 
 ParameterValues = range | tuple[str, ...] | None

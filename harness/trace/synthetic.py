@@ -31,39 +31,25 @@ _KNOWN: Mapping[str, ParameterValues] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What ``--trace synthetic:key=value,...`` may set.
+    """What ``--trace synthetic:key=value,...`` may set."""
 
-    Attributes
-    ----------
-    n_res : int
-        Number of residues.
-    values : {"protein", "noise"}
-        Values with the statistics of real tensors, or the standard normal noise of the benchmark this one replaces.
-    layers, heads, hidden_dim, pair_dim : int
-        Dimensions of the model.
-    recycles : int
-        Number of recycling steps whose representations are kept.
-    n_seq : int
-        Rows of the alignment; 0 for none.
-    dtype : {"bf16", "float32"}
-        Whether pair and single tensors are rounded to bfloat16, as a model that computes in it leaves them; all
-        tensors are stored as float32. Noise is always float32.
-    seed : int
-        Selects the values.
-    filled : {"activations", "both"}
-        Whether representations are only under ``activations``, or also under ``single`` and ``pair``.
-    """
-
-    n_res: int
+    n_res: int  # Number of residues.
+    # Values with the statistics of real tensors, or the standard normal noise of the benchmark this one replaces:
+    # "protein", "noise".
     values: str = "protein"
+    # Dimensions of the model.
     layers: int = 12
     heads: int = 8
     hidden_dim: int = 384
     pair_dim: int = 128
-    recycles: int = 0
-    n_seq: int = 0
+    recycles: int = 0  # Number of recycling steps whose representations are kept.
+    n_seq: int = 0  # Rows of the alignment; 0 for none.
+    # Whether pair and single tensors are rounded to bfloat16, as a model that computes in it leaves them; all tensors
+    # are stored as float32. Noise is always float32: "bf16", "float32".
     dtype: str = "bf16"
-    seed: int = 0
+    seed: int = 0  # Selects the values.
+    # Whether representations are only under ``activations``, or also under ``single`` and ``pair``: "activations",
+    # "both".
     filled: str = "activations"
 
     @property

@@ -43,47 +43,27 @@ class CostParts:
 
     Arrays have the shape (1 + RESAMPLES, formats); row 0 is what was measured, the others are the same medians of
     rounds drawn anew. NaN where a format has no figure; `why` then says why.
-
-    Attributes
-    ----------
-    formats : tuple of str
-        The columns; the A/A control, if it was measured, is the last.
-    reads, opening : mapping of (str, str) to ndarray
-        Seconds of one access, and of opening the archive before it, by access of a mix and cache state.
-    write : ndarray or None
-        Seconds to write the trace durably; None when that was not measured.
-    gigabytes : ndarray or None
-        Of the archive; None when no size was measured.
-    trace, n_res, profile
-        The trace, its largest length, and the settings of the formats.
-    readers : mapping of int to ndarray
-        How many times as long a reader waits when so many read at once; 1 reader is 1 by definition.
-    ceiling : mapping of int to float
-        The same for a flat file, as measured.
-    together : str
-        What those readers are, in words.
-    absent : frozenset of str
-        Accesses that the trace has no tensor for.
-    why : mapping of str to mapping of str to str
-        For each part (``ACCESS CACHE``, ``N readers``, ``write``, ``size``), the reason by format.
-    writes_from : str
-        How the write was reckoned.
     """
 
-    formats: tuple[str, ...]
+    formats: tuple[str, ...]  # The columns; the A/A control, if it was measured, is the last.
+    # Mapping of (str, str) to ndarray. Seconds of one access, and of opening the archive before it, by access of a mix
+    # and cache state.
     reads: Mapping[tuple[str, str], np.ndarray]
     opening: Mapping[tuple[str, str], np.ndarray]
-    write: np.ndarray | None
-    gigabytes: np.ndarray | None
+    write: np.ndarray | None  # Seconds to write the trace durably; None when that was not measured.
+    gigabytes: np.ndarray | None  # Of the archive; None when no size was measured.
+    # The trace, its largest length, and the settings of the formats.
     trace: str = ""
     n_res: int | None = None
     profile: str = ""
+    # How many times as long a reader waits when so many read at once; 1 reader is 1 by definition.
     readers: Mapping[int, np.ndarray] = field(default_factory=lambda: {1: np.ones(1)})
-    ceiling: Mapping[int, float] = field(default_factory=dict)
-    together: str = ""
-    absent: frozenset[str] = frozenset()
+    ceiling: Mapping[int, float] = field(default_factory=dict)  # The same for a flat file, as measured.
+    together: str = ""  # What those readers are, in words.
+    absent: frozenset[str] = frozenset()  # Accesses that the trace has no tensor for.
+    # For each part (``ACCESS CACHE``, ``N readers``, ``write``, ``size``), the reason by format.
     why: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    writes_from: str = ""
+    writes_from: str = ""  # How the write was reckoned.
 
     def nearest_readers(self, readers: int) -> int:
         """Return the largest measured number of readers that is not above this one."""

@@ -27,49 +27,26 @@ COST_COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decision:
-    """The answer for one trace.
+    """The answer for one trace."""
 
-    Attributes
-    ----------
-    trace, n_res, profile
-        The trace, its largest length, and the settings of the formats.
-    mix : Mix
-        The use that was asked about.
-    preferred : str or None
-        The cheapest format; None when there is no decision.
-    indistinguishable : tuple of str
-        Formats whose cost is not statistically distinguishable from it: the interval of the ratio reaches 1 or the
-        floor.
-    reason : str
-        Why there is no decision; empty when there is one.
-    missing : tuple of str
-        What the mix asks and was not measured.
-    assumptions : tuple of str
-        What the answer rests on besides the measurements.
-    out : mapping of str to str
-        Formats that take no part, each with its reason.
-    costs : DataFrame
-        Columns `COST_COLUMNS`, cheapest first: seconds of one access with their 95 % interval, the three parts that
-        they are the sum of, and the ratio to the preferred format.
-    floor : float or None
-        By what factor, less 1, the costs of two equal arms differ at most; None without an A/A arm.
-    flips : tuple of Flip
-        Along every weight that could be varied with what was measured.
-    """
-
+    # The trace, its largest length, and the settings of the formats.
     trace: str
     n_res: int | None
     profile: str
-    mix: Mix
-    preferred: str | None = None
+    mix: Mix  # The use that was asked about.
+    preferred: str | None = None  # The cheapest format; None when there is no decision.
+    # Formats whose cost is not statistically distinguishable from it: the interval of the ratio reaches 1 or the floor.
     indistinguishable: tuple[str, ...] = ()
-    reason: str = ""
-    missing: tuple[str, ...]
-    assumptions: tuple[str, ...]
-    out: Mapping[str, str]
+    reason: str = ""  # Why there is no decision; empty when there is one.
+    missing: tuple[str, ...]  # What the mix asks and was not measured.
+    assumptions: tuple[str, ...]  # What the answer rests on besides the measurements.
+    out: Mapping[str, str]  # Formats that take no part, each with its reason.
+    # Columns `COST_COLUMNS`, cheapest first: seconds of one access with their 95 % interval, the three parts that they
+    # are the sum of, and the ratio to the preferred format.
     costs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COST_COLUMNS))
+    # By what factor, less 1, the costs of two equal arms differ at most; None without an A/A arm.
     floor: float | None = None
-    flips: tuple[Flip, ...] = ()
+    flips: tuple[Flip, ...] = ()  # Along every weight that could be varied with what was measured.
 
 
 def decide(
@@ -209,27 +186,14 @@ def _out(measured: CostParts, use: Use) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """What the decisions for all traces come to.
+    """What the decisions for all traces come to."""
 
-    Attributes
-    ----------
-    mix : str
-        Its name.
-    preferred : mapping of str to tuple of str
-        The traces that each format is preferred on, most first.
-    unsure : mapping of str to tuple of str
-        The formats that are statistically indistinguishable from the preferred one, by trace.
-    undecided : mapping of str to str
-        Why there is no decision, by trace.
-    text : str
-        One sentence that says all of this.
-    """
-
-    mix: str
-    preferred: Mapping[str, tuple[str, ...]]
+    mix: str  # Its name.
+    preferred: Mapping[str, tuple[str, ...]]  # The traces that each format is preferred on, most first.
+    # The formats that are statistically indistinguishable from the preferred one, by trace.
     unsure: Mapping[str, tuple[str, ...]]
-    undecided: Mapping[str, str]
-    text: str
+    undecided: Mapping[str, str]  # Why there is no decision, by trace.
+    text: str  # One sentence that says all of this.
 
 
 def headline(decisions: Sequence[Decision], *, earlier: bool = False) -> Headline:

@@ -21,35 +21,20 @@ _SHARE = "share of accesses"
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """How the choice depends on one weight, with all others as the mix has them.
+    """How the choice depends on one weight, with all others as the mix has them."""
 
-    Attributes
-    ----------
-    weight : str
-        A field of `harness.analysis.choice.mix.Mix`, or an access whose share is varied, the others keeping their
-        proportions.
-    value : float
-        What the mix has.
-    unit : str
-        Of the weight.
-    log : bool
-        Whether it spans so much that it is shown by its logarithm.
-    segments : list of (float, float, str)
-        Ranges of the weight, in order, and the cheapest format in each.
-    stays_low, stays_high : float
-        The range around the value in which the preferred format stays the cheapest.
-    low_interval, high_interval : tuple of float or None
-        95 % bootstrap interval of either end; None where the answer changes neither in what was measured nor in the
-        resamples that count, so that the end is merely where the weight ends.
-    """
-
+    # A field of `harness.analysis.choice.mix.Mix`, or an access whose share is varied, the others keeping their
+    # proportions.
     weight: str
-    value: float
-    unit: str
-    log: bool
-    segments: list[Segment]
+    value: float  # What the mix has.
+    unit: str  # Of the weight.
+    log: bool  # Whether it spans so much that it is shown by its logarithm.
+    segments: list[Segment]  # Ranges of the weight, in order, and the cheapest format in each.
+    # The range around the value in which the preferred format stays the cheapest.
     stays_low: float
     stays_high: float
+    # 95 % bootstrap interval of either end; None where the answer changes neither in what was measured nor in the
+    # resamples that count, so that the end is merely where the weight ends.
     low_interval: tuple[float, float] | None
     high_interval: tuple[float, float] | None
 

@@ -21,27 +21,13 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    """What runs say, side by side.
+    """What runs say, side by side."""
 
-    Attributes
-    ----------
-    runs : sequence of CheckedRun
-        The runs.
-    baseline : str
-        The format that ratios of cells refer to, in each run.
-    shared : SharedCells
-        What is compared.
-    facts : sequence of RunFact
-        What they were measured on and with.
-    verdicts : sequence of HeldVerdict
-        Every verdict.
-    """
-
-    runs: Sequence[CheckedRun]
-    baseline: str
-    shared: SharedCells
-    facts: Sequence[RunFact]
-    verdicts: Sequence[HeldVerdict]
+    runs: Sequence[CheckedRun]  # The runs.
+    baseline: str  # The format that ratios of cells refer to, in each run.
+    shared: SharedCells  # What is compared.
+    facts: Sequence[RunFact]  # What they were measured on and with.
+    verdicts: Sequence[HeldVerdict]  # Every verdict.
 
     @property
     def names(self) -> list[str]:

@@ -39,36 +39,22 @@ _EFFORTS: tuple[Effort, ...] = (STOCK, BEST)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CheckedRun:
-    """A run whose checks passed.
+    """A run whose checks passed."""
 
-    Attributes
-    ----------
-    name : str
-        Its name on the page: that of the run, with its path where two have the same name.
-    folder : Path
-        A copy of its measured files.
-    samples_sha256 : str
-        Of ``samples.csv``.
-    config, session
-        What was asked of it, and the first description of its machine.
-    cells : mapping of CaseKey to frozenset
-        The cells that were measured, each with the bytes that its samples asked for.
-    measured : mapping of CaseKey to dict
-        The formats that were measured in each cell, each in a profile of the run, with their efforts.
-    profiles : mapping of (str, str) to str
-        The profile of the run of each format and profile of rows, see `harness.run.subject.groups`.
-    values : mapping of (str, int or None) to dict
-        The digests of the tensors of each trace and length.
-    """
-
-    name: str
-    folder: Path
-    samples_sha256: str
+    name: str  # Its name on the page: that of the run, with its path where two have the same name.
+    folder: Path  # A copy of its measured files.
+    samples_sha256: str  # Of ``samples.csv``.
+    # What was asked of it, and the first description of its machine.
     config: RunConfig
     session: dict[str, Any]
+    # The cells that were measured, each with the bytes that its samples asked for.
     cells: Mapping[CaseKey, frozenset[float]]
+    # The formats that were measured in each cell, each in a profile of the run, with their efforts.
     measured: Mapping[CaseKey, Mapping[Settled, frozenset[Effort]]]
+    # Mapping of (str, str) to str. The profile of the run of each format and profile of rows, see
+    # `harness.run.subject.groups`.
     profiles: Mapping[Settled, str]
+    # Mapping of (str, int or None) to dict. The digests of the tensors of each trace and length.
     values: Mapping[tuple[str, int | None], dict[str, str]]
 
     @property

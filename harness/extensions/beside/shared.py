@@ -18,25 +18,14 @@ from harness.report.page.deciding import HOW
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCells:
-    """What is compared.
+    """What is compared."""
 
-    Attributes
-    ----------
-    cells : mapping of CaseKey to frozenset
-        Those of the same values that all runs measured, asking for the same bytes, each with the formats, in a profile,
-        that all runs measured there with the same efforts: two at least, and those that A/A controls repeat.
-    efforts : tuple of str
-        How formats were read in all runs.
-    further : tuple of int
-        How many cells each run has that are not compared.
-    notes : tuple of str
-        Why cells or formats that seem to be shared are not compared, in sentences.
-    """
-
+    # Those of the same values that all runs measured, asking for the same bytes, each with the formats, in a profile,
+    # that all runs measured there with the same efforts: two at least, and those that A/A controls repeat.
     cells: Mapping[CaseKey, frozenset[Settled]]
-    efforts: tuple[Effort, ...]
-    further: tuple[int, ...]
-    notes: tuple[str, ...]
+    efforts: tuple[Effort, ...]  # How formats were read in all runs.
+    further: tuple[int, ...]  # How many cells each run has that are not compared.
+    notes: tuple[str, ...]  # Why cells or formats that seem to be shared are not compared, in sentences.
 
     @property
     def formats(self) -> list[Settled]:

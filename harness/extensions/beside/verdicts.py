@@ -36,24 +36,15 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, kw_only=True)
 class RunWord:
-    """What one run says.
+    """What one run says."""
 
-    Attributes
-    ----------
-    word : str
-        Its verdict, as in its own report; empty where it has none.
-    possible : frozenset of str
-        What is held against other runs: the word alone where it is sure, all that may be true where the run cannot
-        tell, and nothing without a verdict.
-    among : frozenset
-        What the word is held against: in a criterion or a use, the formats that have figures.
-    ratio, low, high : float or None
-        Of the format to the best of the criterion, or to the baseline in the cell, with its 95 % interval.
-    """
-
-    word: str = ""
+    word: str = ""  # Its verdict, as in its own report; empty where it has none.
+    # What is held against other runs: the word alone where it is sure, all that may be true where the run cannot tell,
+    # and nothing without a verdict.
     possible: frozenset[str] = _NONE
+    # What the word is held against: in a criterion or a use, the formats that have figures.
     among: frozenset[Any] = frozenset()
+    # Of the format to the best of the criterion, or to the baseline in the cell, with its 95 % interval.
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
@@ -76,28 +67,15 @@ class RunWord:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldVerdict:
-    """One verdict on all runs.
+    """One verdict on all runs."""
 
-    Attributes
-    ----------
-    kind : str
-        What it is of.
-    effort : str
-        How formats were read: ``stock``, ``best``, or empty where runs do not say.
-    of, format : str
-        The criterion, use or cell, in words; and the format, empty for a use.
-    part : str
-        Under which it is counted: the suite of a cell, else `of`.
-    said : tuple of RunWord
-        What each run says.
-    """
-
-    kind: Kind
-    effort: Effort
+    kind: Kind  # What it is of.
+    effort: Effort  # How formats were read: ``stock``, ``best``, or empty where runs do not say.
+    # The criterion, use or cell, in words; and the format, empty for a use.
     of: str
     format: str = ""
-    part: str = ""
-    said: tuple[RunWord, ...]
+    part: str = ""  # Under which it is counted: the suite of a cell, else `of`.
+    said: tuple[RunWord, ...]  # What each run says.
 
     @property
     def agreement(self) -> Agreement:

@@ -30,23 +30,16 @@ class Replay:
 
     ``place(decode(load(stored)))``, with ``stored`` the bytes of every extent, is what `Reader.read` returns, bit for
     bit. A checksum that the library computes meanwhile is no step: its time counts as the rest of the library.
-
-    Attributes
-    ----------
-    extents : tuple of Extent
-        What this read needs, in the order in which it is read; consecutive extents of one file share one opening.
-    load : callable
-        Takes ``list[bytes]``, one for each extent, to what `decode` wants. Not timed.
-    decode : callable
-        Takes what `load` returned to a list of decoded pieces: the format's codec on one thread and nothing else.
-        Nothing where the bytes are stored as they are.
-    place : callable
-        Takes the pieces to the result, of the selection's shape: allocates it and copies them into it.
     """
 
+    # What this read needs, in the order in which it is read; consecutive extents of one file share one opening.
     extents: tuple[Extent, ...]
+    # Takes ``list[bytes]``, one for each extent, to what `decode` wants. Not timed.
     load: Callable[[list[bytes]], Any] = _as_it_is
+    # Takes what `load` returned to a list of decoded pieces: the format's codec on one thread and nothing else. Nothing
+    # where the bytes are stored as they are.
     decode: Callable[[Any], list[Any]] = _as_it_is
+    # Takes the pieces to the result, of the selection's shape: allocates it and copies them into it.
     place: Callable[[list[Any]], np.ndarray]
 
 

@@ -40,15 +40,9 @@ def _trained() -> Path:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Where tensors are taken in a BERT: its embedding, then attention and hidden states of every block.
+    """Where tensors are taken in a BERT: its embedding, then attention and hidden states of every block."""
 
-    Attributes
-    ----------
-    model : Module
-        A `transformers.BertModel` with eager attention, the only kind that forms its weights.
-    """
-
-    model: Any
+    model: Any  # A `transformers.BertModel` with eager attention, the only kind that forms its weights.
 
     def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
         """List every tensor that the hooks will give, in order; axes count tokens, not residues."""

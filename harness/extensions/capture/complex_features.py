@@ -25,29 +25,17 @@ _NAME_LENGTH = 4  # letters of an atom's name, as OpenFold3 encodes it
 
 @dataclass(frozen=True, kw_only=True)
 class Molecules:
-    """A complex as OpenFold3 counts it.
+    """A complex as OpenFold3 counts it."""
 
-    Attributes
-    ----------
-    atoms : Atoms
-        All heavy atoms, with the residue of each, counted over all chains: a ligand is one residue.
-    token : ndarray of int64
-        The token of each atom: its residue, or, in a ligand, itself.
-    chain, number, kind : ndarray
-        Of each token: its chain, its residue counted from 1 in its chain, and its residue type.
-    bonds : ndarray of int32
-        1 for two tokens of a ligand whose atoms are bonded, shape ``(tokens, tokens)``.
-    query : ComplexQuery
-        What they are of.
-    """
-
-    atoms: Atoms
-    token: np.ndarray
+    atoms: Atoms  # All heavy atoms, with the residue of each, counted over all chains: a ligand is one residue.
+    token: np.ndarray  # Ndarray of int64. The token of each atom: its residue, or, in a ligand, itself.
+    # Of each token: its chain, its residue counted from 1 in its chain, and its residue type.
     chain: np.ndarray
     number: np.ndarray
     kind: np.ndarray
+    # Ndarray of int32. 1 for two tokens of a ligand whose atoms are bonded, shape ``(tokens, tokens)``.
     bonds: np.ndarray
-    query: ComplexQuery
+    query: ComplexQuery  # What they are of.
 
     def _kind(self, chain: int) -> ChainKind:
         """Return what a chain is: a ligand of one atom is an ion."""

@@ -43,22 +43,13 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True)
 class QueryChain:
-    """One chain.
+    """One chain."""
 
-    Attributes
-    ----------
-    name, entity : str
-        Its identifier, and that of its molecule, which copies share.
-    kind : str
-        What it is.
-    components : tuple of str
-        Each residue, or the ligand, by its code in the Chemical Component Dictionary.
-    """
-
+    # Its identifier, and that of its molecule, which copies share.
     name: str
     entity: str
-    kind: ChainKind
-    components: tuple[str, ...]
+    kind: ChainKind  # What it is.
+    components: tuple[str, ...]  # Each residue, or the ligand, by its code in the Chemical Component Dictionary.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,32 +22,18 @@ _FRAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What an adapter knows of its model.
+    """What an adapter knows of its model."""
 
-    Attributes
-    ----------
-    name, version : str
-        Of the model.
-    config : str
-        The configuration, in a few words.
-    heads, hidden : int
-        Heads of the first kind of attention; channels of the single representation.
-    libraries : str
-        That compute, with their versions.
-    remark : str
-        Anything else that a reader must know.
-    representations : tuple of str
-        What its blocks pass on.
-    """
-
+    # Of the model.
     name: str
     version: str
-    config: str
+    config: str  # The configuration, in a few words.
+    # Heads of the first kind of attention; channels of the single representation.
     heads: int
     hidden: int
-    libraries: str
-    remark: str
-    representations: tuple[str, ...] = ("single", "pair")
+    libraries: str  # That compute, with their versions.
+    remark: str  # Anything else that a reader must know.
+    representations: tuple[str, ...] = ("single", "pair")  # What its blocks pass on.
 
 
 def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:

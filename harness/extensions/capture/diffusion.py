@@ -19,24 +19,14 @@ from harness.trace.schema import Role, TensorSpec, tensor
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionHooks:
-    """Where tensors are taken in the diffusion, in the order in which they are computed.
+    """Where tensors are taken in the diffusion, in the order in which they are computed."""
 
-    Attributes
-    ----------
-    module : Module
-        OpenFold3's diffusion module, which runs once a step for all samples.
-    steps : int
-        Steps of the rollout.
-    kept_steps, layers : tuple of int
-        Those whose tensors are kept, in order.
-    samples, tokens, atoms, width : int
-        Lengths of the axes; the width is that of the activations of tokens.
-    """
-
-    module: nn.Module
-    steps: int
+    module: nn.Module  # OpenFold3's diffusion module, which runs once a step for all samples.
+    steps: int  # Steps of the rollout.
+    # Those whose tensors are kept, in order.
     kept_steps: tuple[int, ...]
     layers: tuple[int, ...]
+    # Lengths of the axes; the width is that of the activations of tokens.
     samples: int
     tokens: int
     atoms: int

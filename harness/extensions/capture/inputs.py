@@ -22,26 +22,15 @@ _SHOWN = 10  # names of files in a message
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A chain and its alignment.
+    """A chain and its alignment."""
 
-    Attributes
-    ----------
-    name : str
-        The FASTA header without its ``>``.
-    sequence : str
-        One letter per residue.
-    msa : ndarray of uint8
-        ASCII letters and ``-``, shape ``(rows, residues)``; the first row is the sequence.
-    deletions : ndarray of int32
-        How many residues of each row were left out in front of each place, shape ``(rows, residues)``.
-    files : tuple of (str, str)
-        Name and SHA-256 of every alignment file that was read; empty for a single-sequence alignment.
-    """
-
-    name: str
-    sequence: str
+    name: str  # The FASTA header without its ``>``.
+    sequence: str  # One letter per residue.
+    # Ndarray of uint8. ASCII letters and ``-``, shape ``(rows, residues)``; the first row is the sequence.
     msa: np.ndarray
+    # Ndarray of int32. How many residues of each row were left out in front of each place, shape ``(rows, residues)``.
     deletions: np.ndarray
+    # Name and SHA-256 of every alignment file that was read; empty for a single-sequence alignment.
     files: tuple[tuple[str, str], ...]
 
     @property

@@ -19,41 +19,19 @@ _INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[{e
 
 @dataclass(frozen=True, kw_only=True)
 class ModelKind:
-    """A model that can be captured; a line in the entry points ``harness.models`` registers one.
+    """A model that can be captured; a line in the entry points ``harness.models`` registers one."""
 
-    Attributes
-    ----------
-    name : str
-        What ``--model`` selects.
-    description : str
-        One line for ``harness list``.
-    blocks : int
-        Number of blocks when the caller names none.
-    attention : tuple of str
-        Kinds of attention that can be captured.
-    load : callable
-        Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
-    sourced : bool
-        Whether its code comes from a checkout that the caller names.
-    recycles : int
-        Passes after the first when the caller names none.
-    diffuses : bool
-        Whether it has steps of diffusion.
-    missing : callable
-        Says what is not installed and how to install it; empty when nothing is.
-    load_complex : callable or None
-        As `load`, for a complex of several chains; None for a model of one chain.
-    """
-
-    name: str
-    description: str
-    blocks: int
-    attention: tuple[str, ...]
+    name: str  # What ``--model`` selects.
+    description: str  # One line for ``harness list``.
+    blocks: int  # Number of blocks when the caller names none.
+    attention: tuple[str, ...]  # Kinds of attention that can be captured.
+    # Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
     load: Callable[[CaptureSettings, Query], PreparedModel]
-    sourced: bool = False
-    recycles: int = 3
-    diffuses: bool = False
-    missing: Callable[[], str] = lambda: ""
+    sourced: bool = False  # Whether its code comes from a checkout that the caller names.
+    recycles: int = 3  # Passes after the first when the caller names none.
+    diffuses: bool = False  # Whether it has steps of diffusion.
+    missing: Callable[[], str] = lambda: ""  # Says what is not installed and how to install it; empty when nothing is.
+    # As `load`, for a complex of several chains; None for a model of one chain.
     load_complex: Callable[[CaptureSettings, ComplexQuery], PreparedModel] | None = None
 
     def open_complex(self, settings: CaptureSettings, query: ComplexQuery) -> PreparedModel:

@@ -27,25 +27,16 @@ _ELEMENT_BINS, _NAME_BINS, _NAME_LENGTH, _DISTANCE_BINS = 119, 64, 4, 39
 
 @dataclass(frozen=True)
 class Atoms:
-    """The heavy atoms of a chain, one after the other.
+    """The heavy atoms of a chain, one after the other."""
 
-    Attributes
-    ----------
-    names, elements : tuple of str
-        Of each atom.
-    residue : ndarray of int
-        Which residue each belongs to.
-    positions : ndarray of float32
-        In the ideal conformer of its residue in the Chemical Component Dictionary, in Angstrom, shape ``(atoms, 3)``.
-    charges : ndarray of float32
-        Formal charges.
-    """
-
+    # Of each atom.
     names: tuple[str, ...]
     elements: tuple[str, ...]
-    residue: np.ndarray
+    residue: np.ndarray  # Ndarray of int. Which residue each belongs to.
+    # Ndarray of float32. In the ideal conformer of its residue in the Chemical Component Dictionary, in Angstrom, shape
+    # ``(atoms, 3)``.
     positions: np.ndarray
-    charges: np.ndarray
+    charges: np.ndarray  # Ndarray of float32. Formal charges.
 
     def scattered(self, values: np.ndarray) -> np.ndarray:
         """Put values of atoms at AlphaFold's 37 atom types; shape ``(residues, 37, ...)``, zero elsewhere."""

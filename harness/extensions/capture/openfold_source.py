@@ -21,26 +21,17 @@ _KERNEL = "attn_core_inplace_cuda"
 
 
 class Code(NamedTuple):
-    """The parts of OpenFold that a capture uses.
+    """The parts of OpenFold that a capture uses."""
 
-    Attributes
-    ----------
-    config, model, primitives, features, weights : module
-        ``openfold.config``, ``openfold.model.model`` and ``.primitives``, ``openfold.data.feature_pipeline`` and
-        ``openfold.utils.import_weights``.
-    residues : module
-        ``openfold.np.residue_constants``.
-    version : str
-        As ``setup.py`` has it, and a digest of the package's files.
-    """
-
+    # ``openfold.config``, ``openfold.model.model`` and ``.primitives``, ``openfold.data.feature_pipeline`` and
+    # ``openfold.utils.import_weights``.
     config: ModuleType
     model: ModuleType
     primitives: ModuleType
     features: ModuleType
     weights: ModuleType
-    residues: ModuleType
-    version: str
+    residues: ModuleType  # ``openfold.np.residue_constants``.
+    version: str  # As ``setup.py`` has it, and a digest of the package's files.
 
 
 _MODULES = {

@@ -23,53 +23,24 @@ def whole(output: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureSettings:
-    """What the caller asked for.
+    """What the caller asked for."""
 
-    Attributes
-    ----------
-    blocks : int
-        Number of blocks of the model's trunk.
-    recycles : int
-        Passes through the trunk after the first.
-    msa_depth : int
-        Rows of the alignment, the sequence included.
-    attention : tuple of str
-        Kinds of attention to keep, such as ``"msa-row"``.
-    triangle : tuple of int, "mean" or "all"
-        What to keep of a triangle attention's maps: those of one residue (counted from 0), their mean, or all.
-    layers : tuple of int
-        Blocks to keep tensors of, counted from 0; every block when empty.
-    device : str
-        As torch names it.
-    seed : int
-        Of weights that are drawn, and of whatever the model draws.
-    source : Path or None
-        A checkout of the model's code, for a model that is not a package.
-    checkpoint : Path or None
-        Weights; drawn from the seed when None.
-    steps : int or None
-        Of diffusion, for a model that has it; its own number when None.
-    samples : int
-        Of a complex, for each seed.
-    seeds : tuple of int
-        The model runs once for each; those of the query, or else `seed`, when empty.
-    kept_steps, diffusion_layers : tuple of int
-        Steps and layers of the diffusion to keep tensors of; all when empty.
-    """
-
-    blocks: int
-    recycles: int
-    msa_depth: int
-    attention: tuple[str, ...]
+    blocks: int  # Number of blocks of the model's trunk.
+    recycles: int  # Passes through the trunk after the first.
+    msa_depth: int  # Rows of the alignment, the sequence included.
+    attention: tuple[str, ...]  # Kinds of attention to keep, such as ``"msa-row"``.
+    # Tuple of int, "mean" or "all". What to keep of a triangle attention's maps: those of one residue (counted from 0),
+    # their mean, or all.
     triangle: tuple[Selection, ...] = ("mean",)
-    layers: tuple[int, ...] = ()
-    device: str = "cpu"
-    seed: int = 0
-    source: Path | None = None
-    checkpoint: Path | None = None
-    steps: int | None = None
-    samples: int = 1
-    seeds: tuple[int, ...] = ()
+    layers: tuple[int, ...] = ()  # Blocks to keep tensors of, counted from 0; every block when empty.
+    device: str = "cpu"  # As torch names it.
+    seed: int = 0  # Of weights that are drawn, and of whatever the model draws.
+    source: Path | None = None  # A checkout of the model's code, for a model that is not a package.
+    checkpoint: Path | None = None  # Weights; drawn from the seed when None.
+    steps: int | None = None  # Of diffusion, for a model that has it; its own number when None.
+    samples: int = 1  # Of a complex, for each seed.
+    seeds: tuple[int, ...] = ()  # The model runs once for each; those of the query, or else `seed`, when empty.
+    # Steps and layers of the diffusion to keep tensors of; all when empty.
     kept_steps: tuple[int, ...] = ()
     diffusion_layers: tuple[int, ...] = ()
 
@@ -81,27 +52,13 @@ class CaptureSettings:
 
 @dataclass(frozen=True)
 class Site:
-    """One tensor of every block, or of the end of every pass.
+    """One tensor of every block, or of the end of every pass."""
 
-    Attributes
-    ----------
-    path : str
-        With ``{layer}`` in place of the block's number, or ``{step}`` in place of the pass's.
-    shape : tuple of int
-        Of the tensor that is kept.
-    axes : tuple of str
-        Their names.
-    role : Role
-        What the tensor is.
-    pick : callable
-        Takes what the module gave, returns the tensor.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    axes: tuple[str, ...]
-    role: Role
-    pick: Callable[[Any], Any] = whole
+    path: str  # With ``{layer}`` in place of the block's number, or ``{step}`` in place of the pass's.
+    shape: tuple[int, ...]  # Of the tensor that is kept.
+    axes: tuple[str, ...]  # Their names.
+    role: Role  # What the tensor is.
+    pick: Callable[[Any], Any] = whole  # Takes what the module gave, returns the tensor.
 
     def name(self, step: int, last: int, layer: int = 0) -> str:
         """Name the tensor of a block in a pass.
@@ -115,25 +72,14 @@ class Site:
 
 @dataclass(frozen=True)
 class AttentionKind:
-    """One kind of attention in every block of a model.
+    """One kind of attention in every block of a model."""
 
-    Attributes
-    ----------
-    name : str
-        As the command line has it.
-    heads : int
-        Number of heads.
-    rows : {"sequence", "residue", "none"}
-        What the model computes a map for: each row of the alignment, of which the first is kept; each residue, of
-        which `CaptureSettings.triangle` says what is kept; or once.
-    module : str
-        Its place in a block.
-    """
-
-    name: str
-    heads: int
+    name: str  # As the command line has it.
+    heads: int  # Number of heads.
+    # What the model computes a map for: each row of the alignment, of which the first is kept; each residue, of which
+    # `CaptureSettings.triangle` says what is kept; or once: "sequence", "residue", "none".
     rows: Literal["sequence", "residue", "none"]
-    module: str = ""
+    module: str = ""  # Its place in a block.
 
     def sites(self, settings: CaptureSettings, residues: int) -> list[Site]:
         """List what is kept of its maps, shape ``(heads, residues, residues)``, in every block."""

@@ -25,15 +25,9 @@ BUFFERED_LAYERS = 1
 
 
 class PreparedModel(ABC):
-    """A model that is ready to run on one sequence.
+    """A model that is ready to run on one sequence."""
 
-    Attributes
-    ----------
-    manifest : Manifest
-        Every tensor that it will give, in the order in which it will.
-    """
-
-    manifest: Manifest
+    manifest: Manifest  # Every tensor that it will give, in the order in which it will.
 
     @abstractmethod
     def run(self, push: Push) -> None:
@@ -48,18 +42,10 @@ class PreparedModel(ABC):
 
 
 class Destination(NamedTuple):
-    """An archive to write.
+    """An archive to write."""
 
-    Attributes
-    ----------
-    backend : Format
-        Its format.
-    path : Path
-        Its name; must not exist.
-    """
-
-    backend: Format
-    path: Path
+    backend: Format  # Its format.
+    path: Path  # Its name; must not exist.
 
 
 def record(

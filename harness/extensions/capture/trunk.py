@@ -26,27 +26,14 @@ Take = Callable[[torch.Tensor], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trunk:
-    """Where tensors are taken in a stack of blocks, in the order in which they are computed.
+    """Where tensors are taken in a stack of blocks, in the order in which they are computed."""
 
-    Attributes
-    ----------
-    stack : Module
-        Runs its ``blocks`` once a pass.
-    primitives : module
-        The module of the model's code that holds ``softmax_no_cast`` and the attention that calls it.
-    attention : tuple of AttentionKind
-        What a block computes and never returns.
-    sites : tuple of Site
-        What a block returns.
-    ends : tuple of Site
-        What the stack returns.
-    """
-
-    stack: nn.Module
+    stack: nn.Module  # Runs its ``blocks`` once a pass.
+    # The module of the model's code that holds ``softmax_no_cast`` and the attention that calls it.
     primitives: ModuleType
-    attention: tuple[AttentionKind, ...]
-    sites: tuple[Site, ...]
-    ends: tuple[Site, ...]
+    attention: tuple[AttentionKind, ...]  # What a block computes and never returns.
+    sites: tuple[Site, ...]  # What a block returns.
+    ends: tuple[Site, ...]  # What the stack returns.
 
     def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
         """List every tensor that the hooks will give, in order."""

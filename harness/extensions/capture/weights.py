@@ -20,21 +20,11 @@ _NAMED = 3  # parameters named in a message
 
 
 class Checkpoint(NamedTuple):
-    """Parameters from a file.
+    """Parameters from a file."""
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    sha256 : str
-        Of its bytes.
-    state : mapping of str to Tensor
-        Parameters by name.
-    """
-
-    path: Path
-    sha256: str
-    state: Mapping[str, torch.Tensor]
+    path: Path  # The file.
+    sha256: str  # Of its bytes.
+    state: Mapping[str, torch.Tensor]  # Parameters by name.
 
 
 def seed_everything(seed: int) -> None:

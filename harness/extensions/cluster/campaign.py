@@ -71,30 +71,14 @@ def clear(block: TaskBlock) -> Iterator[str]:
 
 @dataclass
 class Campaign:
-    """Starts the tasks of a run, waits for them, and says which run folder counts for each block.
+    """Starts the tasks of a run, waits for them, and says which run folder counts for each block."""
 
-    Attributes
-    ----------
-    jobs : Starter
-        Starts tasks.
-    folder : Path
-        Of the run.
-    document : ClusterDocument
-        What is recorded of tasks; written with every one that ends.
-    allowed : TypedOptions
-        What was typed for the run.
-    apart : bool
-        Whether archives have to be read on another node than the one that wrote them.
-    progress : Progress
-        Told of every task.
-    """
-
-    jobs: Starter
-    folder: Path
-    document: ClusterDocument
-    allowed: TypedOptions
-    apart: bool
-    progress: Progress
+    jobs: Starter  # Starts tasks.
+    folder: Path  # Of the run.
+    document: ClusterDocument  # What is recorded of tasks; written with every one that ends.
+    allowed: TypedOptions  # What was typed for the run.
+    apart: bool  # Whether archives have to be read on another node than the one that wrote them.
+    progress: Progress  # Told of every task.
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def measure(self, blocks: Sequence[TaskBlock]) -> list[MergedPart]:

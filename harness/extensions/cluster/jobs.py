@@ -27,40 +27,20 @@ _KIND = re.compile(r"^[\w.]+Error: ")
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a job ended.
+    """How a job ended."""
 
-    Attributes
-    ----------
-    value : object
-        What its function returned; None where it did not.
-    problem : str
-        Why it returned nothing; empty where it did.
-    """
-
-    value: Any = None
-    problem: str = ""
+    value: Any = None  # What its function returned; None where it did not.
+    problem: str = ""  # Why it returned nothing; empty where it did.
 
 
 @dataclass
 class Jobs:
-    """Starts tasks and waits for them.
+    """Starts tasks and waits for them."""
 
-    Attributes
-    ----------
-    kind : {"local", "slurm"}
-        Where.
-    folder : Path
-        For scripts, pickled arguments and answers, and logs; all nodes see it.
-    minutes : int
-        Time limit of a task.
-    sbatch : mapping of str to str
-        Further options of ``sbatch``, without dashes.
-    """
-
-    kind: str
-    folder: Path
-    minutes: int
-    sbatch: Mapping[str, str] = field(default_factory=dict)
+    kind: str  # Where: "local", "slurm".
+    folder: Path  # For scripts, pickled arguments and answers, and logs; all nodes see it.
+    minutes: int  # Time limit of a task.
+    sbatch: Mapping[str, str] = field(default_factory=dict)  # Further options of ``sbatch``, without dashes.
 
     def __post_init__(self) -> None:
         self._running: list[Any] = []

@@ -32,24 +32,12 @@ _ALIKE = ("commit", "filesystem", "cores_usable")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBlock:
-    """What one task measures: a trace at one length, with all its suites, contenders, cache states and rounds.
+    """What one task measures: a trace at one length, with all its suites, contenders, cache states and rounds."""
 
-    Attributes
-    ----------
-    name : str
-        Of its folder.
-    folder : Path
-        Holds a run folder for each attempt.
-    config : RunConfig
-        That of the run, with this trace and length alone.
-    subject : Subject
-        Of the run's plan.
-    """
-
-    name: str
-    folder: Path
-    config: RunConfig
-    subject: Subject
+    name: str  # Of its folder.
+    folder: Path  # Holds a run folder for each attempt.
+    config: RunConfig  # That of the run, with this trace and length alone.
+    subject: Subject  # Of the run's plan.
 
 
 @dataclass(frozen=True, kw_only=True)

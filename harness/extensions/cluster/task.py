@@ -49,34 +49,19 @@ class TypedOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """What a task answers; pickled by submitit to the process that started it.
+    """What a task answers; pickled by submitit to the process that started it."""
 
-    Attributes
-    ----------
-    node : Node
-        Where it ran.
-    began, ended : float
-        Its times, by the node's clock.
-    problem : str
-        Why it does not count; empty where it does.
-    prepared : Prepared or None
-        The archives that it wrote.
-    arms : tuple of Arm
-        The contenders, as the node has them.
-    files, archive_bytes : int
-        Of the archives.
-    software : dict
-        Interpreter, libraries and this package, as `harness.run.machine.describe` names them.
-    """
-
-    node: Node
+    node: Node  # Where it ran.
+    # Its times, by the node's clock.
     began: float
     ended: float
-    problem: str = ""
-    prepared: Prepared | None = None
-    arms: tuple[Arm, ...] = ()
+    problem: str = ""  # Why it does not count; empty where it does.
+    prepared: Prepared | None = None  # The archives that it wrote.
+    arms: tuple[Arm, ...] = ()  # The contenders, as the node has them.
+    # Of the archives.
     files: int = 0
     archive_bytes: int = 0
+    # Interpreter, libraries and this package, as `harness.run.machine.describe` names them.
     software: dict[str, Any] = field(default_factory=dict)
 
 

@@ -29,54 +29,34 @@ MOST_LOOKS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that was compared: who reads an archive, whether a cell is there, a figure, or a time.
+    """One thing that was compared: who reads an archive, whether a cell is there, a figure, or a time."""
 
-    Attributes
-    ----------
-    kind : {"readable", "measured", "exact", "times"}
-        Which of these.
-    cell : Cell
-        Of what.
-    verdict : str
-        Of an archive ``read`` or, with the reason as note, ``unreadable``. Of a cell that base has and head has not,
-        what it is there: ``failed``, ``rejected``, ``skipped`` or ``absent``. Of a figure ``grew`` (every one of head
-        is above every one of base), ``shrank``, ``equal``, or ``varies`` where a side did not give one figure in every
-        round and the two overlap, so that it cannot be gated; of an archive's content ``equal``, ``other`` or
-        ``varies``. Of a time ``slower`` (the estimate lies beyond half the
-        threshold and chance is excluded), ``no regression`` (the interval lies below the threshold), ``faster`` (that,
-        and faster by more than half the threshold, with chance excluded), or ``inconclusive``.
-    name : str
-        Of a figure, such as ``bytes``; ``content`` of an archive's.
-    writer, reader : str
-        Of an archive: ``base`` or ``head``.
-    base, head : float or None
-        Medians over rounds in seconds, or figures, of several the smallest.
-    ratio, ratio_low, ratio_high : float
-        Time of head over base's, with its 95 % interval.
-    rounds : int
-        How many count.
-    rounds_needed : int or None
-        How many rounds in all would most likely settle an inconclusive time; None where no practical number would.
-    note : str
-        Why, or what else is to say, such as that a suspicion was not confirmed.
-    log_ratios : tuple of float
-        Natural logarithm of the ratio in each round; empty where rounds are not paired.
-    """
-
-    kind: Literal["readable", "measured", "exact", "times"]
-    cell: Cell
+    kind: Literal["readable", "measured", "exact", "times"]  # Which of these: "readable", "measured", "exact", "times".
+    cell: Cell  # Of what.
+    # Of an archive ``read`` or, with the reason as note, ``unreadable``. Of a cell that base has and head has not, what
+    # it is there: ``failed``, ``rejected``, ``skipped`` or ``absent``. Of a figure ``grew`` (every one of head is above
+    # every one of base), ``shrank``, ``equal``, or ``varies`` where a side did not give one figure in every round and
+    # the two overlap, so that it cannot be gated; of an archive's content ``equal``, ``other`` or ``varies``. Of a time
+    # ``slower`` (the estimate lies beyond half the threshold and chance is excluded), ``no regression`` (the interval
+    # lies below the threshold), ``faster`` (that, and faster by more than half the threshold, with chance excluded), or
+    # ``inconclusive``.
     verdict: str
-    name: str = ""
+    name: str = ""  # Of a figure, such as ``bytes``; ``content`` of an archive's.
+    # Of an archive: ``base`` or ``head``.
     writer: str = ""
     reader: str = ""
+    # Medians over rounds in seconds, or figures, of several the smallest.
     base: float | None = None
     head: float | None = None
+    # Time of head over base's, with its 95 % interval.
     ratio: float = 1.0
     ratio_low: float = 1.0
     ratio_high: float = 1.0
-    rounds: int = 0
+    rounds: int = 0  # How many count.
+    # How many rounds in all would most likely settle an inconclusive time; None where no practical number would.
     rounds_needed: int | None = None
-    note: str = ""
+    note: str = ""  # Why, or what else is to say, such as that a suspicion was not confirmed.
+    # Natural logarithm of the ratio in each round; empty where rounds are not paired.
     log_ratios: tuple[float, ...] = ()
 
     @property
@@ -111,34 +91,17 @@ def lost(cell: Cell, verdict: str, why: str = "") -> Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a comparison found.
+    """What a comparison found."""
 
-    Attributes
-    ----------
-    base, head : str
-        What was compared, for people.
-    threshold : float
-        The slowdown that matters, as a part of base's time.
-    entries : sequence of Entry
-        All that was compared, in the order of regressions.
-    refused : str
-        Why nothing could be compared, in a sentence; empty where something was.
-    notes : list of str
-        What a reader has to know.
-    blocks : sequence of Block
-        Every block of times.
-    facts : mapping
-        Sides, settings, machine.
-    """
-
+    # What was compared, for people.
     base: str
     head: str
-    threshold: float = THRESHOLD
-    entries: Sequence[Entry] = ()
-    refused: str = ""
-    notes: list[str] = field(default_factory=list)
-    blocks: Sequence[Block] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    threshold: float = THRESHOLD  # The slowdown that matters, as a part of base's time.
+    entries: Sequence[Entry] = ()  # All that was compared, in the order of regressions.
+    refused: str = ""  # Why nothing could be compared, in a sentence; empty where something was.
+    notes: list[str] = field(default_factory=list)  # What a reader has to know.
+    blocks: Sequence[Block] = ()  # Every block of times.
+    facts: Mapping[str, Any] = field(default_factory=dict)  # Sides, settings, machine.
 
     def of(self, kind: str) -> list[Entry]:
         """Return the entries of a kind."""

@@ -53,43 +53,22 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """What a comparison is to measure.
+    """What a comparison is to measure."""
 
-    Attributes
-    ----------
-    traces : tuple of str
-        ``NAME[:key=value,...]``.
-    sizes : tuple of int
-        Sequence lengths, for traces that are made in any length.
-    formats : tuple of str
-        Registered names; without any, the formats that a run includes unasked, where base has them.
-    suites : tuple of str
-        Registered names; without any, those that measure a part of a cost by itself, where both sides have them.
-    profile : str
-        Of every format.
-    seed : int
-        Decides plans and the order within rounds.
-    rounds : int
-        Fresh processes of each side, before any confirmation. A round in ten or so is disturbed on a shared machine;
-        two of 12 do not widen a cell's interval, and more blocks in fewer rounds help less for the same time.
-    blocks : int
-        Of each cell and side within a round; more where something else disturbs it.
-    seconds : float
-        Least length of a block.
-    timeout : float
-        Seconds after which a task counts as hung.
-    """
-
-    traces: tuple[str, ...] = ("synthetic:layers=2",)
-    sizes: tuple[int, ...] = (64,)
+    traces: tuple[str, ...] = ("synthetic:layers=2",)  # ``NAME[:key=value,...]``.
+    sizes: tuple[int, ...] = (64,)  # Sequence lengths, for traces that are made in any length.
+    # Registered names; without any, the formats that a run includes unasked, where base has them.
     formats: tuple[str, ...] = ()
+    # Registered names; without any, those that measure a part of a cost by itself, where both sides have them.
     suites: tuple[str, ...] = ()
-    profile: str = "tuned"
-    seed: int = 0
+    profile: str = "tuned"  # Of every format.
+    seed: int = 0  # Decides plans and the order within rounds.
+    # Fresh processes of each side, before any confirmation. A round in ten or so is disturbed on a shared machine; two
+    # of 12 do not widen a cell's interval, and more blocks in fewer rounds help less for the same time.
     rounds: int = 12
-    blocks: int = 2
-    seconds: float = 0.02
-    timeout: float = 120.0
+    blocks: int = 2  # Of each cell and side within a round; more where something else disturbs it.
+    seconds: float = 0.02  # Least length of a block.
+    timeout: float = 120.0  # Seconds after which a task counts as hung.
 
     def chosen(self, *sides: Side) -> CompareSettings:
         """Return the settings with every name: where none were given, the defaults that these sides have.
@@ -138,33 +117,15 @@ def written() -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One trace, ready to be handed to both sides.
+    """One trace, ready to be handed to both sides."""
 
-    Attributes
-    ----------
-    trace : str
-        Its label.
-    n_res : int or None
-        Its length.
-    data : Path
-        A folder with a manifest and one ``.npy`` file a tensor.
-    digests : dict of str to str
-        What every tensor has to be.
-    cases : tuple of (str, str, tuple)
-        Suite, access, and reads as plain values.
-    expected : dict
-        For each (suite, access) what its reads have to return, as digests.
-    suffixes : dict of str to str
-        How archives of each format are named.
-    """
-
-    trace: str
-    n_res: int | None
-    data: Path
-    digests: dict[str, str]
-    cases: tuple[tuple[str, str, tuple[Any, ...]], ...]
-    expected: dict[tuple[str, str], list[str]]
-    suffixes: dict[str, str]
+    trace: str  # Its label.
+    n_res: int | None  # Its length.
+    data: Path  # A folder with a manifest and one ``.npy`` file a tensor.
+    digests: dict[str, str]  # What every tensor has to be.
+    cases: tuple[tuple[str, str, tuple[Any, ...]], ...]  # Suite, access, and reads as plain values.
+    expected: dict[tuple[str, str], list[str]]  # For each (suite, access) what its reads have to return, as digests.
+    suffixes: dict[str, str]  # How archives of each format are named.
 
     def cell(self, suite: str, access: str, name: str) -> Cell:
         """Name a cell of this trace."""

@@ -16,50 +16,28 @@ Exact = dict[tuple[Cell, str, str], list[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Times of one side in one block of a round, in seconds.
+    """Times of one side in one block of a round, in seconds."""
 
-    Attributes
-    ----------
-    cell : Cell
-        What was measured.
-    round, number : int
-        Where.
-    side : str
-        ``base`` or ``head``.
-    seconds : float
-        Of the fastest repetition in the block. What else a machine does makes a repetition longer and never shorter,
-        so on one that others use as well the fastest varies least (Chen & Revels 2016).
-    repetitions : int
-        How many.
-    """
-
-    cell: Cell
+    cell: Cell  # What was measured.
+    # Where.
     round: int
     number: int
-    side: str
+    side: str  # ``base`` or ``head``.
+    # Of the fastest repetition in the block. What else a machine does makes a repetition longer and never shorter, so
+    # on one that others use as well the fastest varies least (Chen & Revels 2016).
     seconds: float
-    repetitions: int
+    repetitions: int  # How many.
 
 
 @dataclass
 class Record:
-    """Everything that rounds found.
+    """Everything that rounds found."""
 
-    Attributes
-    ----------
-    blocks : list of Block
-        Times.
-    exact : dict
-        Bytes, files, requests, and the digest of archives' bytes.
-    fastest : dict
-        For each (cell, side) the seconds of its fastest repetition, one a round.
-    failed : dict of Cell to str
-        Why head failed at a cell where base did not; it is measured no further.
-    """
-
-    blocks: list[Block] = field(default_factory=list)
-    exact: Exact = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)  # Times.
+    exact: Exact = field(default_factory=dict)  # Bytes, files, requests, and the digest of archives' bytes.
+    # For each (cell, side) the seconds of its fastest repetition, one a round.
     fastest: dict[tuple[Cell, str], list[float]] = field(default_factory=dict)
+    # Why head failed at a cell where base did not; it is measured no further.
     failed: dict[Cell, str] = field(default_factory=dict)
 
     def note(self, cell: Cell, side: str, **figures: Any) -> None:

@@ -31,30 +31,14 @@ _DISTURBED = 1.1
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """Takes rounds of two sides and notes what they find.
+    """Takes rounds of two sides and notes what they find."""
 
-    Attributes
-    ----------
-    sides : (Side, Side)
-        Base and head.
-    questions : sequence of Question
-        From `harness.extensions.compare.question.ask`.
-    settings : CompareSettings
-        Formats, suites, blocks, seed.
-    folder : Path
-        For archives; what a round wrote is removed with it.
-    step : callable
-        Told what was done.
-    record : Record
-        Added to.
-    """
-
-    sides: tuple[Side, Side]
-    questions: Sequence[Question]
-    settings: CompareSettings
-    folder: Path
-    step: Callable[[str], object]
-    record: Record = field(default_factory=Record)
+    sides: tuple[Side, Side]  # Base and head.
+    questions: Sequence[Question]  # From `harness.extensions.compare.question.ask`.
+    settings: CompareSettings  # Formats, suites, blocks, seed.
+    folder: Path  # For archives; what a round wrote is removed with it.
+    step: Callable[[str], object]  # Told what was done.
+    record: Record = field(default_factory=Record)  # Added to.
 
     def take(self, numbers: Sequence[int], only: Collection[Cell] | None = None) -> list[Block]:
         """Take the rounds of these numbers, each of which decides its order, of some cells or of all.

@@ -24,32 +24,16 @@ _SHOWN = 300  # characters of what a process printed before it died
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of the two that are compared.
+    """One of the two that are compared."""
 
-    Attributes
-    ----------
-    name : str
-        ``base`` or ``head``.
-    label : str
-        What it is, for people: a commit, or an environment.
-    python : Path
-        The interpreter of its environment, or to build that with.
-    source : str
-        Identifies the sources to build from: a commit, or a digest of files; empty where `python` is used as it is.
-    pins : tuple of str
-        Requirements besides the project.
-    repository : Path or None
-        Where the commit is; None for the sources of this version.
-    facts : dict
-        What its probe says of it: Python, packages, formats, suites.
-    """
-
-    name: str
-    label: str
-    python: Path
+    name: str  # ``base`` or ``head``.
+    label: str  # What it is, for people: a commit, or an environment.
+    python: Path  # The interpreter of its environment, or to build that with.
+    # Identifies the sources to build from: a commit, or a digest of files; empty where `python` is used as it is.
     source: str = ""
-    pins: tuple[str, ...] = ()
-    repository: Path | None = None
+    pins: tuple[str, ...] = ()  # Requirements besides the project.
+    repository: Path | None = None  # Where the commit is; None for the sources of this version.
+    # What its probe says of it: Python, packages, formats, suites.
     facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:

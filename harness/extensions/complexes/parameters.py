@@ -30,40 +30,26 @@ _KNOWN: Mapping[str, ParameterValues] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ComplexParameters:
-    """What ``--trace synthetic:model=af3,key=value,...`` may set.
+    """What ``--trace synthetic:model=af3,key=value,...`` may set."""
 
-    Attributes
-    ----------
-    tokens : int
-        Number of tokens: residues of polymers, and atoms of ligands.
-    chains, ligands : int
-        Protein chains, and ligands of up to 20 atoms.
-    layers, heads, single_dim, pair_dim : int
-        Blocks of the trunk and its dimensions.
-    steps, diffusion_layers, diffusion_dim : int
-        Kept steps of the diffusion, up to `ROLLOUT`, layers of its transformer, and width of its activations.
-    samples, seeds : int
-        Samples of each seed, and seeds.
-    dtype : {"bfloat16", "float32"}
-        Type of representations and activations.
-    seed : int
-        Selects the values.
-    """
-
-    tokens: int
+    tokens: int  # Number of tokens: residues of polymers, and atoms of ligands.
+    # Protein chains, and ligands of up to 20 atoms.
     chains: int = 2
     ligands: int = 1
+    # Blocks of the trunk and its dimensions.
     layers: int = 8
     heads: int = 16
     single_dim: int = 384
     pair_dim: int = 128
+    # Kept steps of the diffusion, up to `ROLLOUT`, layers of its transformer, and width of its activations.
     steps: int = 5
     diffusion_layers: int = 24
     diffusion_dim: int = 768
+    # Samples of each seed, and seeds.
     samples: int = 1
     seeds: int = 1
-    dtype: str = "bfloat16"
-    seed: int = 0
+    dtype: str = "bfloat16"  # Type of representations and activations: "bfloat16", "float32".
+    seed: int = 0  # Selects the values.
 
     @property
     def label(self) -> str:

@@ -14,27 +14,13 @@ _SAMPLE = re.compile(r"(?:^|[/_])sample_(\d+)(?=/)")
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionPlace:
-    """A tensor of one step of the diffusion.
+    """A tensor of one step of the diffusion."""
 
-    Attributes
-    ----------
-    seed : str
-        ``seed_NUMBER/``, or empty in a trace of one seed.
-    step : int
-        Number of the step within the model's schedule, counted from 0.
-    layer : int or None
-        Layer of the diffusion transformer; None for a tensor of the step itself.
-    name : str
-        What the tensor is, such as ``token_repr``.
-    spec : TensorSpec
-        The tensor.
-    """
-
-    seed: str
-    step: int
-    layer: int | None
-    name: str
-    spec: TensorSpec
+    seed: str  # ``seed_NUMBER/``, or empty in a trace of one seed.
+    step: int  # Number of the step within the model's schedule, counted from 0.
+    layer: int | None  # Layer of the diffusion transformer; None for a tensor of the step itself.
+    name: str  # What the tensor is, such as ``token_repr``.
+    spec: TensorSpec  # The tensor.
 
 
 def diffusion_place(spec: TensorSpec) -> DiffusionPlace | None:

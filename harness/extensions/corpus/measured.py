@@ -25,23 +25,15 @@ PROTEINS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus that was measured.
+    """A corpus that was measured."""
 
-    Attributes
-    ----------
-    proteins, rows : int
-        Number of proteins, and of the rows of one layer.
-    kind : tuple
-        What has to be the same in two corpora for one to be a larger copy of the other: layers, width, type, and
-        whether the rows of all proteins are in one tensor.
-    row_bytes : int
-        Bytes of a row.
-    """
-
+    # Number of proteins, and of the rows of one layer.
     proteins: int
     rows: int
+    # What has to be the same in two corpora for one to be a larger copy of the other: layers, width, type, and whether
+    # the rows of all proteins are in one tensor.
     kind: tuple[int, int, str, bool]
-    row_bytes: int
+    row_bytes: int  # Bytes of a row.
 
     @classmethod
     def of(cls, manifest: Manifest) -> Corpus | None:
@@ -62,52 +54,29 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectedCorpus:
-    """What `PROTEINS` proteins would take in a format, in proportion to the largest corpus that was measured.
+    """What `PROTEINS` proteins would take in a format, in proportion to the largest corpus that was measured."""
 
-    Attributes
-    ----------
-    trace, format, profile : str
-        From which corpus, and in which format.
-    corpus : Corpus
-        That corpus.
-    stored : float
-        Bytes; NaN where the run measured no sizes.
-    layer_seconds : float
-        Reading one layer of every protein from disk; NaN where the run did not read cold.
-    error : float
-        By how much the same rule misses that corpus from the next smaller one, in time or else in size, as a part of
-        one; NaN where there is none.
-    """
-
+    # From which corpus, and in which format.
     trace: str
     format: str
     profile: str
-    corpus: Corpus
-    stored: float
-    layer_seconds: float
+    corpus: Corpus  # That corpus.
+    stored: float  # Bytes; NaN where the run measured no sizes.
+    layer_seconds: float  # Reading one layer of every protein from disk; NaN where the run did not read cold.
+    # By how much the same rule misses that corpus from the next smaller one, in time or else in size, as a part of one;
+    # NaN where there is none.
     error: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeasuredCorpora:
-    """What a run measured of corpora.
+    """What a run measured of corpora."""
 
-    Attributes
-    ----------
-    corpora : mapping of str to Corpus
-        By the label of their trace.
-    cells : DataFrame
-        The cells of `NAME`, of stock contenders and of the ceiling, with ``rows`` of a sample and ``rows_per_second``.
-    projected : list of ProjectedCorpus
-        In the order of the cells.
-    notes : list of str
-        Of each corpus that was imported, what was left out of it.
-    """
-
-    corpora: Mapping[str, Corpus]
+    corpora: Mapping[str, Corpus]  # By the label of their trace.
+    # The cells of `NAME`, of stock contenders and of the ceiling, with ``rows`` of a sample and ``rows_per_second``.
     cells: pd.DataFrame
-    projected: list[ProjectedCorpus]
-    notes: list[str]
+    projected: list[ProjectedCorpus]  # In the order of the cells.
+    notes: list[str]  # Of each corpus that was imported, what was left out of it.
 
 
 def measured(folder: Path, samples: pd.DataFrame, summary: pd.DataFrame) -> MeasuredCorpora | None:

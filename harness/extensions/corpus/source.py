@@ -42,26 +42,16 @@ PROTEIN_AXES, ROW_AXES = ("position", "channel"), ("row", "channel")
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusParameters:
-    """What ``--trace corpus:key=value,...`` may set.
+    """What ``--trace corpus:key=value,...`` may set."""
 
-    Attributes
-    ----------
-    proteins, layers, width : int
-        Number of proteins, of layers of each, and of channels of a row.
-    layout : {"proteins", "rows"}
-        A tensor for each layer of each protein, or one for each layer with the rows of all proteins.
-    dtype : {"bfloat16", "float32"}
-        Type of the values.
-    seed : int
-        Selects lengths and values.
-    """
-
+    # Number of proteins, of layers of each, and of channels of a row.
     proteins: int = 100
     layers: int = 2
     width: int = 384
+    # A tensor for each layer of each protein, or one for each layer with the rows of all proteins: "proteins", "rows".
     layout: str = "proteins"
-    dtype: str = "bfloat16"
-    seed: int = 0
+    dtype: str = "bfloat16"  # Type of the values: "bfloat16", "float32".
+    seed: int = 0  # Selects lengths and values.
 
     @property
     def label(self) -> str:

@@ -68,25 +68,14 @@ _CODECS: Mapping[str, Callable[[np.ndarray], bytes]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticRow:
-    """One statistic of the synthetic tensors beside that of real ones.
+    """One statistic of the synthetic tensors beside that of real ones."""
 
-    Attributes
-    ----------
-    role : Role
-        The kind of tensor.
-    statistic : str
-        What was measured.
-    synthetic, real : float
-        The values.
-    published : bool
-        Whether `real` was taken from `PUBLISHED` and not measured now.
-    """
-
-    role: Role
-    statistic: str
+    role: Role  # The kind of tensor.
+    statistic: str  # What was measured.
+    # The values.
     synthetic: float
     real: float
-    published: bool
+    published: bool  # Whether `real` was taken from `PUBLISHED` and not measured now.
 
     @property
     def relative_difference(self) -> float:

@@ -37,21 +37,11 @@ _SPREAD_OF_DIFFERENCES = 0.954  # median size of the difference of two standard 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A step in a series.
+    """A step in a series."""
 
-    Attributes
-    ----------
-    place : int
-        Number of the first value after it.
-    shift : float
-        What the medians of the windows that show it best differ by, in the unit of the series.
-    evidence : float
-        The statistic of `scan`.
-    """
-
-    place: int
-    shift: float
-    evidence: float
+    place: int  # Number of the first value after it.
+    shift: float  # What the medians of the windows that show it best differ by, in the unit of the series.
+    evidence: float  # The statistic of `scan`.
 
 
 def scan(values: np.ndarray) -> np.ndarray:

@@ -15,18 +15,10 @@ from harness.files import WHOLE, check_regular, read_bytes, sync
 
 @dataclass(frozen=True)
 class History:
-    """What a file of a history holds.
+    """What a file of a history holds."""
 
-    Attributes
-    ----------
-    records : tuple of RunRecord
-        In the order of the file.
-    corrupt : tuple of int
-        Numbers of the lines, from 1, that are not what was written.
-    """
-
-    records: tuple[RunRecord, ...]
-    corrupt: tuple[int, ...]
+    records: tuple[RunRecord, ...]  # In the order of the file.
+    corrupt: tuple[int, ...]  # Numbers of the lines, from 1, that are not what was written.
 
 
 def read_history(*paths: Path) -> History:

@@ -47,33 +47,17 @@ FIGURES = tuple(CellFigures.__annotations__)
 
 @dataclass(frozen=True, kw_only=True)
 class MachineKind:
-    """What makes the times of two runs comparable, and what runs of one history share.
+    """What makes the times of two runs comparable, and what runs of one history share."""
 
-    Attributes
-    ----------
-    cpu : str
-        Model of the processor.
-    cores : int
-        Cores that the run could use.
-    memory_gib : int
-        Class of the memory: the next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... GiB, as a system sees less than is built in.
-    filesystem : str
-        Where archives lay.
-    kernel : str
-        Name and major version of the system.
-    python : str
-        Implementation with major and minor version, and a ``t`` behind it where there is no interpreter lock.
-    virtual : bool
-        Whether a hypervisor was there.
-    """
-
-    cpu: str
-    cores: int
+    cpu: str  # Model of the processor.
+    cores: int  # Cores that the run could use.
+    # Class of the memory: the next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... GiB, as a system sees less than is built in.
     memory_gib: int
-    filesystem: str
-    kernel: str
+    filesystem: str  # Where archives lay.
+    kernel: str  # Name and major version of the system.
+    # Implementation with major and minor version, and a ``t`` behind it where there is no interpreter lock.
     python: str
-    virtual: bool
+    virtual: bool  # Whether a hypervisor was there.
 
     @property
     def name(self) -> str:
@@ -130,18 +114,12 @@ def kind_of(session: Followed) -> MachineKind:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """What must be equal for the figures of two runs to be of the same thing.
+    """What must be equal for the figures of two runs to be of the same thing."""
 
-    Attributes
-    ----------
-    seed, rounds : int
-        Of the run.
-    plans, data : dict of str to str
-        For each trace and length, a digest of what is read and written, and of the tensors with their values.
-    """
-
+    # Of the run.
     seed: Count
     rounds: Positive
+    # For each trace and length, a digest of what is read and written, and of the tensors with their values.
     plans: dict[str, str]
     data: dict[str, str]
 
@@ -162,42 +140,18 @@ class Definition:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One line of a history.
+    """One line of a history."""
 
-    Attributes
-    ----------
-    run_id : str
-        Name of the run.
-    started : str
-        ``YYYY-MM-DD HH:MM UTC``.
-    commit : str or None
-        Of the checkout that the library ran from; None for an installed package.
-    dirty : bool
-        Whether that had uncommitted changes.
-    machine : MachineKind
-        What makes times comparable.
-    load_average : float or None
-        Of the machine, mean of before and after the run.
-    libraries : dict of str to str or None
-        Versions that can bear on a result, the harness's own included.
-    definition : Definition
-        What was measured.
-    samples_sha256 : str
-        Of ``samples.csv``, which all figures follow from.
-    cells : dict of CellKey to CellFigures
-        Every cell with a figure.
-    """
-
-    run_id: str
-    started: str
-    commit: str | None
-    dirty: bool
-    machine: MachineKind
-    load_average: Figure | None
-    libraries: dict[str, str | None]
-    definition: Definition
-    samples_sha256: str
-    cells: dict[CellKey, CellFigures]
+    run_id: str  # Name of the run.
+    started: str  # ``YYYY-MM-DD HH:MM UTC``.
+    commit: str | None  # Of the checkout that the library ran from; None for an installed package.
+    dirty: bool  # Whether that had uncommitted changes.
+    machine: MachineKind  # What makes times comparable.
+    load_average: Figure | None  # Of the machine, mean of before and after the run.
+    libraries: dict[str, str | None]  # Versions that can bear on a result, the harness's own included.
+    definition: Definition  # What was measured.
+    samples_sha256: str  # Of ``samples.csv``, which all figures follow from.
+    cells: dict[CellKey, CellFigures]  # Every cell with a figure.
 
     @property
     def label(self) -> str:

@@ -16,18 +16,10 @@ from harness.records import CellKey
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Runs of one definition, in the order of time.
+    """Runs of one definition, in the order of time."""
 
-    Attributes
-    ----------
-    records : tuple of RunRecord
-        The runs.
-    changed : str
-        What differs from the series that was begun before it; empty for the first.
-    """
-
-    records: tuple[RunRecord, ...]
-    changed: str
+    records: tuple[RunRecord, ...]  # The runs.
+    changed: str  # What differs from the series that was begun before it; empty for the first.
 
     @cached_property
     def keys(self) -> tuple[CellKey, ...]:

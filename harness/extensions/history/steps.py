@@ -29,34 +29,19 @@ _BUSIER = 0.5  # a change of the load average that is said
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A level that changed and stayed, or an exact figure that changed.
+    """A level that changed and stayed, or an exact figure that changed."""
 
-    Attributes
-    ----------
-    key : CellKey or None
-        The cell; None for the machine, which is what the raw ceiling of all places says.
-    figure : str
-        ``median_seconds``, ``machine``, or one of `harness.extensions.history.record.EXACT`.
-    place : int
-        Number of the first run after it, in its series.
-    before, after : RunRecord
-        The last run before and the first one after that have the figure.
-    level_before, level_after : float
-        Medians of the two levels, in seconds without what the machine did (1 is its usual time), or the exact figures.
-    series : str
-        In words, what was followed.
-    load_before, load_after : float or None
-        Median load average of the machine in the nearest runs on either side, of a step in a time.
-    """
-
-    key: CellKey | None
-    figure: str
-    place: int
+    key: CellKey | None  # The cell; None for the machine, which is what the raw ceiling of all places says.
+    figure: str  # ``median_seconds``, ``machine``, or one of `harness.extensions.history.record.EXACT`.
+    place: int  # Number of the first run after it, in its series.
+    # The last run before and the first one after that have the figure.
     before: RunRecord
     after: RunRecord
+    # Medians of the two levels, in seconds without what the machine did (1 is its usual time), or the exact figures.
     level_before: float
     level_after: float
-    series: str = "exact figure"
+    series: str = "exact figure"  # In words, what was followed.
+    # Median load average of the machine in the nearest runs on either side, of a step in a time.
     load_before: float | None = None
     load_after: float | None = None
 

@@ -39,24 +39,14 @@ _INFINITE = {"\0+": math.inf, "\0-": -math.inf}
 
 @dataclass
 class FileContent:
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes
-    ----------
-    arrays : dict of str to ForeignArray
-        By the names that the file gives them; keys of nested dictionaries are joined by ``/``.
-    left : list of (str, str)
-        Why something is not among them, and its name.
-    notes : list of str
-        What else has to be known of it.
-    facts : dict of str to object
-        ``num_recycles``, ``sequences``, ``structure`` and lists of texts that its reader was asked for, where it states
-        them; each hashable.
-    """
-
+    # By the names that the file gives them; keys of nested dictionaries are joined by ``/``.
     arrays: dict[str, ForeignArray] = field(default_factory=dict)
-    left: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)  # Why something is not among them, and its name.
+    notes: list[str] = field(default_factory=list)  # What else has to be known of it.
+    # ``num_recycles``, ``sequences``, ``structure`` and lists of texts that its reader was asked for, where it states
+    # them; each hashable.
     facts: dict[str, Any] = field(default_factory=dict)
 
     def take(self, name: str, array: ForeignArray | None) -> None:

@@ -44,41 +44,23 @@ def places(*rows: tuple[str, str, str]) -> dict[str, TensorPlace]:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFile:
-    """Files of one kind that a program writes.
+    """Files of one kind that a program writes."""
 
-    Attributes
-    ----------
-    kind : str
-        What they are: the part of a path that tells an array from one of the same name in a file of another kind.
-    pattern : str
-        A regular expression for their names within the folder, without what says how they are packed. Its groups
-        ``rank``, ``model``, ``seed`` and ``sample`` say of which prediction they are, ``job`` of which job.
-    read : callable
-        Takes the path and gives what is in it.
-    places : mapping of str to TensorPlace
-        By the names in the file; others go to `group`.
-    first : frozenset of str
-        The first keys of such a JSON or table, for names that others use too; empty where the name is enough. A file
-        that is not read whole is known by the names and axes of its arrays.
-    whole : bool
-        Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time.
-    batched : bool
-        Whether its arrays have a first axis for a batch, of one.
-    group : str
-        Where arrays go that have no place.
-    tells : bool
-        Whether such a file says that a folder is of the program; not one whose name others give too.
-    """
-
+    # What they are: the part of a path that tells an array from one of the same name in a file of another kind.
     kind: str
+    # A regular expression for their names within the folder, without what says how they are packed. Its groups
+    # ``rank``, ``model``, ``seed`` and ``sample`` say of which prediction they are, ``job`` of which job.
     pattern: str
-    read: Callable[[Path], FileContent]
-    places: Mapping[str, TensorPlace]
+    read: Callable[[Path], FileContent]  # Takes the path and gives what is in it.
+    places: Mapping[str, TensorPlace]  # By the names in the file; others go to `group`.
+    # The first keys of such a JSON or table, for names that others use too; empty where the name is enough. A file that
+    # is not read whole is known by the names and axes of its arrays.
     first: frozenset[str] = frozenset()
+    # Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time.
     whole: bool = True
-    batched: bool = False
-    group: str = "outputs"
-    tells: bool = True
+    batched: bool = False  # Whether its arrays have a first axis for a batch, of one.
+    group: str = "outputs"  # Where arrays go that have no place.
+    tells: bool = True  # Whether such a file says that a folder is of the program; not one whose name others give too.
 
 
 TokenNames = tuple[tuple[str, str], ...]
@@ -103,30 +85,19 @@ def _no_facts(_: Gathering) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputProgram:
-    """A program whose outputs are imported.
+    """A program whose outputs are imported."""
 
-    Attributes
-    ----------
-    name, title : str
-        That of its importer, and that for people.
-    files : tuple of OutputFile
-        The first that fits a name counts; of two arrays for one place, that of the earlier has it.
-    folders : str
-        A regular expression for the names of folders within the folder that are looked into.
-    others : tuple of (str, str)
-        Regular expressions for names of files that hold no array, and what they are; empty for what `facts` reads.
-    facts : callable
-        Takes what is gathered of a folder and gives fields of `harness.trace.manifest.Metadata`.
-    tokens : callable
-        Takes all facts of the files and gives what they say the tokens are, one for each that differs.
-    """
-
+    # That of its importer, and that for people.
     name: str
     title: str
+    # The first that fits a name counts; of two arrays for one place, that of the earlier has it.
     files: tuple[OutputFile, ...]
-    folders: str = r"(?!)"
+    folders: str = r"(?!)"  # A regular expression for the names of folders within the folder that are looked into.
+    # Regular expressions for names of files that hold no array, and what they are; empty for what `facts` reads.
     others: tuple[tuple[str, str], ...] = ()
+    # Takes what is gathered of a folder and gives fields of `harness.trace.manifest.Metadata`.
     facts: Callable[[Gathering], dict[str, Any]] = _no_facts
+    # Takes all facts of the files and gives what they say the tokens are, one for each that differs.
     tokens: Callable[[Mapping[str, set[Any]]], Iterable[TokenNames]] = _no_tokens
 
 

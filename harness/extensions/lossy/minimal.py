@@ -20,28 +20,16 @@ _ALPHA_CARBON = 1  # in AlphaFold's order of 37 atom types: N, CA, C, ...
 
 
 class Rule(NamedTuple):
-    """How one tensor follows from another, where it does: that is checked for every trace.
+    """How one tensor follows from another, where it does: that is checked for every trace."""
 
-    Attributes
-    ----------
-    name : str
-        Recorded beside the data.
-    path, source : str
-        The tensor, and the one it follows from.
-    how : str
-        In the words and symbols of numpy.
-    compute : callable
-        Takes the source; returns the tensor but for its dtype. Not called for a source that `fits` refuses.
-    fits : callable
-        Says of the source's shape whether the rule may apply.
-    """
-
-    name: str
+    name: str  # Recorded beside the data.
+    # The tensor, and the one it follows from.
     path: str
     source: str
-    how: str
+    how: str  # In the words and symbols of numpy.
+    # Takes the source; returns the tensor but for its dtype. Not called for a source that `fits` refuses.
     compute: Callable[[np.ndarray], np.ndarray]
-    fits: Callable[[tuple[int, ...]], bool]
+    fits: Callable[[tuple[int, ...]], bool]  # Says of the source's shape whether the rule may apply.
 
 
 def _all_atoms(shape: tuple[int, ...]) -> bool:

@@ -17,22 +17,13 @@ TOP_K = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What may be given up.
+    """What may be given up."""
 
-    Attributes
-    ----------
-    bounds : mapping of Role to float
-        Above 0 and below 1: relative to each value for pair and single, absolute for attention. Other roles are kept
-        bit for bit.
-    top_k : int
-        How many of the largest weights of a row of attention keep their order.
-    drop : mapping of str to str
-        How a tensor comes back, by its name or by a pattern of names with ``*``.
-    """
-
+    # Above 0 and below 1: relative to each value for pair and single, absolute for attention. Other roles are kept bit
+    # for bit.
     bounds: Mapping[Role, float]
-    top_k: int
-    drop: Mapping[str, str]
+    top_k: int  # How many of the largest weights of a row of attention keep their order.
+    drop: Mapping[str, str]  # How a tensor comes back, by its name or by a pattern of names with ``*``.
 
     def named(self, manifest: Manifest) -> dict[str, str]:
         """List the tensors of a trace that the user drops, and how each comes back.

@@ -34,33 +34,15 @@ _EVERY = "5"
 
 @dataclass(frozen=True, kw_only=True)
 class S3Address:
-    """A folder in a bucket, and what stands between it and the reader.
+    """A folder in a bucket, and what stands between it and the reader."""
 
-    Attributes
-    ----------
-    url : str
-        ``s3://bucket/prefix``.
-    endpoint : str
-        URL of the server; empty for Amazon's own.
-    latency_ms : float
-        What the shaper adds to each request; 0 for nothing.
-    bandwidth : float
-        To what the shaper limits all answers together, in bytes per second; 0 for no limit.
-    fault : str
-        What the shaper does wrong, as `parse_fault` reads it; empty for nothing.
-    file_cache : str
-        One of `FILE_CACHES`, for formats that are one file.
-    block_bytes : int
-        The unit that this cache fetches.
-    """
-
-    url: str
-    endpoint: str = ""
-    latency_ms: float = 0.0
-    bandwidth: float = 0.0
-    fault: str = ""
-    file_cache: str = "blockcache"
-    block_bytes: int = 1 << 20
+    url: str  # ``s3://bucket/prefix``.
+    endpoint: str = ""  # URL of the server; empty for Amazon's own.
+    latency_ms: float = 0.0  # What the shaper adds to each request; 0 for nothing.
+    bandwidth: float = 0.0  # To what the shaper limits all answers together, in bytes per second; 0 for no limit.
+    fault: str = ""  # What the shaper does wrong, as `parse_fault` reads it; empty for nothing.
+    file_cache: str = "blockcache"  # One of `FILE_CACHES`, for formats that are one file.
+    block_bytes: int = 1 << 20  # The unit that this cache fetches.
 
     @property
     def bucket(self) -> str:

@@ -17,46 +17,30 @@ if TYPE_CHECKING:  # it needs packages that a report of a run does not
 
 @dataclass(frozen=True)
 class RemoteRoute:
-    """One way in which an archive in a store is read.
+    """One way in which an archive in a store is read."""
 
-    Attributes
-    ----------
-    open : callable
-        Takes the format and the objects of an archive to a reader, which closes them.
-    beside : callable or None
-        Takes the path of an archive to what has to be stored beside it; raises `UnsupportedProfile` when the archive
-        cannot be read by this route.
-    missing : callable
-        Returns why it cannot be used here, as the end of a sentence; empty if it can.
-    """
-
+    # Takes the format and the objects of an archive to a reader, which closes them.
     open: Callable[[Format, StoredArchive], Reader]
+    # Takes the path of an archive to what has to be stored beside it; raises `UnsupportedProfile` when the archive
+    # cannot be read by this route.
     beside: Callable[[Path], bytes] | None = None
-    missing: Callable[[], str] = str
+    missing: Callable[[], str] = str  # Returns why it cannot be used here, as the end of a sentence; empty if it can.
 
 
 @dataclass(frozen=True)
 class RemoteFormat:
-    """A format whose archives can be read from a store; without routes, one whose archives cannot.
+    """A format whose archives can be read from a store; without routes, one whose archives cannot."""
 
-    Attributes
-    ----------
-    routes : mapping of str to RemoteRoute
-        By name: ``ranges`` asks for the bytes that a read needs, by the library that installing it provides; ``fused``
-        by another pipeline of zarr-python; ``download`` for the whole file first; ``reference`` finds chunks by what is
-        stored beside the archive.
-    caches : callable
-        Takes the format, and the cache behind `StoredArchive.file` in a few words, to what readers keep of what they
-        have read, for the ledger.
-    documents : callable
-        Takes the path of an archive to objects of a folder that are stored in place of its files, by their names.
-    own : RemoteRoute or None
-        Through a decoder of this project. A run leaves it out; `benchmarks.object_store` shows it beside the others.
-    """
-
+    # By name: ``ranges`` asks for the bytes that a read needs, by the library that installing it provides; ``fused`` by
+    # another pipeline of zarr-python; ``download`` for the whole file first; ``reference`` finds chunks by what is
+    # stored beside the archive.
     routes: Mapping[str, RemoteRoute] = field(default_factory=dict)
+    # Takes the format, and the cache behind `StoredArchive.file` in a few words, to what readers keep of what they have
+    # read, for the ledger.
     caches: Callable[[Format, str], str] = lambda backend, files: "none"
+    # Takes the path of an archive to objects of a folder that are stored in place of its files, by their names.
     documents: Callable[[Path], Mapping[str, bytes]] = lambda archive: {}
+    # Through a decoder of this project. A run leaves it out; `benchmarks.object_store` shows it beside the others.
     own: RemoteRoute | None = None
 
     def route(self, name: str) -> RemoteRoute:

@@ -15,21 +15,11 @@ from harness.sampling.sample import Counter, Opener
 
 @dataclass(frozen=True, kw_only=True)
 class S3Archive:
-    """Where a format finds an archive in a store.
+    """Where a format finds an archive in a store."""
 
-    Attributes
-    ----------
-    place : S3Address
-        The store.
-    key : str
-        Of the archive, within the place's prefix.
-    route : str
-        How it is read, by a name of `harness.extensions.object_store.remotes.RemoteFormat`.
-    """
-
-    place: S3Address
-    key: str
-    route: str = "ranges"
+    place: S3Address  # The store.
+    key: str  # Of the archive, within the place's prefix.
+    route: str = "ranges"  # How it is read, by a name of `harness.extensions.object_store.remotes.RemoteFormat`.
 
     def opener(self, backend: Format) -> tuple[Opener, Counter]:
         """Return what opens it in a format, and what counts the requests of that.

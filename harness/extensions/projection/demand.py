@@ -27,24 +27,12 @@ _ROLES = {Role.ATTENTION: 0, Role.PAIR: 1}
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What reads demand together.
+    """What reads demand together."""
 
-    Attributes
-    ----------
-    reads : int
-        Calls of the reader.
-    chunks : int
-        Stored pieces that are fetched and decoded; for a format without chunks one a read.
-    decoded : tuple of int
-        Bytes that come out of the codec: of attention, of pair tensors, of all others.
-    returned : int
-        Bytes of the arrays that come back.
-    """
-
-    reads: int
-    chunks: int
-    decoded: tuple[int, int, int]
-    returned: int
+    reads: int  # Calls of the reader.
+    chunks: int  # Stored pieces that are fetched and decoded; for a format without chunks one a read.
+    decoded: tuple[int, int, int]  # Bytes that come out of the codec: of attention, of pair tensors, of all others.
+    returned: int  # Bytes of the arrays that come back.
 
     @property
     def features(self) -> np.ndarray:

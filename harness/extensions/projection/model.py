@@ -27,23 +27,12 @@ LEAST_CELLS = len(FEATURES) + 2
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCell:
-    """A measured cell and what it demanded.
+    """A measured cell and what it demanded."""
 
-    Attributes
-    ----------
-    key : CellKey
-        Which: a warm read of a trace by one thread.
-    demand : Demand
-        From the plan and the layout.
-    seconds : float
-        Median over rounds of opening and reading.
-    bytes_read, requests : float
-        Medians of what the process read; NaN where unknown.
-    """
-
-    key: CellKey
-    demand: Demand
-    seconds: float
+    key: CellKey  # Which: a warm read of a trace by one thread.
+    demand: Demand  # From the plan and the layout.
+    seconds: float  # Median over rounds of opening and reading.
+    # Medians of what the process read; NaN where unknown.
     bytes_read: float
     requests: float
 
@@ -55,25 +44,15 @@ class ModelCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What accesses take in one format.
+    """What accesses take in one format."""
 
-    Attributes
-    ----------
-    format, profile : str
-        Which.
-    seconds : ndarray, shape (features,)
-        For one of each of `FEATURES`.
-    cells : tuple of ModelCell
-        What it was fitted to.
-    by_length, by_access : float
-        Median relative error over cells that were predicted without any of their length, and of their access; NaN
-        where there was only one.
-    """
-
+    # Which.
     format: str
     profile: str
-    seconds: np.ndarray
-    cells: tuple[ModelCell, ...]
+    seconds: np.ndarray  # Ndarray, shape (features,). For one of each of `FEATURES`.
+    cells: tuple[ModelCell, ...]  # What it was fitted to.
+    # Median relative error over cells that were predicted without any of their length, and of their access; NaN where
+    # there was only one.
     by_length: float
     by_access: float
 

@@ -34,33 +34,18 @@ _ZIP_DIRECTORY = 2.0  # requests: the end of the file, which says where its dire
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where the traces are.
+    """Where the traces are."""
 
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    latency : float
-        Seconds until the first byte of a request.
-    bandwidth : float
-        Bytes a second for each reader.
-    in_flight : int
-        Requests of one access that are under way at the same time.
-    gigabyte_month, thousand_gets, thousand_puts, gigabyte_out : float
-        Prices in USD; a gigabyte is 10**9 bytes.
-    prices_from : str
-        Where they were taken from.
-    """
-
-    name: str
-    latency: float
-    bandwidth: float
-    in_flight: int = 1
+    name: str  # What it is called.
+    latency: float  # Seconds until the first byte of a request.
+    bandwidth: float  # Bytes a second for each reader.
+    in_flight: int = 1  # Requests of one access that are under way at the same time.
+    # Prices in USD; a gigabyte is 10**9 bytes.
     gigabyte_month: float
     thousand_gets: float
     thousand_puts: float
     gigabyte_out: float
-    prices_from: str
+    prices_from: str  # Where they were taken from.
 
 
 STORES = {
@@ -79,26 +64,15 @@ STORES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionQuestion:
-    """What is to be projected.
+    """What is to be projected."""
 
-    Attributes
-    ----------
-    traces, n_res, readers : int
-        How many traces, of which length, and how many read at the same time, each on a machine of its own.
-    accesses : int
-        Accesses to each trace, each of which opens the archive and finds nothing of it in memory.
-    mix : Mix
-        Of which the shares of accesses count.
-    store : Store
-        Where the traces are.
-    """
-
+    # How many traces, of which length, and how many read at the same time, each on a machine of its own.
     traces: int
     n_res: int
     readers: int
-    accesses: int
-    mix: Mix
-    store: Store
+    accesses: int  # Accesses to each trace, each of which opens the archive and finds nothing of it in memory.
+    mix: Mix  # Of which the shares of accesses count.
+    store: Store  # Where the traces are.
 
     @property
     def asked(self) -> str:

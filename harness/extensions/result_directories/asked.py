@@ -28,20 +28,11 @@ first, and slimmed within a bound."""
 
 @dataclass(frozen=True, kw_only=True)
 class AskedDirectories:
-    """The part of ``run.json``.
+    """The part of ``run.json``."""
 
-    Attributes
-    ----------
-    directories : tuple of str
-        By path.
-    bound : float or None
-        The largest error that slimming in mode minimal may make, in Angstrom; None for none.
-    modes : tuple of str
-        What is measured of each; runs of earlier versions, which do not say, have three.
-    """
-
-    directories: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)]
-    bound: Figure | None = None
+    directories: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)]  # By path.
+    bound: Figure | None = None  # The largest error that slimming in mode minimal may make, in Angstrom; None for none.
+    # What is measured of each; runs of earlier versions, which do not say, have three.
     modes: tuple[DirectoryMode, ...] = (VANILLA, "slim", "minimal")
 
 

@@ -21,26 +21,13 @@ _ROUNDING = 1e-9
 
 @dataclass
 class Compared:
-    """What a comparison of two directories found.
+    """What a comparison of two directories found."""
 
-    Attributes
-    ----------
-    values : int
-        Values that were read from both and held against each other.
-    same : int
-        Of those, how many are the same, bit for bit.
-    dropped : int
-        Values that the manifest declares as dropped.
-    largest_error : float
-        Of the values that are not the same, in their unit; 0 when all are.
-    problems : tuple of str
-        A sentence for each value that is missing, comes from another source, or differs more than is declared.
-    """
-
-    values: int = 0
-    same: int = 0
-    dropped: int = 0
-    largest_error: float = 0.0
+    values: int = 0  # Values that were read from both and held against each other.
+    same: int = 0  # Of those, how many are the same, bit for bit.
+    dropped: int = 0  # Values that the manifest declares as dropped.
+    largest_error: float = 0.0  # Of the values that are not the same, in their unit; 0 when all are.
+    # A sentence for each value that is missing, comes from another source, or differs more than is declared.
     problems: list[str] = field(default_factory=list)
 
 

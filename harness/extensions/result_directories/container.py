@@ -61,20 +61,11 @@ class _Header(TypedDict):
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a slimmed file gives back.
+    """What a slimmed file gives back."""
 
-    Attributes
-    ----------
-    data : bytes
-        The file that was slimmed; where it was reduced first, the reduced file.
-    original : str
-        SHA-256 of the file before any reduction.
-    dropped : tuple of tuple of str
-        The keys of arrays that were dropped; in `data` they are zeros, and no reader may take them for values.
-    """
-
-    data: bytes
-    original: str
+    data: bytes  # The file that was slimmed; where it was reduced first, the reduced file.
+    original: str  # SHA-256 of the file before any reduction.
+    # The keys of arrays that were dropped; in `data` they are zeros, and no reader may take them for values.
     dropped: tuple[tuple[str, ...], ...] = ()
 
     @property

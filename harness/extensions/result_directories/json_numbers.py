@@ -30,21 +30,11 @@ _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 
 
 class NumberStream(NamedTuple):
-    """One array of numbers in a text.
+    """One array of numbers in a text."""
 
-    Attributes
-    ----------
-    key : str
-        The key before it; empty when it has none.
-    tokens : list of bytes
-        Its numbers as written.
-    columns : int
-        Length of its rows; 0 when they differ.
-    """
-
-    key: str
-    tokens: list[bytes]
-    columns: int
+    key: str  # The key before it; empty when it has none.
+    tokens: list[bytes]  # Its numbers as written.
+    columns: int  # Length of its rows; 0 when they differ.
 
 
 def split(text: bytes) -> tuple[bytes, list[NumberStream]]:

@@ -53,39 +53,23 @@ class TouchedArray(TypedDict):
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What became of one file.
+    """What became of one file."""
 
-    Attributes
-    ----------
-    fate : {"kept", "packed", "copy"}
-        Kept: it is there as it was. Packed: it is in the file `survives_in`. Copy: the file `survives_in` has the same
-        bytes.
-    state : {"begun", "done"}
-        Begun: the file `survives_in` may be there and may not be whole; the original is still there.
-    survives_in : str
-        Relative to the directory.
-    precision : str
-        `EXACT`, or what was given up.
-    why : str
-        Why it has this fate.
-    before, after : Content
-        Of the original and of the file `survives_in`; a kept file and a copy have no `after` of their own.
-    mode, mtime_ns : int
-        Of the original, restored with it.
-    arrays : tuple of TouchedArray
-        Where precision was given up.
-    """
-
+    # Kept: it is there as it was. Packed: it is in the file `survives_in`. Copy: the file `survives_in` has the same
+    # bytes: "kept", "packed", "copy".
     fate: Literal["kept", "packed", "copy"]
+    # Begun: the file `survives_in` may be there and may not be whole; the original is still there: "begun", "done".
     state: Literal["begun", "done"]
-    survives_in: str
-    precision: str
-    why: str
+    survives_in: str  # Relative to the directory.
+    precision: str  # `EXACT`, or what was given up.
+    why: str  # Why it has this fate.
+    # Of the original and of the file `survives_in`; a kept file and a copy have no `after` of their own.
     before: Content
     after: Content | None = None
+    # Of the original, restored with it.
     mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)] = 0o644
     mtime_ns: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
-    arrays: tuple[TouchedArray, ...] = ()
+    arrays: tuple[TouchedArray, ...] = ()  # Where precision was given up.
 
     @property
     def written(self) -> str:
@@ -116,30 +100,16 @@ class FileEntry:
 
 @dataclass
 class SlimManifest:
-    """The manifest of one directory.
+    """The manifest of one directory."""
 
-    Attributes
-    ----------
-    kind : {"af2", "af3", "openfold3"}
-        What made the directory.
-    mode : {"slim", "minimal"}
-        Lossless, or declared lossy.
-    bound : float or None
-        The largest error allowed, in the unit of the values; None for slim.
-    plain : {"best", "none"}
-        Best: what tools read stays readable by them, and of the best prediction as it is. None: nothing has to.
-    best : tuple of str
-        The best predictions; more than one when they tie.
-    items : dict
-        `FileEntry` by path, relative to the directory.
-    """
-
-    kind: Kind
-    mode: Mode
-    bound: float | None
+    kind: Kind  # What made the directory: "af2", "af3", "openfold3".
+    mode: Mode  # Lossless, or declared lossy: "slim", "minimal".
+    bound: float | None  # The largest error allowed, in the unit of the values; None for slim.
+    # Best: what tools read stays readable by them, and of the best prediction as it is. None: nothing has to: "best",
+    # "none".
     plain: Plain
-    best: tuple[str, ...] = ()
-    items: dict[str, FileEntry] = field(default_factory=dict)
+    best: tuple[str, ...] = ()  # The best predictions; more than one when they tie.
+    items: dict[str, FileEntry] = field(default_factory=dict)  # `FileEntry` by path, relative to the directory.
 
     def text(self) -> str:
         """Return the manifest as its file holds it."""

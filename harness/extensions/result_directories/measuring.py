@@ -36,24 +36,12 @@ _UNREAD = "the directory as it was written could not be measured"
 
 @dataclass(frozen=True)
 class Directory:
-    """One result directory.
+    """One result directory."""
 
-    Attributes
-    ----------
-    text : str
-        As it was asked for.
-    label : str
-        As records name it: the end of its path, as much as tells it from the others.
-    kind : str
-        What made it, one of `harness.extensions.result_directories.manifest.KINDS`.
-    size_bytes : int
-        Of all its files.
-    """
-
-    text: str
-    label: str
-    kind: Kind
-    size_bytes: int
+    text: str  # As it was asked for.
+    label: str  # As records name it: the end of its path, as much as tells it from the others.
+    kind: Kind  # What made it, one of `harness.extensions.result_directories.manifest.KINDS`.
+    size_bytes: int  # Of all its files.
 
 
 def open_directories(asked: AskedDirectories) -> list[Directory]:
@@ -111,24 +99,12 @@ class SlimmedCopy:
 
 @dataclass(frozen=True)
 class SlimTask:
-    """Copy a directory, slim the copy, read it as before, and bring it back.
+    """Copy a directory, slim the copy, read it as before, and bring it back."""
 
-    Attributes
-    ----------
-    folder : Path
-        The directory; it is only read.
-    copy : Path
-        Where the copy goes; it is removed.
-    mode : str
-        One of `DIRECTORY_MODES`.
-    bound : float or None
-        For minimal.
-    """
-
-    folder: Path
-    copy: Path
-    mode: str
-    bound: float | None
+    folder: Path  # The directory; it is only read.
+    copy: Path  # Where the copy goes; it is removed.
+    mode: str  # One of `DIRECTORY_MODES`.
+    bound: float | None  # For minimal.
 
     def run(self, children: Children) -> SlimmedCopy:
         """Do all of it.

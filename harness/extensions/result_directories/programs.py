@@ -47,24 +47,12 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Recognised:
-    """A result directory.
+    """A result directory."""
 
-    Attributes
-    ----------
-    kind : {"af2", "af3", "openfold3"}
-        What made it.
-    best : tuple of str
-        Its best predictions; empty when it does not say.
-    items : tuple of Item
-        In the order in which they are worked on.
-    stays : tuple of str
-        Its structures, rankings and summary scores, which stay as they are in every mode.
-    """
-
-    kind: Kind
-    best: tuple[str, ...]
-    items: tuple[Item, ...]
-    stays: tuple[str, ...]
+    kind: Kind  # What made it: "af2", "af3", "openfold3".
+    best: tuple[str, ...]  # Its best predictions; empty when it does not say.
+    items: tuple[Item, ...]  # In the order in which they are worked on.
+    stays: tuple[str, ...]  # Its structures, rankings and summary scores, which stay as they are in every mode.
 
 
 def recognise(folder: Path, plain: Plain = "best", known: str = "") -> Recognised:

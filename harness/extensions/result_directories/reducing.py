@@ -29,23 +29,12 @@ ROUNDED = ("predicted_aligned_error", "pae", "pde")
 
 @dataclass(frozen=True)
 class Reduced:
-    """A file with precision given up.
+    """A file with precision given up."""
 
-    Attributes
-    ----------
-    data : bytes
-        The reduced file; as long as the original for a pickle, with zeros for what was dropped.
-    arrays : tuple of TouchedArray
-        For each array touched, what became of it.
-    dropped : tuple of tuple of str
-        The keys of what was dropped.
-    steps : dict of int to float
-        Where arrays that are multiples of a step now start in `data`, and the step.
-    """
-
-    data: bytes
-    arrays: tuple[TouchedArray, ...] = ()
-    dropped: tuple[tuple[str, ...], ...] = ()
+    data: bytes  # The reduced file; as long as the original for a pickle, with zeros for what was dropped.
+    arrays: tuple[TouchedArray, ...] = ()  # For each array touched, what became of it.
+    dropped: tuple[tuple[str, ...], ...] = ()  # The keys of what was dropped.
+    # Where arrays that are multiples of a step now start in `data`, and the step.
     steps: dict[int, float] = field(default_factory=dict)
 
 

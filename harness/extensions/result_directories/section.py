@@ -64,21 +64,12 @@ _TEXT = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DirectorySizes:
-    """The result directories of a run.
+    """The result directories of a run."""
 
-    Attributes
-    ----------
-    cells : DataFrame
-        Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
-    table : DataFrame
-        The same with what was restored and read, and after them the published figures.
-    kinds : dict of str to str
-        What made each directory, by its label.
-    """
-
+    # Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
     cells: pd.DataFrame
-    table: pd.DataFrame
-    kinds: dict[str, str]
+    table: pd.DataFrame  # The same with what was restored and read, and after them the published figures.
+    kinds: dict[str, str]  # What made each directory, by its label.
 
 
 class DirectoriesSection(Section):

@@ -18,24 +18,12 @@ PLAIN: tuple[Plain, ...] = ("best", "none")
 
 @dataclass(frozen=True)
 class SlimOutcome:
-    """What a run did, or would do.
+    """What a run did, or would do."""
 
-    Attributes
-    ----------
-    kind : str
-        What made the directory.
-    rows : tuple of FileRow
-        One for each file of the directory.
-    problems : tuple of str
-        One sentence for each file that was left as it was because something is wrong with it.
-    changed : int
-        How many files changed, or would; 0 for a directory that was slimmed before.
-    """
-
-    kind: Kind
-    rows: tuple[FileRow, ...]
-    problems: tuple[str, ...]
-    changed: int
+    kind: Kind  # What made the directory.
+    rows: tuple[FileRow, ...]  # One for each file of the directory.
+    problems: tuple[str, ...]  # One sentence for each file that was left as it was because something is wrong with it.
+    changed: int  # How many files changed, or would; 0 for a directory that was slimmed before.
 
     @property
     def before(self) -> int:

@@ -21,29 +21,18 @@ Reader = Literal["tools", "unslim", "harness"]
 
 @dataclass(frozen=True)
 class FileRow:
-    """What happened to one file, or would.
+    """What happened to one file, or would."""
 
-    Attributes
-    ----------
-    path : str
-        The file.
-    fate : str
-        ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
-        does not touch, and ``manifest`` for the manifest itself.
-    before, after : int
-        Bytes.
-    note : str
-        Where it survives, at what precision, or why it stays.
-    reader : {"tools", "unslim", "harness"}
-        What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
-        harness.
-    """
-
-    path: str
+    path: str  # The file.
+    # ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
+    # does not touch, and ``manifest`` for the manifest itself.
     fate: str
+    # Bytes.
     before: int
     after: int
-    note: str
+    note: str  # Where it survives, at what precision, or why it stays.
+    # What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
+    # harness: "tools", "unslim", "harness".
     reader: Reader = "tools"
 
 

@@ -21,29 +21,16 @@ _SHOWN = ("edge", "share_bytes", "rows", "codec", "shards", "storage", "checks")
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Values of all parameters of a role.
+    """Values of all parameters of a role."""
 
-    Attributes
-    ----------
-    label, name : str
-        What samples call it, with the role, and what tables do. The A/A control, the present setting once more, has
-        its own in both.
-    values : tuple of (str, int or str)
-        By name of the parameter.
-    changes : int
-        How many of them differ from the present setting, which is the profile ``tuned``.
-    layout : Layout
-        How the complete tensor is laid out by them.
-    is_control : bool
-        Whether it is the A/A control.
-    """
-
+    # What samples call it, with the role, and what tables do. The A/A control, the present setting once more, has its
+    # own in both.
     label: str
     name: str
-    values: Values
-    changes: int
-    layout: Layout
-    is_control: bool = False
+    values: Values  # By name of the parameter.
+    changes: int  # How many of them differ from the present setting, which is the profile ``tuned``.
+    layout: Layout  # How the complete tensor is laid out by them.
+    is_control: bool = False  # Whether it is the A/A control.
 
     @property
     def present(self) -> bool:

@@ -117,24 +117,12 @@ class Corner(Trace):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTask:
-    """Write the sample of a role as a raw archive, from which candidates are written and against which they are read.
+    """Write the sample of a role as a raw archive, from which candidates are written and read."""
 
-    Attributes
-    ----------
-    source : str
-        The trace as ``NAME[:key=value,...]``.
-    n_res : int or None
-        Sequence length, for a trace that is made in any length.
-    part : TensorSpec
-        What of a tensor to take.
-    destination : Path
-        The archive.
-    """
-
-    source: str
-    n_res: int | None
-    part: TensorSpec
-    destination: Path
+    source: str  # The trace as ``NAME[:key=value,...]``.
+    n_res: int | None  # Sequence length, for a trace that is made in any length.
+    part: TensorSpec  # What of a tensor to take.
+    destination: Path  # The archive.
 
     def run(self, children: Children) -> Manifest:
         """Return the manifest of the sample, with its digest."""

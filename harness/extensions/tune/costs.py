@@ -36,27 +36,15 @@ class CandidateCosts:
 
     Arrays have the shape (1 + RESAMPLES, candidates); row 0 is what was measured, the others are the same with rounds
     drawn anew, alike for all candidates. Times are in seconds, for the role's part of the complete trace.
-
-    Attributes
-    ----------
-    candidates : sequence of Candidate
-        The columns, the present setting first.
-    total, wait : ndarray
-        The cost of one access, by the formula of the report, and the part of it that is reading.
-    write : ndarray
-        Seconds to write the role's tensors durably.
-    gigabytes : ndarray, shape (candidates,)
-        That they take.
-    floor : float
-        How far the A/A control lies from the present setting, as a logarithm of the cost; 0 without one.
     """
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Candidate]  # The columns, the present setting first.
+    # The cost of one access, by the formula of the report, and the part of it that is reading.
     total: np.ndarray
     wait: np.ndarray
-    write: np.ndarray
-    gigabytes: np.ndarray
-    floor: float
+    write: np.ndarray  # Seconds to write the role's tensors durably.
+    gigabytes: np.ndarray  # Ndarray, shape (candidates,). That they take.
+    floor: float  # How far the A/A control lies from the present setting, as a logarithm of the cost; 0 without one.
 
     def front(self) -> np.ndarray:
         """Say which candidates no other one is at least as good as in everything and better in one, the control aside.
@@ -151,23 +139,13 @@ def survivors(found: CandidateCosts) -> list[Candidate]:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is chosen for a role.
+    """What is chosen for a role."""
 
-    Attributes
-    ----------
-    chosen, best : Candidate
-        What is chosen, and the one with the lowest cost: another one where the two are statistically
-        indistinguishable.
-    tied : tuple of Candidate
-        Those that are indistinguishable from the best one, itself not among them.
-    ratio : Interval
-        The cost of the chosen one against the present setting's.
-    """
-
+    # What is chosen, and the one with the lowest cost: another one where the two are statistically indistinguishable.
     chosen: Candidate
     best: Candidate
-    tied: tuple[Candidate, ...]
-    ratio: Interval
+    tied: tuple[Candidate, ...]  # Those that are indistinguishable from the best one, itself not among them.
+    ratio: Interval  # The cost of the chosen one against the present setting's.
 
 
 def choose(found: CandidateCosts) -> Choice:

@@ -27,95 +27,47 @@ _REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks f
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """Everything that decides what a search measures, besides its questions.
+    """Everything that decides what a search measures, besides its questions."""
 
-    Attributes
-    ----------
-    run_id : str
-        Name of the search, and of its folder.
-    backend : str
-        What `load_format` takes.
-    source, trace : str
-        The trace as ``NAME[:key=value,...]``, and as records name it.
-    requested, n_res : int or None
-        The length it was asked for in, and its own.
-    rounds, most : int
-        Samples of the candidates that remain, and how many enter for each role.
-    seed : int
-        Decides draws, windows and order.
-    timeout : float
-        Seconds after which a sample counts as hung.
-    reader : str
-        Of the format's readers.
-    threads : int or None
-        The budget of threads of each candidate; None for all processors.
-    """
-
-    run_id: str
-    backend: str
+    run_id: str  # Name of the search, and of its folder.
+    backend: str  # What `load_format` takes.
+    # The trace as ``NAME[:key=value,...]``, and as records name it.
     source: str
     trace: str
+    # The length it was asked for in, and its own.
     requested: int | None
     n_res: int | None
+    # Samples of the candidates that remain, and how many enter for each role.
     rounds: int
     most: int
-    seed: int
-    timeout: float
-    reader: str
-    threads: int | None = None
+    seed: int  # Decides draws, windows and order.
+    timeout: float  # Seconds after which a sample counts as hung.
+    reader: str  # Of the format's readers.
+    threads: int | None = None  # The budget of threads of each candidate; None for all processors.
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredUse:
-    """One access of a mix on the sample.
+    """One access of a mix on the sample."""
 
-    Attributes
-    ----------
-    suite : str
-        The suite that plans it.
-    access : ReadAccess
-        What one sample of it reads.
-    factor : float
-        What its seconds are multiplied with to stand for the access on the whole trace.
-    grows : bool
-        Whether it takes longer on a larger corner; windows do not.
-    repeats : int
-        Samples in each round, in which the sample is written only once: reads that are short are disturbed most.
-    """
-
-    suite: str
-    access: ReadAccess
-    factor: float
-    grows: bool
+    suite: str  # The suite that plans it.
+    access: ReadAccess  # What one sample of it reads.
+    factor: float  # What its seconds are multiplied with to stand for the access on the whole trace.
+    grows: bool  # Whether it takes longer on a larger corner; windows do not.
+    # Samples in each round, in which the sample is written only once: reads that are short are disturbed most.
     repeats: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneQuestion:
-    """What is asked for one role.
+    """What is asked for one role."""
 
-    Attributes
-    ----------
-    role : Role
-        Which.
-    spec : TensorSpec
-        The tensor that is sampled, as it is in the trace.
-    part : TensorSpec
-        The corner of it that is sampled.
-    use : Use
-        The mix, with the shares of accesses to this role alone.
-    reads : dict of str to MeasuredUse
-        By access of the mix; accesses that read the same are measured once.
-    factor : float
-        Bytes of all tensors of the role, divided by those of the corner.
-    """
-
-    role: Role
-    spec: TensorSpec
-    part: TensorSpec
-    use: Use
-    reads: dict[str, MeasuredUse]
-    factor: float
+    role: Role  # Which.
+    spec: TensorSpec  # The tensor that is sampled, as it is in the trace.
+    part: TensorSpec  # The corner of it that is sampled.
+    use: Use  # The mix, with the shares of accesses to this role alone.
+    reads: dict[str, MeasuredUse]  # By access of the mix; accesses that read the same are measured once.
+    factor: float  # Bytes of all tensors of the role, divided by those of the corner.
 
     @property
     def shown_sample(self) -> str:

@@ -42,30 +42,14 @@ _FROM_READING = ("seconds", "open_seconds", "bytes_returned", "bytes_read", "req
 
 @dataclass
 class Race:
-    """The candidates of one role with what was measured of them.
+    """The candidates of one role with what was measured of them."""
 
-    Attributes
-    ----------
-    question : TuneQuestion
-        What was asked.
-    entered : list of Candidate
-        All, the present setting and the A/A control first.
-    remaining : list of Candidate
-        Those that were measured in all rounds.
-    rounds : int
-        How many that are.
-    failed : dict of str to str
-        Why a candidate has no figure, by its label.
-    samples : list of Sample
-        All that were taken.
-    """
-
-    question: TuneQuestion
-    entered: list[Candidate]
-    remaining: list[Candidate]
-    rounds: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    samples: list[Sample] = field(default_factory=list)
+    question: TuneQuestion  # What was asked.
+    entered: list[Candidate]  # All, the present setting and the A/A control first.
+    remaining: list[Candidate]  # Those that were measured in all rounds.
+    rounds: int = 0  # How many that are.
+    failed: dict[str, str] = field(default_factory=dict)  # Why a candidate has no figure, by its label.
+    samples: list[Sample] = field(default_factory=list)  # All that were taken.
 
     def costs(self, chosen: Sequence[Candidate], rounds: int) -> CandidateCosts:
         """Return what some of the candidates cost after a number of rounds."""

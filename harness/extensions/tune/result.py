@@ -23,26 +23,15 @@ _MOST_NAMED = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """The result for one role.
+    """The result for one role."""
 
-    Attributes
-    ----------
-    race : Race
-        What was measured.
-    choice : Choice
-        What is chosen.
-    floor : float
-        How far the A/A control lies from the present setting, as a logarithm of the cost.
-    table : DataFrame
-        One row a candidate, those measured longest and then cheapest first. Times in seconds, sizes in bytes. The
-        columns of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) are
-        for all tensors of the role in the trace; those named after an access for one sample of it on the corner.
-        ``front`` is said of those that were measured to the end.
-    """
-
-    race: Race
-    choice: Choice
-    floor: float
+    race: Race  # What was measured.
+    choice: Choice  # What is chosen.
+    floor: float  # How far the A/A control lies from the present setting, as a logarithm of the cost.
+    # One row a candidate, those measured longest and then cheapest first. Times in seconds, sizes in bytes. The columns
+    # of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) are for all
+    # tensors of the role in the trace; those named after an access for one sample of it on the corner. ``front`` is
+    # said of those that were measured to the end.
     table: pd.DataFrame
 
 

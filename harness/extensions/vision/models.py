@@ -62,27 +62,18 @@ class Cnn(nn.Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class VitShape:
-    """The dimensions of a vision transformer.
+    """The dimensions of a vision transformer."""
 
-    Attributes
-    ----------
-    side, patch : int
-        Edge of an image and of a patch, in pixels.
-    channels, hidden : int
-        Width of a token, and of the feed-forward layers.
-    heads, layers : int
-        Attention heads of a block, and number of blocks.
-    classes : int
-        Number of logits.
-    """
-
+    # Edge of an image and of a patch, in pixels.
     side: int = 8
     patch: int = 2
+    # Width of a token, and of the feed-forward layers.
     channels: int = 32
     hidden: int = 128
+    # Attention heads of a block, and number of blocks.
     heads: int = 4
     layers: int = 4
-    classes: int = CLASSES
+    classes: int = CLASSES  # Number of logits.
 
     @property
     def tokens(self) -> int:

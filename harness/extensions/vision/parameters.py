@@ -37,30 +37,15 @@ _NEEDED = {
 
 @dataclass(frozen=True, kw_only=True)
 class VisionParameters:
-    """What a model is and what it is run on.
+    """What a model is and what it is run on."""
 
-    Attributes
-    ----------
-    source : {"mnist-cnn", "vit-digits"}
-        The trace source.
-    images : int
-        Number of digits that are run through the model, held-out ones first.
-    layers : int
-        Convolutions of the CNN, or blocks of the vision transformer.
-    epochs : int
-        Passes over the training digits; 0 leaves the model untrained.
-    seed : int
-        Selects the first weights and the order of training.
-    weights : Path or None
-        A file with the weights of a vision transformer that was trained elsewhere; `layers`, `epochs` and `seed` do
-        not apply then.
-    """
-
-    source: str
-    images: int
-    layers: int
-    epochs: int
-    seed: int
+    source: str  # The trace source: "mnist-cnn", "vit-digits".
+    images: int  # Number of digits that are run through the model, held-out ones first.
+    layers: int  # Convolutions of the CNN, or blocks of the vision transformer.
+    epochs: int  # Passes over the training digits; 0 leaves the model untrained.
+    seed: int  # Selects the first weights and the order of training.
+    # A file with the weights of a vision transformer that was trained elsewhere; `layers`, `epochs` and `seed` do not
+    # apply then.
     weights: Path | None = None
 
     @property

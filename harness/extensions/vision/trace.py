@@ -21,27 +21,13 @@ _AXES = {4: ("image", "channel", "row", "column"), 2: ("image", "channel")}  # o
 
 
 class Ready(NamedTuple):
-    """A model that can be run.
+    """A model that can be run."""
 
-    Attributes
-    ----------
-    model : Module
-        In evaluation mode.
-    images : ndarray
-        All digits as the model takes them, held-out ones first.
-    accuracy : float
-        Fraction of the held-out digits that it names right.
-    trained : bool
-        Whether its weights were trained.
-    origin : str
-        Where the weights come from, for the provenance.
-    """
-
-    model: Cnn | Vit
-    images: np.ndarray
-    accuracy: float
-    trained: bool
-    origin: str
+    model: Cnn | Vit  # In evaluation mode.
+    images: np.ndarray  # All digits as the model takes them, held-out ones first.
+    accuracy: float  # Fraction of the held-out digits that it names right.
+    trained: bool  # Whether its weights were trained.
+    origin: str  # Where the weights come from, for the provenance.
 
 
 def make_trace(parameters: VisionParameters) -> MemoryTrace:

@@ -166,33 +166,15 @@ def moved(axes: Axes, x: float, y: float) -> Transform:
 
 @dataclass(kw_only=True)
 class Page:
-    """Panels in a grid, with the words around them; all measures in inches.
+    """Panels in a grid, with the words around them; all measures in inches."""
 
-    Attributes
-    ----------
-    title : str
-        What is shown, and what is better.
-    caption : list of str
-        Paragraphs under the panels.
-    legend : list of Line2D
-        Entries above the panels.
-    heights : sequence of float
-        Of the rows, from the top.
-    below : sequence of float
-        Space under each row, for tick labels.
-    widths : sequence of float
-        Weights of the columns.
-    headings : sequence of str
-        Above the columns; may be empty.
-    """
-
-    title: str
-    caption: list[str]
-    legend: list[Line2D]
-    heights: Sequence[float]
-    below: Sequence[float]
-    widths: Sequence[float]
-    headings: Sequence[str]
+    title: str  # What is shown, and what is better.
+    caption: list[str]  # Paragraphs under the panels.
+    legend: list[Line2D]  # Entries above the panels.
+    heights: Sequence[float]  # Of the rows, from the top.
+    below: Sequence[float]  # Space under each row, for tick labels.
+    widths: Sequence[float]  # Weights of the columns.
+    headings: Sequence[str]  # Above the columns; may be empty.
     figure: Figure = field(init=False)
     axes: dict[tuple[int, int], Axes] = field(init=False, default_factory=dict)
 

@@ -32,29 +32,17 @@ class PanelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PlotData:
-    """What one figure shows: tidy points, and the order of its rows and columns.
-
-    Attributes
-    ----------
-    points : DataFrame
-        Columns ``row, column, trace, n_res, format, profile, best, y, low, high``.
-    exact : bool
-        Whether these are sizes, else times.
-    one_scale : bool
-        Whether all rows have one y axis, because they are to be held against each other.
-    joined : bool
-        Whether lines join lengths: times of different nodes are not to be compared.
-    """
+    """What one figure shows: tidy points, and the order of its rows and columns."""
 
     title: str
-    points: pd.DataFrame
+    points: pd.DataFrame  # Columns ``row, column, trace, n_res, format, profile, best, y, low, high``.
     rows: list[PanelRow]
     columns: dict[str, str]
     notes: list[str]
     height: float
-    exact: bool
-    one_scale: bool
-    joined: bool = True
+    exact: bool  # Whether these are sizes, else times.
+    one_scale: bool  # Whether all rows have one y axis, because they are to be held against each other.
+    joined: bool = True  # Whether lines join lengths: times of different nodes are not to be compared.
 
 
 def plot_data(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:

@@ -27,18 +27,10 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Said:
-    """What a report begins with.
+    """What a report begins with."""
 
-    Attributes
-    ----------
-    deciding : tuple of str
-        What decides between formats, in sentences; where nothing is graded, the answer.
-    answer : str
-        Which format is preferred for which use.
-    """
-
-    deciding: tuple[str, ...]
-    answer: str
+    deciding: tuple[str, ...]  # What decides between formats, in sentences; where nothing is graded, the answer.
+    answer: str  # Which format is preferred for which use.
 
 
 def said(findings: Findings) -> Said:
@@ -120,17 +112,10 @@ def _sizes(sizes: pd.DataFrame) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class EffortBlock:
-    """Formats with one effort.
+    """Formats with one effort."""
 
-    Attributes
-    ----------
-    how : str
-        The effort, in words.
-    rows : list of (str, dict)
-        Each format with its rows of the grades by criterion; the best on average comes first.
-    """
-
-    how: str
+    how: str  # The effort, in words.
+    # Each format with its rows of the grades by criterion; the best on average comes first.
     rows: list[tuple[str, dict[str, dict[Any, Any]]]]
 
 

@@ -38,22 +38,13 @@ _Added = list[tuple[Section, list[Block]]]
 
 @dataclass(frozen=True, kw_only=True)
 class PageHead:
-    """What stands first on a page.
+    """What stands first on a page."""
 
-    Attributes
-    ----------
-    title : str
-        Its heading.
-    of, name : str
-        What the page is of, such as ``Run``, and its name.
-    facts : str
-        What was measured where.
-    """
-
-    title: str
+    title: str  # Its heading.
+    # What the page is of, such as ``Run``, and its name.
     of: str = "Run"
     name: str
-    facts: str
+    facts: str  # What was measured where.
 
 
 class PagePart(NamedTuple):

@@ -64,6 +64,17 @@ class Stray(Turn):
             return int(between.stdout.readline())
 
 
+class Deaf(Turn):
+    """Leaves a process in a session of its own that ignores SIGTERM; tells the worker's process and that one."""
+
+    def run(self, children: object) -> tuple[int, int]:
+        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+        started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+        assert started.stdout is not None
+        started.stdout.readline()
+        return os.getpid(), started.pid
+
+
 def _spin() -> None:
     while True:
         pass

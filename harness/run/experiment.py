@@ -146,8 +146,8 @@ class Experiment:
         return len(arms) * weight(subject.manifest) + rounds + sum(each.steps(subject) for each in self.measuring)
 
     def _most_best(self) -> int:
-        """Return how many winners of one race may not be measured already."""
-        return len({(arm.label, arm.group) for arm in self.session.arms if arm.raced})
+        """Return how many winners of one race, and contenders between, may not be measured already."""
+        return len({(arm.label, arm.group, arm.raced) for arm in self.session.arms if arm.raced or not arm.always})
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
@@ -179,15 +179,16 @@ class Experiment:
             self._first.clear()
             self._race(prepared, waiting, suite, access)
             best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
-            before, running = running, {arm for winners in best.values() for arm in winners if not arm.always}
+            found = access_turns(config, arms, subject, suite, access, best)
+            before, running = running, {arm for each in found for arm in each.cells if best and not arm.always}
             self.readers.end((arm, "") for arm in before - running)
-            for each in access_turns(config, arms, subject, suite, access, best):
-                saved = self._most_best() - sum(not arm.always for arm in each.best) if best else 0
+            for each in found:
+                saved = self._most_best() - sum(not arm.always for arm in each.cells) if best else 0
                 step(f"{suite} {access.name}", saved * each.rounds * weight(subject.manifest, access))
                 self._take(prepared, each, session.recorder)
             for measuring in self.measuring:
                 measuring.after(subject, prepared, suite, access)
-        self.readers.end((arm, "") for arm in running)
+        self.readers.close()  # all that are compared are equally old: a process that rested for long reads slower
         if self.uploads:
             self.uploads.remove()
         remove(session.scratch)

@@ -67,7 +67,7 @@ class DescribedArm(TypedDict):
     reader: NotRequired[str]
     slim: NotRequired[str]
     threads: NotRequired[Positive | None]
-    entered: NotRequired[Literal["", "stock", "named", "raced"]]
+    entered: NotRequired[Literal["", "stock", "named", "raced", "between"]]
     raced: NotRequired[bool]
     group: NotRequired[str]
     shares: NotRequired[bool]

@@ -115,7 +115,9 @@ def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
                 found["", name], profile=alternative, chosen=chosen, entered="raced"
             )
         found[alternative, name] = dataclasses.replace(found[alternative, name], raced=True)
-    return [each for each in found.values() if each.always or each.raced]
+        if alternative and not (found["", name].always or found["", name].raced):
+            found["", name] = dataclasses.replace(found["", name], entered="between")
+    return [each for each in found.values() if each.entered != "raced" or each.raced]
 
 
 def _sharing(arms: Sequence[Arm]) -> list[Arm]:

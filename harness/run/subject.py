@@ -28,9 +28,10 @@ class Arm:
     reader: str = ""  # Of the format's readers; empty for the first, in a run that names none.
     slim: str = ""  # How the trace is slimmed.
     threads: int | None = None  # The budget of threads; None for no bound.
-    # Why it takes part: in every round as the stock reader or because it was named, or in the races alone until it wins
-    # one; empty in a run that names no readers: "", "stock", "named", "raced".
-    entered: Literal["", "stock", "named", "raced"] = ""
+    # Why it takes part: in every round as the stock reader or because it was named; in the races alone until it wins
+    # one; or beside a winner, to tell its reader from its settings (`harness.run.turns.between`). Empty in a run that
+    # names no readers.
+    entered: Literal["", "stock", "named", "raced", "between"] = ""
     raced: bool = False  # Whether it is a candidate for its format's best.
     group: str = ""  # The profile of the run under which it is one: its own, unless it has an alternative's settings.
     shares: bool = False  # Whether it reads the archive of another arm.
@@ -49,7 +50,7 @@ class Arm:
     @property
     def always(self) -> bool:
         """Whether it takes part in every round."""
-        return self.entered != "raced"
+        return self.entered not in ("raced", "between")
 
     @property
     def settings(self) -> Profile:

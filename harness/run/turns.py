@@ -140,7 +140,8 @@ def access_turns(
         found = []
         for state in states(config, access):
             won = frozenset(best.get(state, ()))
-            taking = [arm for arm in arms if arm.always or arm in won]
+            beside = between(config, arms, subject, won)
+            taking = [arm for arm in arms if arm.always or arm in won or arm in beside]
             told = {arm: arm.missing for arm in taking if arm.missing}
             place = (*names, state, access.executor, access.workers)
             found.append(_turns(config, taking, subject, suite, access, state, place, told=told, best=won))
@@ -155,6 +156,19 @@ def access_turns(
     else:
         told = dict.fromkeys(taking, access.reason)
     return [_turns(config, taking, subject, suite, access, "", (), rounds=1, told=told)]
+
+
+def between(config: RunConfig, arms: Iterable[Arm], subject: Subject, won: Iterable[Arm]) -> frozenset[Arm]:
+    """Return the contenders that stand between winners and the stock readers of their formats.
+
+    Each has the winner's reader and the settings of the stock reader, where both of these differ: without it, nobody
+    could say what either is worth. Differences are taken apart at the largest length of a trace, so there alone.
+    """
+    if subject.requested is not None and subject.requested != max(config.sizes):
+        return frozenset()
+    known = {(arm.label, arm.group, arm.profile, arm.reader): arm for arm in arms if not arm.contender.is_control}
+    found = (known.get((arm.label, arm.group, arm.group, arm.reader)) for arm in won)
+    return frozenset(arm for arm in found if arm is not None and not arm.always)
 
 
 def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> list[Turns]:

@@ -200,12 +200,17 @@ def _guarded() -> str:
     return ours
 
 
-def _guard(ours: str) -> None:
-    os.read(0, 1)
+def kill_marked(mark: str) -> None:
+    """Kill every process whose mark begins so, stopped or not, and whether or not the leader of its group is alive."""
     for entry in _PROC.iterdir() if _PROC.is_dir() else ():
         with suppress(*_GONE):
-            if entry.name.isdigit() and _mark_of(entry).startswith(f"{ours}-"):
+            if entry.name.isdigit() and _mark_of(entry).startswith(mark):
                 _signal(int(entry.name), signal.SIGKILL)
+
+
+def _guard(ours: str) -> None:
+    os.read(0, 1)
+    kill_marked(f"{ours}-")
 
 
 def _group_of(pid: int) -> int | None:

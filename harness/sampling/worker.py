@@ -15,7 +15,7 @@ from harness.formats.settings import UnsupportedReader
 from harness.sampling.budget import budgeted
 from harness.sampling.executor import Readers, Settings, load_executor
 from harness.sampling.interrupt import heard, kept_from_children
-from harness.sampling.process_groups import MARK, ProcessGroup, lead, new_mark
+from harness.sampling.process_groups import MARK, ProcessGroup, kill_marked, lead, new_mark
 from harness.sampling.spawning import started
 
 _START = 120.0  # seconds for a worker to start
@@ -237,6 +237,7 @@ class Worker:
             if self._process.exitcode is None:  # or its number may be that of another process
                 self._group.signal(signal.SIGKILL)
             self._process.join()
+            kill_marked(self._mark)  # what ignored a signal to end, or was at rest when its leader ended
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None

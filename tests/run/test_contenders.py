@@ -22,7 +22,8 @@ from harness.run.complete import RACES, race_times, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.subject import groups
-from harness.run.turns import RACE_ROUNDS, race_turns, winners
+from harness.run.turns import RACE_ROUNDS, access_turns, race_turns, winners
+from harness.run.turns import between as turns_between
 from harness.sampling.contenders import ContenderProcesses
 from tests.conftest import TINY, measured
 
@@ -72,6 +73,25 @@ def test_the_lowest_median_wins_and_a_candidate_that_lacks_a_round_is_out():
     assert winners(race, times) == [mine[0]]
 
 
+def test_a_winner_of_other_settings_and_reader_has_a_contender_between_at_the_largest_length():
+    """It has the winner's reader and the stock reader's settings, and so differs from each in one thing."""
+    config = dataclasses.replace(RACED, formats=("zarr", "npz"), sizes=(16, 24), readers=("stock", "best"), rounds=2)
+    found, subjects = choose_arms(config), open_subjects(config)
+    won = next(arm for arm in found if arm.profile == "sharded" and arm.reader == "zarrs")
+    for subject in subjects:
+        suite, access = next((s, a) for s, a in subject.plans if s == "layer_read" and "warm" in a.caches)
+        turns = access_turns(config, found, subject, suite, access, {"warm": [won]})[0]
+        between = [arm for arm in turns.cells if not arm.always and arm != won]
+        assert [(a.label, a.profile, a.reader, turns.effort(a)) for a in between] == (
+            [("zarr", "tuned", "zarrs", "")] if subject.n_res == 24 else []
+        )
+    stock = next(arm for arm in found if arm.label == "zarr" and arm.always)
+    largest = next(subject for subject in subjects if subject.n_res == 24)
+    same_settings = next(arm for arm in found if arm.label == "zarr" and arm.raced and arm.profile == "tuned")
+    assert not turns_between(config, found, largest, [stock, same_settings])
+    assert {arm.label for arm in found if arm.entered == "between"} == {"zarr"}, "the readers of npz are one"
+
+
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory):
     config = dataclasses.replace(RACED, readers=("stock", "best"), rounds=2)
@@ -81,7 +101,8 @@ def raced(tmp_path_factory):
 @pytest.mark.slow
 def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_lives_while_it_wins(monkeypatch, tmp_path):
     """A process that has been at rest for long is slower for good, so those that are compared are alike in that."""
-    done, ended, by_access, do, end = [], [], {}, ContenderProcesses.do, ContenderProcesses.end
+    done, ended, closed, by_access = [], [], [], {}
+    do, end, close = ContenderProcesses.do, ContenderProcesses.end, ContenderProcesses.close
 
     def noted(self, key, task):
         answer = do(self, key, task)
@@ -96,8 +117,13 @@ def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_live
         ended.extend(key for key in keys if isinstance(key, tuple))  # those that write are known by the arm alone
         end(self, keys)
 
+    def noted_close(self):
+        closed.extend(key for key, worker in self._workers.items() if isinstance(key, tuple) and worker.running)
+        close(self)
+
     monkeypatch.setattr(ContenderProcesses, "do", noted)
     monkeypatch.setattr(ContenderProcesses, "end", noted_end)
+    monkeypatch.setattr(ContenderProcesses, "close", noted_close)
     config = dataclasses.replace(RACED, readers=("stock", "best"), rounds=1, suites=("layer_read",))
     measured(tmp_path / "raced", config)
     before = {pid for key, task, pid in done if task == "ProbeTask" or key[1]}
@@ -105,7 +131,9 @@ def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_live
     assert before and sampling and not before & set().union(*sampling.values())
     assert all(len(pids) == 1 for (arm, _), pids in sampling.items() if arm.always)
     winners = {key for key in sampling if not key[0].always}
-    assert winners and winners <= set(ended) and not any(arm.always for arm, _ in ended)
+    assert winners and winners <= {*ended, *closed} and not any(arm.always for arm, _ in ended)
+    stock = {key for key in sampling if key[0].always}
+    assert stock == {(arm, what) for arm, what in closed if arm.always and not what}
     for key in winners:
         pids = [found.get(key) for found in by_access.values()]  # in the order of accesses
         assert all(one == other for one, other in itertools.pairwise(pids) if one and other)

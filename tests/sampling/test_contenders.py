@@ -87,6 +87,23 @@ def test_what_hides_from_its_group_its_parent_and_its_mark_is_stopped_too():
     assert gone([hidden])
 
 
+def test_what_ignores_a_signal_to_end_ends_with_its_contender():
+    with Worker(60) as worker:
+        found = worker.do(tasks.Deaf())
+        worker.close()
+        assert gone(found)
+
+
+def test_what_is_at_rest_when_its_leader_dies_ends_with_its_contender():
+    with Worker(60) as worker:
+        leader, started = worker.do(tasks.Deaf())
+        assert process_groups.thread_states(started) == "T"
+        os.kill(leader, signal.SIGKILL)
+        assert gone([leader])
+        worker.do(tasks.Who())
+        assert gone([started])
+
+
 def test_each_contender_keeps_its_process_and_at_most_so_many_live():
     with ContenderProcesses(60, None, most=2) as processes:
         first = {key: processes.do(key, tasks.Who()) for key in "abc"}

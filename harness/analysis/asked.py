@@ -13,21 +13,25 @@ from harness.documents import decode
 from harness.files import read_bytes
 from harness.run.config import RunConfig
 
-REPORT_VERSION = 11
-"""Since 10: `SIMILAR_SINCE`. Since 9: ``decoded_cache`` of summaries; what is said of reads below raw. Since 8:
-writing is graded; `harness.analysis.grades.STANDING_COLUMNS`; preset mixes have prices. Since 7: reads of arrays of no
-known kind. Since 6: grades are of all lengths, each weighed by its residues (``weight``), and have no ``seed_grade``
-and ``disagrees``; ``earlier``; several readers wait for what their reads take. Since 5: ``group`` of summaries. Since
-4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades, ``busy`` of noise. Since 3: formats are
-called statistically indistinguishable, in keys and sentences. Since 2: intervals of several medians are of smoothed
-draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of version 1
-gives verdicts on reads that are withdrawn since."""
+REPORT_VERSION = 12
+"""Since 12: `STOCK_USES_SINCE`. Since 11: `SIMILAR_SINCE`. Since 9: ``decoded_cache`` of summaries; what is said of
+reads below raw. Since 8: writing is graded; `harness.analysis.grades.STANDING_COLUMNS`; preset mixes have prices. Since
+7: reads of arrays of no known kind. Since 6: grades are of all lengths, each weighed by its residues (``weight``), and
+have no ``seed_grade`` and ``disagrees``; ``earlier``; several readers wait for what their reads take. Since 5:
+``group`` of summaries. Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades, ``busy`` of
+noise. Since 3: formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several
+medians are of smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A
+report of version 1 gives verdicts on reads that are withdrawn since."""
 
 STANDING_SINCE = 9
 """The first version that says how formats stand in each criterion, and draws it."""
 
 SIMILAR_SINCE = 11
 """The first version in which words about formats at their best are by A/A controls that took about as long."""
+
+STOCK_USES_SINCE = 12
+"""The first version that decides for a use by stock readers alone: at their best, the reads of a format are of several
+archives, and nobody keeps more than one."""
 
 NAMED_SINCE = 5
 """The first version whose tables name contenders."""

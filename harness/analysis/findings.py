@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STANDING_SINCE, Options
+from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STANDING_SINCE, STOCK_USES_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
@@ -52,7 +52,7 @@ class Findings:
     decisions: dict[str, list[Decision]]
     headlines: list[Headline]
     noise: Noise  # How noisy the run was.
-    # As `decisions`, of formats at their best, without those whose best is not known; empty where none was raced.
+    # As `decisions`, of formats at their best, which reports of before had.
     best_decisions: dict[str, list[Decision]] = field(default_factory=dict)
     # The formats whose best is not known, each with the reason: nothing is claimed about these.
     best_unmeasured: dict[str, str] = field(default_factory=dict)
@@ -197,7 +197,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
                 decide(of, mix, trace, config.options, config.baseline, waited=version > 6) for trace in of.lengths
             ]
             for mix in mixes if of is not None
-        } for of in (stock, sure)
+        } for of in (stock, sure if version < STOCK_USES_SINCE else None)
     )  # fmt: skip
     asked: dict[str, Any] = {
         "exact_only": unfair, "measured_only": version > 2, "cores": cores, "weighed": version > 6,

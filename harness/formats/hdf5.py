@@ -180,13 +180,14 @@ class Hdf5Format(TunableFormat, Format):
         "paged": {Role.PAIR: {"edge": 16, "pages": "4 KiB"}},
         "uncompressed": {role: {"storage": _CONTIGUOUS} for role in TUNED_ROLES},
         "zstd": {role: {"codec": "zstd-9 byte shuffle"} for role in TUNED_ROLES},
+        "checked": {role: {"checks": _FLETCHER} for role in TUNED_ROLES},  # to compare with formats that always check
         "large-pages": {Role.PAIR: {"pages": "1 MiB"}},  # for object stores: metadata lie together
     }
     candidates: ClassVar = (
         ("", "h5py"), ("blosc-lz4", "h5py"), ("paged", "h5py"), ("uncompressed", "h5py"), ("zstd", "h5py"),
     )  # fmt: skip
 
-    unmeasured = ("reading threads of HDF5 2.3", "a ros3 build", "MPI builds", "readers beside a writer (SWMR)")
+    unmeasured = ("reading threads of HDF5 2.3", "ros3", "MPI", "SWMR")
     objections = (
         (
             "Direct reads of chunks on several threads are what HDF5 recommends for speed.",

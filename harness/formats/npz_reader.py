@@ -96,7 +96,7 @@ class NpzReader(Reader):
         reader = f"numpy {np.__version__}, numpy.load"
         if self._is_large(f"{path}.npy"):
             reader += f"; consecutive blocks of tensors above {in_words(LARGE_BYTES)} by this project's own decoder"
-        return Opened(reader=reader, codec="none" if stored else "deflate")
+        return Opened(reader=reader, codec="crc32" if stored else "deflate, crc32")
 
     def close(self) -> None:
         self._forward.close()

@@ -15,7 +15,7 @@ import numcodecs
 import numpy as np
 import zarr
 import zarr.core.sync
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from harness.capacity import capacity
@@ -56,7 +56,7 @@ def write_array(group: zarr.Group, spec: TensorSpec, blocks: Iterable[np.ndarray
             dtype=spec.dtype,
             chunks=laid.chunks or "auto",
             shards=laid.shards,
-            compressors=_compressor(laid.codec, group.metadata.zarr_format),
+            compressors=_compressors(laid, group.metadata.zarr_format),
             filters=None,
             fill_value=0,
         )
@@ -68,6 +68,12 @@ def write_array(group: zarr.Group, spec: TensorSpec, blocks: Iterable[np.ndarray
         elif block.size:
             array[row : row + len(block)] = block
             row += len(block)
+
+
+def _compressors(laid: Layout, zarr_format: Literal[2, 3]) -> list[Any] | None:
+    """Return what a chunk goes through: its codec, and a checksum behind it."""
+    checksum = Crc32cCodec() if laid.checked else None
+    return [each for each in (_compressor(laid.codec, zarr_format), checksum) if each is not None] or None
 
 
 def _compressor(codec: Codec | None, zarr_format: Literal[2, 3]) -> Any:
@@ -116,6 +122,9 @@ async def _others() -> None:
         await asyncio.gather(*others, return_exceptions=True)
 
 
+_CRC = "crc32c"
+
+
 class ZarrLayouts(TunableFormat):
     """Chunks, shards and codecs of plain Zarr, whatever holds its files."""
 
@@ -130,6 +139,7 @@ class ZarrLayouts(TunableFormat):
         },
         "uncompressed": {role: {"codec": "none"} for role in TUNED_ROLES},
         "zstd": {role: {"codec": "blosc-zstd-9 byte shuffle", "shards": "tensor"} for role in TUNED_ROLES},
+        "checked": {role: {"checks": _CRC} for role in TUNED_ROLES},  # to compare with formats that always check
     }
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -150,8 +160,10 @@ class ZarrLayouts(TunableFormat):
         )
         found = layout.chosen_layout(self, spec, profile, layout.BLOSC_CODECS, why)
         chunks = layout.in_eights(found.chunks or ())
-        shards = str(self.values(spec.role, profile).get("shards", "none"))
-        return replace(found, chunks=chunks, shards=None if shards == "none" else layout.shard_of(spec, chunks, shards))
+        values = self.values(spec.role, profile)
+        shards = str(values.get("shards", "none"))
+        shared = None if shards == "none" else layout.shard_of(spec, chunks, shards)
+        return replace(found, chunks=chunks, shards=shared, checked=values.get("checks") == _CRC)
 
     def search_space(self) -> SearchSpace:
         shards = Parameter(
@@ -160,8 +172,9 @@ class ZarrLayouts(TunableFormat):
             default="none",
             values=("none", "row", "tensor"),
         )
+        checks = Parameter(name="checks", about="checksum of each chunk", default="none", values=("none", _CRC))
         codecs = tuple(layout.BLOSC_CODECS.values())
-        return layout.chunk_space(pair=32, attention=256, least=128 << 10, codecs=codecs, also=(shards,))
+        return layout.chunk_space(pair=32, attention=256, least=128 << 10, codecs=codecs, also=(shards, checks))
 
     def settings(self) -> dict[str, str]:
         return {

@@ -20,7 +20,7 @@ from harness.trace.manifest import Manifest
 
 LEDGER_COLUMNS = [
     "trace", "n_res", "format", "profile", "read_by", "role", "example", "shape", "chunks", "shards", "codec", "origin",
-    "why", "versions", "threads", "caches", "reader", "cache_bytes", "writer",
+    "why", "versions", "threads", "caches", "reader", "cache_bytes", "writer", "checked",
 ]  # fmt: skip
 OWN_WRITER = "code of this project"
 """In the column ``writer``."""
@@ -139,6 +139,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
                         "reader": "",
                         "cache_bytes": "",
                         "writer": OWN_WRITER if backend.own_writer else "its library",
+                        "checked": "yes" if layout.checked else "",
                     }
                 )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pandas as pd
 
+from harness.report.page.sections import warnings
 from harness.report.page.tables import _own_writers
 from harness.run.ledger import OWN_WRITER, ledger
 from harness.run.planning import choose_arms, open_subjects
 from tests.conftest import TINY
+
+CELLS = pd.DataFrame(
+    columns=["format", "suite", "verdict", "samples", "status", "reason", "why", "flag", "decoded_cache"]
+)
+
+
+def test_the_ledger_says_which_formats_compare_a_checksum():
+    config = dataclasses.replace(TINY, formats=("npz", "hdf5", "zarr", "zarr-slim"))
+    subject = open_subjects(config)[0]
+    told = ledger([(subject.label, subject.manifest)], choose_arms(config), config)
+    assert set(told["format"][told["checked"] == "yes"]) == {"npz", "zarr-slim"}
+    findings = SimpleNamespace(
+        summary=CELLS, cells=CELLS, ledger=told, has_efforts=True, incomplete=(),
+        noise=SimpleNamespace(spread={}, aa_different=None, aa_median=None),
+    )  # fmt: skip
+    said = " ".join(warnings(findings))
+    assert "npz and zarr-slim compare a checksum of all that they read. hdf5 and zarr have none" in said
+    assert "zarr-slim is written by code of this project" in said
+    findings.ledger = told.drop(columns=["checked", "writer"])
+    assert "checksum" not in " ".join(warnings(findings)), "a run of before did not record it"
 
 
 def test_the_ledger_says_who_writes_and_the_table_of_writing_names_those_of_this_project():

@@ -114,8 +114,8 @@ def held_verdicts(found: Sequence[Findings], efforts: Sequence[Effort]) -> list[
     for effort in efforts:
         verdicts += _by_criterion(found, effort, "standing", _standing)
         verdicts += _by_criterion(found, effort, "grade", _grade)
-        verdicts += _joined("use", effort, [_uses(one, effort) for one in found])
-        if effort != BEST:  # a contender that is both is there held against the baseline of stock readers
+        if effort != BEST:  # uses are decided by stock readers, and cells held against the baseline of these
+            verdicts += _joined("use", effort, [_uses(one) for one in found])
             verdicts += _joined("cell", effort, [_cells(one, effort) for one in found])
     return verdicts
 
@@ -178,11 +178,10 @@ def _grade(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
     return RunWord(word=word, possible=possible, **_ratio(row, "figure", "low", "high"))
 
 
-def _uses(findings: Findings, effort: Effort) -> _Found:
-    decisions = findings.best_decisions if effort == BEST else findings.decisions
+def _uses(findings: Findings) -> _Found:
     return {
         (f"{mix} on {words.subject(one.trace, one.n_res)}", "", mix): _choice(one)
-        for mix, of in decisions.items()
+        for mix, of in findings.decisions.items()
         for one in of
     }
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.accesses import of_kind, written_once
+from harness.analysis.accesses import written_once
 from harness.analysis.choice.decision import Decision
 from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import Mix, several
@@ -63,8 +63,6 @@ def preferring(findings: Findings) -> list[Decision]:
 def answer(findings: Findings) -> str:
     """Say in a sentence what a report begins with."""
     shown, good = shown_decisions(findings), preferring(findings)
-    best = [most(found) for found in findings.best_decisions.values() if found]
-    best = [found for found in best if found.preferred is not None and len(found.costs) > 1]
     ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
     said = {
         "good": [_preferred(found) for found in good],
@@ -72,8 +70,6 @@ def answer(findings: Findings) -> str:
         "undecided": [_spoken(found) for found in shown if found.preferred is None],
         "by_format": _by_format(good),
         "stock": findings.has_efforts,
-        "best": _by_format(best),
-        "mixed": _of_several_settings(findings, best),
         "unmeasured": words.ordered(findings.best_unmeasured),
         "where": _where(good[0]) if good else "",
         "others": [_other(row) for row in _others(good[0])] if good else [],
@@ -99,16 +95,6 @@ def _by_format(decisions: list[Decision]) -> list[str]:
     for decision in decisions:
         found.setdefault(_preferred(decision), []).append(_spoken(decision))
     return [f"{formats} for {words.listed(names)}" for formats, names in found.items()]
-
-
-def _of_several_settings(findings: Findings, decisions: list[Decision]) -> list[str]:
-    """Name the formats whose fastest reads are of archives in different settings, of which a user has one."""
-    rows = findings.samples
-    shown = {decision.trace for decision in decisions}
-    rows = rows[rows["effort"].isin(["best", "both"]) & rows["seconds"].notna() & rows["trace"].isin(shown)]
-    rows = rows[(rows["cache"] != "") & of_kind(rows, "format") & rows["group"].isin({d.profile for d in decisions})]
-    settings = rows.groupby("format")["profile"].nunique()
-    return words.ordered(settings.index[settings > 1])
 
 
 def _spoken(decision: Decision) -> str:
@@ -148,7 +134,7 @@ def _use(decision: Decision) -> dict[str, Any]:
         "name": _spoken(decision), "description": decision.mix.description, "weights": _weights(decision.mix),
         "trace": _where(decision), "preferred": decision.preferred or "no answer", "cost": "–", "parts": "",
         "decides": "",
-        "close": f"{words.listed(decision.indistinguishable)} {ALIKE}" if decision.indistinguishable else "",
+        "close": _close(decision),
         "others": [],
     }  # fmt: skip
     if decision.preferred is None:
@@ -166,6 +152,14 @@ def _use(decision: Decision) -> dict[str, Any]:
             *(f"{name}: no cost ({why})" for name, why in decision.out.items()),
         ],
     }
+
+
+def _close(decision: Decision) -> str:
+    """Name the formats that may be as good, with the difference between equal contenders that they are held to."""
+    if not decision.indistinguishable:
+        return ""
+    floor = f" (equal contenders differ by {words.percent(decision.floor)})" if decision.floor else ""
+    return f"{words.listed(decision.indistinguishable)} {ALIKE}{floor}"
 
 
 def _weights(mix: Mix) -> str:

@@ -32,8 +32,9 @@ def attribution(findings: Findings) -> list[Block]:
     chains = against(found.chains, baseline)
     blocks: list[Block] = [
         Text(
-            "Two contenders that differ in one thing only show what that thing costs. Only formats at their best, by "
-            "maintained readers, say something about the formats themselves."
+            "Two contenders that differ in one thing only show what that thing costs. Formats at their best, by "
+            "maintained readers, differ in reader, settings and container together: what was not taken apart is due to "
+            "no one of these."
         ),
         Items(claims(findings), lead="Of formats at their best:"),
     ]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.criteria import GradedCriterion, criteria
-from harness.analysis.efforts import BEST, STOCK
+from harness.analysis.efforts import BEST, STOCK, stated
 from harness.analysis.findings import Findings
 from harness.analysis.standing import SURE
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -43,7 +43,7 @@ def lead(findings: Findings, preferred: str) -> list[str]:
     """Say what decides, a sentence or two for each effort, then how sure it is; the answer where nothing is graded."""
     grades = findings.grades.table
     told = grades[grades["standing"] != ""]
-    exact = {stated.name for stated in criteria() if stated.exact}
+    exact = {criterion.name for criterion in criteria() if criterion.exact}
     efforts = [_effort(of, str(effort), exact) for effort, of in told.groupby("effort", sort=False)]
     least = [one["sizes"]["least"] for one in efforts if one["sizes"]]
     if len(set(least)) == 1 < len(least):
@@ -64,6 +64,7 @@ def lead(findings: Findings, preferred: str) -> list[str]:
         "few": 0 < rounds < VERDICT_ROUNDS and compared.empty and not findings.withdrawn,
         "noise": findings.noise,
         "unmeasured": words.ordered(findings.best_unmeasured),
+        "lacking": _lacking(words.ordered(told["format"])),
     }
     found = sentences("deciding", values)
     return found if efforts else [*found, preferred]
@@ -90,6 +91,15 @@ def _effort(of: pd.DataFrame, effort: str, exact: set[str]) -> dict[str, Any]:
         "behind": [(str(name), _range(row["min"], row["max"])) for name, row in behind.head(_NAMED).iterrows()],
         "sizes": _sizes(of[of["criterion"].isin(exact)]),
     }
+
+
+def _lacking(formats: list[str]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Say what exists of formats and was not measured, once for those of which it is the same."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name in formats:
+        if (backend := stated(name)) and backend.unmeasured:
+            found.setdefault(backend.unmeasured, []).append(name)
+    return list(found.items())
 
 
 def _won(won: list[str], every: list[str]) -> str:
@@ -121,7 +131,7 @@ class EffortBlock:
 
 def blocks(grades: pd.DataFrame) -> tuple[list[GradedCriterion], list[EffortBlock]]:
     """Arrange grades as a table: the criteria are its columns, and formats its rows, in a block for each effort."""
-    columns = [stated for stated in criteria() if stated.name in set(grades["criterion"])]
+    columns = [criterion for criterion in criteria() if criterion.name in set(grades["criterion"])]
     found = []
     for effort, of in grades.groupby("effort", sort=False):
         logs = of.assign(log=np.log(of["figure"].astype(float)))

@@ -20,6 +20,7 @@ from harness.report.page.deciding import Said
 from harness.report.page.deciding import blocks as by_effort
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table
+from harness.run.ledger import OWN_WRITER
 from harness.suite import Plot, Suite, plain
 
 _DOUBTS = {"noise": "by noise", "one-round": "because one round disagrees", "floor": "within the A/A difference"}
@@ -97,6 +98,9 @@ def warnings(findings: Findings) -> list[str]:
         pairs = dict.fromkeys(zip(known["format"], known["reader"], strict=True))
         readers = [f"{name} by {reader}" for name, reader in pairs]
     failed = findings.cells[findings.cells["status"] == "failed"]
+    told = ledger[~of_kind(ledger, "ceiling")] if "format" in ledger else ledger
+    checks = told[told["role"] != ""] if "checked" in told else told[:0].reindex(columns=["format", "checked"])
+    verified = words.ordered(checks["format"][checks["checked"] == "yes"])
     said = {
         "few": len(few),
         "few_suites": _suites(few),
@@ -110,6 +114,10 @@ def warnings(findings: Findings) -> list[str]:
         "decoded": words.listed(words.ordered(cells["format"][cells["decoded_cache"].notna()])),
         "decoded_cells": int(cells["decoded_cache"].notna().sum()),
         "below_cells": int(((cells["flag"] == BELOW_RAW) & of_kind(cells, "format")).sum()),
+        "below_decoded": int(((cells["flag"] == BELOW_RAW) & cells["decoded_cache"].notna()).sum()),
+        "verified": verified,
+        "unverified": [name for name in words.ordered(checks["format"]) if name not in verified],
+        "written": words.ordered(told["format"][told["writer"] == OWN_WRITER]) if "writer" in told else [],
     }
     return [*findings.incomplete, *sentences("warnings", said)]
 

@@ -100,7 +100,7 @@ def said_of(*groups: list[Any], unmeasured: tuple[str, ...] = ()) -> Any:
     best = at(table, BEST, without=unmeasured) if raced else None
     return SimpleNamespace(
         grades=grade(at(table, STOCK), best, control_of="hdf5"), summary=summarise(table, "hdf5"), samples=table.rows,
-        decisions={}, best_decisions={},
+        decisions={},
     )  # fmt: skip
 
 

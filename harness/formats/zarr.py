@@ -204,9 +204,9 @@ class ZarrFormat(ZarrLayouts, Format):
     }
     candidates: ClassVar[tuple[tuple[str, str], ...]] = (
         ("", "zarr-python"),
-        ("", "tensorstore"),
+        ("uncompressed", "zarrs"),
         ("uncompressed", "tensorstore"),
-        ("sharded", "zarrs"),
+        ("sharded", "tensorstore"),
         ("zstd", "tensorstore"),
     )
 
@@ -216,8 +216,8 @@ class ZarrFormat(ZarrLayouts, Format):
     objections: ClassVar[tuple[tuple[str, str], ...]] = (
         (
             "Uncompressed shards are faster.",
-            "Yes, for small windows. Uncompressed chunks are raced; in shards they are not, and a profile file can ask "
-            "for these.",
+            "Uncompressed chunks are raced, each in a file. In shards, layers took two to four times as long, windows "
+            "no less (docs/settings.md). A profile file can ask for these.",
         ),
         ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
         (

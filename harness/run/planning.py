@@ -115,7 +115,7 @@ def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
                 found["", name], profile=alternative, chosen=chosen, entered="raced"
             )
         found[alternative, name] = dataclasses.replace(found[alternative, name], raced=True)
-        if alternative and not (found["", name].always or found["", name].raced):
+        if alternative and not found["", name].always:
             found["", name] = dataclasses.replace(found["", name], entered="between")
     return [each for each in found.values() if each.entered != "raced" or each.raced]
 

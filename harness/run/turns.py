@@ -168,7 +168,7 @@ def between(config: RunConfig, arms: Iterable[Arm], subject: Subject, won: Itera
         return frozenset()
     known = {(arm.label, arm.group, arm.profile, arm.reader): arm for arm in arms if not arm.contender.is_control}
     found = (known.get((arm.label, arm.group, arm.group, arm.reader)) for arm in won)
-    return frozenset(arm for arm in found if arm is not None and not arm.always)
+    return frozenset(arm for arm in found if arm is not None and arm.entered == "between")
 
 
 def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> list[Turns]:

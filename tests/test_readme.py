@@ -15,7 +15,7 @@ import pytest
 
 from harness.analysis.asked import REPORT_VERSION, find_options
 from harness.analysis.efforts import BEST, STOCK, standing
-from harness.analysis.formatting import duration
+from harness.analysis.formatting import duration, size
 from harness.cli import main
 from harness.cli.answer import screen
 from harness.evidence.bundle import read_bundle
@@ -55,7 +55,7 @@ def rows_of(heading: str, page: Path) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-RUNS = ("reference", "earlier-settings")
+RUNS = ("reference", "earlier-settings", "long-sequences")
 BUNDLES = ("parallel", "readers", "reference-one-thread")
 
 
@@ -84,6 +84,13 @@ def test_the_result_tables_are_those_of_the_committed_runs(page, run, trace):
             else:
                 times = (duration(of["median_seconds"]) for of in (stock, standing(mine, BEST).iloc[0]))
                 assert text == " / ".join(times), (row[0], name)
+
+
+def test_the_archives_of_long_sequences_are_as_large_as_they_were():
+    (subject,) = json.loads((ROOT / "results" / "long-sequences" / "archives.json").read_text())["subjects"]
+    sizes = {f"{one['format']} {one['profile']}".strip(): one["size_bytes"] for one in subject["archives"]}
+    _, _, *rows = rows_of("<!-- long-sequences: archives -->", ROOT / "docs" / "long-sequences.md")
+    assert rows == [[name, size(sizes[name]), f"{sizes['raw'] / sizes[name]:.2f} x"] for name, *_ in rows]
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -151,7 +158,7 @@ def test_the_reference_run_is_whole():
             assert (ROOT / "plots" / "reference" / f"{name}.{kind}").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("run", [*RUNS, "long-sequences"])
+@pytest.mark.parametrize("run", RUNS)
 def test_the_plots_of_committed_runs_are_copies(run):
     own = {path.name: path.read_bytes() for path in (ROOT / "results" / run / "plots").iterdir()}
     assert own == {path.name: path.read_bytes() for path in (ROOT / "plots" / run).iterdir()}

@@ -29,7 +29,7 @@ from harness.foreign.naming import unpadded
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError
 from harness.trace.chains import Chain, protein_chains
 from harness.trace.manifest import Metadata
-from harness.trace.schema import SchemaError, role_of, validate_path
+from harness.trace.schema import Role, SchemaError, role_of, tensor, validate_path
 
 
 class _OneFile:
@@ -105,7 +105,8 @@ class _Reading:
         kind = found.file.kind
         if self.taken.setdefault(path, kind) != kind:
             path = _within(place.path, label, kind)
-        self.gathering.add(path, fitted, origin, axes, role_of(place.path))
+        plain = axes is None and not _fits_schema(path, fitted)
+        self.gathering.add(path, fitted, origin, axes, Role.ARRAY if plain else role_of(place.path))
 
 
 def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile | None = None) -> ImportedTrace:
@@ -212,6 +213,15 @@ def _original(found: FoundFile, files: list[FoundFile]) -> str:
 def _within(path: str, *parts: str) -> str:
     group, _, rest = path.partition("/")
     return "/".join((group, *(part for part in parts if part), rest))
+
+
+def _fits_schema(path: str, array: ForeignArray) -> bool:
+    """Say whether an array may have a path; not one that the schema has under this name with other axes."""
+    try:
+        tensor(path, array.shape, array.dtype)
+    except SchemaError:
+        return False
+    return True
 
 
 def _is_path(path: str) -> bool:

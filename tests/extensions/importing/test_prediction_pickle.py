@@ -101,6 +101,13 @@ def test_an_array_with_other_axes_than_its_place_keeps_its_name(tmp_path):
     assert "iptm has shape (2,), not axes none: stored as outputs/iptm" in note
 
 
+def test_a_name_of_the_schema_with_other_axes_is_a_plain_array(tmp_path):
+    content = {"plddt": values(1, N), "coordinates": values(2, N, 37, 3)}  # of the schema's, (residue xyz)
+    found, manifest = imported(pickled(tmp_path / "x.pkl", content))
+    assert found["outputs/coordinates"].tobytes() == content["coordinates"].tobytes()
+    assert manifest["outputs/coordinates"].role is Role.ARRAY
+
+
 def test_a_number_of_recycles_in_bfloat16_is_an_array_as_any(tmp_path, monkeypatch):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     recycles = np.array(3, ml_dtypes.bfloat16)

@@ -152,6 +152,16 @@ def test_a_large_array_among_metadata_is_a_tensor_and_no_text(tmp_path, write):
     assert '"few": [0, 1, 2]' in note and '"table"' not in note
 
 
+def test_bits_of_values_among_metadata_are_not_read_as_numbers(tmp_path):
+    root = zarr.create_group(tmp_path / "x.zarr", zarr_format=2)
+    root.create_array("single/layer_0", data=SINGLE[0])
+    bits = np.array([0x3F80, 0x4000], "<u2")  # 1 and 2 in bfloat16
+    root.create_array("metadata/scale", data=bits.view("V2"))
+    found, manifest = imported(tmp_path / "x.zarr")
+    assert found["_metadata/scale"].tobytes() == bits.tobytes() and manifest["_metadata/scale"].values == "bfloat16"
+    assert "also states" not in (manifest.provenance.note or "")
+
+
 @pytest.mark.parametrize("write", [in_hdf5, in_zarr])
 def test_a_long_index_of_residues_keeps_its_place(tmp_path, monkeypatch, write):
     monkeypatch.setattr(vizfold_layout, "_MOST_FACTS", 1)

@@ -7,14 +7,14 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.files import open_regular
 from harness.foreign.containers import Arrays, Container
-from harness.foreign.hdf5_datasets import hdf5_arrays
+from harness.foreign.hdf5_datasets import hdf5_arrays, hdf5_names
 from harness.foreign.numpy_files import npy_array, npz_arrays
 from harness.foreign.source import Gathering
 from harness.foreign.zarr_stores import ROOTS, ZarrStore
 from harness.zips import DAMAGE, open_zip
 
 __all__ = [
-    "ROOTS", "ZarrStore", "hdf5_arrays", "hdf5_file", "npy_file", "npz_arrays", "npz_file", "zarr_folder",
+    "ROOTS", "ZarrStore", "hdf5_arrays", "hdf5_file", "hdf5_names", "npy_file", "npz_arrays", "npz_file", "zarr_folder",
 ]  # fmt: skip
 
 

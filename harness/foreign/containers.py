@@ -15,6 +15,7 @@ from harness.errors import ArchiveError, UsageError
 from harness.files import open_regular
 from harness.foreign.foreign_array import chunks_of
 from harness.foreign.naming import stated_axes
+from harness.foreign.packed import plain_file_name
 from harness.foreign.source import ForeignArray, SourceError
 from harness.formats.journal import has_journal
 from harness.formats.opening import detect, foreign_to
@@ -83,7 +84,7 @@ class _Bits:
         return np.asarray(self._rows[part]).view("<u2")
 
 
-def _no_numbers(dtype: np.dtype) -> str:
+def why_not_numeric(dtype: np.dtype) -> str:
     """Say why values of a type are left out."""
     if dtype.kind != "V" or dtype.names:
         return f"values of type {dtype}"
@@ -152,7 +153,7 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
             seen[prefix] = part
             _take(every, owners, prefix, part, container.arrays(part))
         if not parts and path.is_file():
-            raise UsageError(f"{path} holds no arrays that can be read here{_classic(path) or _known(containers)}")
+            raise UsageError(f"{path} holds no arrays that can be read here{_advice(path) or _known(containers)}")
     if not every.found:
         said = "; ".join(f"{name}: {why}" for name, why in list(every.left_out.items())[:_SHOWN])
         shown = ", ".join(map(str, paths))
@@ -173,7 +174,7 @@ def _take(every: Arrays, owners: dict[str, Path], prefix: str, path: Path, array
         if numeric(array.dtype):
             every.found[full] = array
         else:
-            every.left_out[full] = _no_numbers(array.dtype)
+            every.left_out[full] = why_not_numeric(array.dtype)
     for name, why in arrays.left_out.items():
         every.left_out["/".join(filter(None, (prefix, name))) or _stem(path)] = why
 
@@ -222,8 +223,10 @@ TORCH_BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The first pickle of a file of ``torch.save`` before its zip format of torch 1.6: a number that tells what it is."""
 
 
-def _classic(path: Path) -> str:
-    """Say what to do with a container in a format that its program has left; empty for anything else."""
+def _advice(path: Path) -> str:
+    """Say what to do with what is packed, or in a format that its program has left; empty for anything else."""
+    if plain_file_name(path.name) != path.name:
+        return ": it is packed. Unpack it first"
     with open_regular(path) as file:
         start = file.read(len(TORCH_BEFORE_ZIP))
     if start.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):

@@ -9,9 +9,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from harness.files import open_regular
 from harness.foreign.foreign_array import ForeignArray, SourceError, readable
 from harness.formats.hdf5_file import open_hdf5
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ELSEWHERE, _COMPOSED = "its values lie in another file", "its values lie in other datasets or files"
 _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
@@ -32,7 +34,7 @@ def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str,
         names = {_address(file.id): "/"}
 
         def visit(name: bytes, link: Any) -> None:  # each link of each group once, without following any
-            shown = name.decode("utf-8", "backslashreplace")
+            shown = _shown(name)
             if link.type != h5py.h5l.TYPE_HARD:
                 others[shown] = _leads(file, name, link.type)
                 return
@@ -52,6 +54,31 @@ def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str,
     elif name := next((name for name, why in others.items() if why in (_ELSEWHERE, _COMPOSED)), ""):
         raise SourceError(f"{path}: the values of {name} {others[name].removeprefix('its values ')}; import that.")
     return found
+
+
+def hdf5_names(path: Path) -> set[str] | None:
+    """Return the names of the groups and datasets of a file, without following links.
+
+    Returns
+    -------
+    set of str
+        Empty where it is no HDF5 file, or one that does not begin as such; None where it is damaged.
+    """
+    with open_regular(path) as handle:
+        if handle.read(len(_SIGNATURE)) != _SIGNATURE:
+            return set()
+    names: set[str] = set()
+    try:
+        with open_hdf5(path) as file:
+            # What is no UTF-8 is given as bytes; what `add` returns lets it go on.
+            file.visit(lambda name: names.add(name if isinstance(name, str) else _shown(name)))
+    except (OSError, RuntimeError, ValueError, KeyError):
+        return None
+    return names
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _address(opened: Any) -> tuple[int, int]:

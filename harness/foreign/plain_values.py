@@ -11,27 +11,32 @@ from harness.foreign.pickles import ArrayLeaf
 from harness.foreign.source import ForeignArray
 from harness.foreign.torch_files import TensorLeaf
 
+NO_NUMBERS, UNEQUAL = "no numbers", "rows of unequal lengths"
+"""Why something is no array."""
+
 _NONE = type(None)
 
 
-def as_array(value: Any, *, null: bool = False) -> np.ndarray | None:
-    """Return a number, or numbers in lists or in dictionaries, as an array; None where there is anything else.
+def as_array(value: Any, *, null: bool = False) -> np.ndarray | str:
+    """Return a number, or numbers in lists or in dictionaries, as an array; of anything else, why it is none.
 
     Dictionaries in one another have to have the same keys. With ``null``, None is NaN, as some write it in JSON.
     """
     if isinstance(value, dict):
         if len({tuple(row) if isinstance(row, dict) else None for row in value.values()}) > 1:
-            return None
+            return "dictionaries of unequal keys"
         value = [list(row.values()) if isinstance(row, dict) else row for row in value.values()]
     kinds = _kinds([value])
     known = (bool, int, float, complex, np.number, np.bool, *((_NONE,) if null else ()))
     if not all(issubclass(kind, known) for kind in kinds):
-        return None
+        return NO_NUMBERS
     try:
         array = np.array(value, np.float64 if _NONE in kinds else None)
-    except (ValueError, OverflowError):  # rows of unequal lengths; an integer that no float holds
-        return None
-    return array if array.dtype.kind in "biufc" else None
+    except ValueError:
+        return UNEQUAL
+    except OverflowError:  # an integer that no float holds
+        return "integers of more than 64 bits"
+    return array if array.dtype.kind in "biufc" else "integers of more than 64 bits"
 
 
 def _kinds(values: Any) -> set[type]:
@@ -42,11 +47,11 @@ def _kinds(values: Any) -> set[type]:
     return kinds
 
 
-def as_foreign(value: Any) -> ForeignArray | None:
-    """Describe what a pickle or a file of torch holds as an array; None where it is no numbers."""
+def as_foreign(value: Any) -> ForeignArray | str:
+    """Describe what a pickle or a file of torch holds as an array; of anything else, return why it is none."""
     if isinstance(value, TensorLeaf):
         return ForeignArray(value.shape, value.dtype, value.view)
     if isinstance(value, ArrayLeaf):
         return ForeignArray(value.shape, "bfloat16" if value.bfloat16 else value.dtype, value.array)
     array = as_array(pickles.plain(value))
-    return None if array is None else ForeignArray.of(array)
+    return array if isinstance(array, str) else ForeignArray.of(array)

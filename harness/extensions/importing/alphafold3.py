@@ -45,16 +45,20 @@ _SUMMARY = places(
     ("outputs/chain_pair_iptm", "chain chain", "chain_pair_iptm"),
     ("outputs/chain_pair_pae_min", "chain chain", "chain_pair_pae_min"),
 )
-_TOKEN_CHAINS, _TOKEN_RESIDUES, _ATOM_CHAINS = "token_chain_ids", "token_res_ids", "atom_chain_ids"
+_TOKEN_CHAINS, _TOKEN_RESIDUES, _ATOM_CHAINS, _TOKENS = "token_chain_ids", "token_res_ids", "atom_chain_ids", "tokens"
 _IN_FULL = frozenset({*_CONFIDENCES, _ATOM_CHAINS, _TOKEN_CHAINS})
 
 
 def _read_confidences(path: Path) -> FileContent:
     """Read the numbers; what tokens and atoms are is a fact, the same for every sample."""
     content = read_json(path, texts=(_TOKEN_CHAINS, _ATOM_CHAINS))
-    residues = content.arrays.get(_TOKEN_RESIDUES)
-    if _TOKEN_CHAINS in content.facts and residues is not None and len(residues.shape) == 1:
-        content.facts[_TOKEN_RESIDUES] = tuple(map(str, residues.load().tolist()))
+    chains, residues = content.facts.pop(_TOKEN_CHAINS, None), content.arrays.get(_TOKEN_RESIDUES)
+    if chains is not None and residues is not None and len(residues.shape) == 1:
+        if residues.shape != (len(chains),):
+            raise SourceError(
+                f"{path}: {_TOKEN_CHAINS} is of {len(chains)} tokens, {_TOKEN_RESIDUES} of {residues.shape[0]}."
+            )
+        content.facts[_TOKENS] = tuple(zip(chains, map(str, residues.load().tolist()), strict=True))
         del content.arrays[_TOKEN_RESIDUES]
     return content
 
@@ -74,11 +78,11 @@ def _read_input(path: Path) -> FileContent:
 
 
 def _tokens(facts: Mapping[str, set[Any]]) -> Iterator[TokenNames]:
-    for chains, residues in product(facts.get(_TOKEN_CHAINS, ()), facts.get(_TOKEN_RESIDUES, ())):
-        if len(chains) != len(residues):
-            raise SourceError(f"{_TOKEN_CHAINS} is of {len(chains)} tokens, {_TOKEN_RESIDUES} of {len(residues)}.")
-        yield tuple(zip(chains, residues, strict=True))
-    for structure, chains in product(facts.get("structure", ()), facts.get(_ATOM_CHAINS, ())):
+    tokens, structures = facts.get(_TOKENS, set()), facts.get("structure", set())
+    yield from tokens
+    if len(tokens) > 1 or len(structures) > 1:  # samples of different complexes, which is said of every program
+        return
+    for structure, chains in product(structures, facts.get(_ATOM_CHAINS, ())):
         if chains != tuple(atom.chain for atom in structure.atoms):
             raise SourceError(f"{_ATOM_CHAINS} names other chains of atoms than the structure has.")
 

@@ -1,6 +1,7 @@
 """What ColabFold writes of a job: scores and errors as JSON, representations as NPY, whole results as pickles.
 
-Names and contents: ``predict_structure`` in https://github.com/sokrypton/ColabFold/blob/main/colabfold/batch.py.
+Names and contents: ``predict_structure`` in https://github.com/sokrypton/ColabFold/blob/main/colabfold/batch.py. It
+pads the shorter queries of a batch, and cuts that off in the scores only.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ _PROGRAM = OutputProgram(
             read=read_json,
             places=_SCORES,
             first=frozenset(_SCORES),
+            counts="plddt",
         ),
         OutputFile(
             kind="best",
@@ -75,6 +77,7 @@ _PROGRAM = OutputProgram(
             read=read_json,
             places=_SCORES,
             first=frozenset(_SCORES),
+            counts="predicted_aligned_error",
         ),
     ),
     others=((r"config\.json", ""), (r".*\.r\d+\.pickle", "results of earlier recycles")),

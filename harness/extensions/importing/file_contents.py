@@ -15,25 +15,31 @@ import msgspec
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.files import read_bytes
+from harness.files import DOCUMENT
 from harness.foreign import torch_files
 from harness.foreign.arrays import npy_file, npz_arrays
-from harness.foreign.containers import typed
+from harness.foreign.containers import numeric, typed, why_not_numeric
 from harness.foreign.packed import PackedFile, read_packed
-from harness.foreign.plain_values import as_array, as_foreign
+from harness.foreign.plain_values import NO_NUMBERS, UNEQUAL, as_array, as_foreign
 from harness.foreign.source import ForeignArray, readable
-
-NO_NUMBERS = "no numbers"
+from harness.limits import LimitError, in_words
 
 _LARGEST_JSON = 1 << 30
 """Bytes; AlphaFold3's two tables of 5,000 tokens take a quarter of it."""
-_MOST_ROWS, _DEEPEST = 1 << 17, 8
+_MOST_LISTS, _MOST_TEXTS, _DEEPEST = 1 << 21, 1 << 21, 8
+"""Lists in an array, and texts and dictionaries in a JSON: each of two bytes there takes some hundred of memory.
+
+The names of the chains of 100,000 atoms are 100,000 texts.
+"""
+_PIECE = 1 << 24
+"""Bytes of a list that are turned into Python's numbers at once."""
 _NESTED, _LISTED, _KEYED = re.compile(rb"\[\s*\["), re.compile(rb"\s*\["), re.compile(rb"\{")
+_MIXED = re.compile(rb"\]\s*,\s*[^\s\[]")  # a list, and then something else
 _SHOWN = 8  # keys of a dictionary that a note names
 # What Python's json writes of numbers that JSON has not, and texts, in which the same letters stand for themselves.
 _UNKNOWN = re.compile(rb'"(?:[^"\\]|\\.)*+"|NaN|-?Infinity')
 _REPLACED = {b"NaN": b"null", b"Infinity": b'"\\u0000+"', b"-Infinity": b'"\\u0000-"'}
-_REPLACEMENT = re.compile(rb'"\\u0000')
+_STAND_IN = b'"\\u0000'
 _INFINITE = {"\0+": math.inf, "\0-": -math.inf}
 
 
@@ -45,17 +51,19 @@ class FileContent:
     arrays: dict[str, ForeignArray] = field(default_factory=dict)
     left: list[tuple[str, str]] = field(default_factory=list)  # Why something is not among them, and its name.
     notes: list[str] = field(default_factory=list)  # What else has to be known of it.
-    # ``num_recycles``, ``sequences``, ``structure`` and lists of texts that its reader was asked for, where it states
-    # them; each hashable.
+    # ``num_recycles``, ``sequences``, ``structure``, ``tokens`` and lists of texts that its reader was asked for, where
+    # it states them; each hashable.
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, name: str, array: ForeignArray | None) -> None:
-        """Take an array of numbers; anything else is noted as left out."""
-        array = array and typed(array)
-        if array is None or (array.dtype != "bfloat16" and np.dtype(array.dtype).kind not in "biufc"):
-            self.left.append((NO_NUMBERS, name))
-        else:
-            self.arrays[name] = array
+    def take(self, name: str, found: ForeignArray | str) -> None:
+        """Take an array of numbers; anything else, or the reason why there is none, is noted as left out."""
+        if isinstance(found, ForeignArray):
+            found = typed(found)
+            if numeric(found.dtype):
+                self.arrays[name] = found
+                return
+            found = why_not_numeric(np.dtype(found.dtype))
+        self.left.append((found, name))
 
     def note_packed(self, packed: PackedFile) -> None:
         """Note what was given up of a file when it was packed."""
@@ -98,13 +106,15 @@ def read_json(path: Path, texts: Collection[str] = ()) -> FileContent:
         packed = read_packed(path, _LARGEST_JSON)
         content.note_packed(packed)
         data = packed.data
+        if data.count(b'"') // 2 + data.count(b"{") > _MOST_TEXTS:
+            raise LimitError(f"it holds more than {_MOST_TEXTS:,} texts and dictionaries")
         for name, raw in _members(_with_known_numbers(data)).items():
             if name in texts:
                 content.facts[name] = tuple(msgspec.json.decode(raw, type=list[str]))
                 continue
-            array = _numbers(raw)
-            if array is None or not array.size:
-                content.take(name, None)
+            array = _numbers(bytes(raw))
+            if isinstance(array, str):
+                content.take(name, array)
                 continue
             content.take(name, ForeignArray.of(array))
             if array.dtype.kind == "f" and np.isnan(array).any():
@@ -125,9 +135,9 @@ def _with_known_numbers(data: bytes) -> bytes:
     return _UNKNOWN.sub(lambda match: _REPLACED.get(match[0], match[0]), data)
 
 
-def _decoded(raw: msgspec.Raw) -> Any:
+def _decoded(raw: bytes) -> Any:
     values = msgspec.json.decode(raw)
-    return _with_infinities(values) if _REPLACEMENT.search(raw) else values
+    return _with_infinities(values) if _STAND_IN in raw else values
 
 
 def _with_infinities(value: Any) -> Any:
@@ -145,20 +155,63 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
     return objects[0] if len(objects) == 1 else {}
 
 
-def _numbers(raw: msgspec.Raw, depth: int = 1) -> np.ndarray | None:
-    """Make an array row by row: as Python's numbers, all of a large one would take ten times as much memory."""
+def _numbers(raw: bytes) -> np.ndarray | str:
+    """Make an array of what a member holds, or say why there is none.
+
+    Large ones are made in parts: as Python's numbers, all of one would take ten times as much memory.
+    """
+    if raw.count(b"[") > _MOST_LISTS:
+        return f"more than {_MOST_LISTS:,} lists"
+    if _NESTED.match(raw) and (_has_texts(raw) or b"{" in raw):
+        return NO_NUMBERS
+    if _NESTED.match(raw) and _MIXED.search(raw):
+        return UNEQUAL
+    array = _by_rows(raw)
+    return array if isinstance(array, str) or array.size else "empty"
+
+
+def _by_rows(raw: bytes, depth: int = 1) -> np.ndarray | str:
     if not _NESTED.match(raw):
-        return as_array(_decoded(raw), null=True)
-    rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    if len(rows) > _MOST_ROWS or depth == _DEEPEST:
-        return None
+        return _by_pieces(raw)
+    if depth == _DEEPEST:
+        return f"lists of more than {_DEEPEST} levels"
     parts: list[np.ndarray] = []
-    for row in rows:
-        part = _numbers(row, depth + 1)
-        if part is None or (parts and part.shape != parts[0].shape):
-            return None
+    for row in msgspec.json.decode(raw, type=list[msgspec.Raw]):
+        part = _by_rows(bytes(row), depth + 1)
+        if isinstance(part, str):
+            return part
+        if parts and part.shape != parts[0].shape:
+            return UNEQUAL
         parts.append(part)
     return np.stack(parts)
+
+
+def _has_texts(raw: bytes) -> bool:
+    """Say whether there are texts besides those that stand for infinities."""
+    return raw.count(b'"') != 2 * raw.count(_STAND_IN)
+
+
+def _by_pieces(raw: bytes) -> np.ndarray | str:
+    """Make an array of a number, a list or a dictionary; a long one has to be a list of numbers alone."""
+    if len(raw) <= _PIECE:
+        return as_array(_decoded(raw), null=True)
+    if raw.startswith(b"{"):
+        return f"a dictionary of more than {in_words(_PIECE)}"
+    if not raw.startswith(b"[") or _has_texts(raw) or b"{" in raw:
+        return NO_NUMBERS
+    if raw.find(b"[", 1) > 0:
+        return UNEQUAL
+    found, filled, start = np.empty(raw.count(b",") + 1, bool), 0, 1
+    while start < len(raw):
+        stop = raw.find(b",", start + _PIECE)
+        stop = len(raw) - 1 if stop < 0 else stop
+        part = as_array(_decoded(b"[%b]" % raw[start:stop]), null=True)
+        if isinstance(part, str):
+            return part
+        found = found.astype(np.result_type(found, part), copy=False)
+        found[filled : filled + len(part)] = part
+        filled, start = filled + len(part), stop + 1
+    return found[:filled]
 
 
 def read_npz(path: Path) -> FileContent:
@@ -190,17 +243,20 @@ def read_csv(path: Path) -> FileContent:
     """Read the columns of a table with a line of names: integers where all are, else float64."""
     content = FileContent()
     with readable(path):
-        first, *rows = csv.reader(io.StringIO(read_bytes(path).decode()), strict=True)
+        packed = read_packed(path, DOCUMENT)
+        content.note_packed(packed)
+        if len(packed.data) > DOCUMENT:
+            raise LimitError(f"it inflates to more than {in_words(DOCUMENT)}")
+        first, *rows = csv.reader(io.StringIO(packed.data.decode()), strict=True)
         for name, column in zip(first, zip(*rows, strict=True), strict=True):
-            array = _column(column)
-            content.take(name, None if array is None else ForeignArray.of(array))
+            content.take(name, _column(column))
     return content
 
 
-def _column(texts: tuple[str, ...]) -> np.ndarray | None:
+def _column(texts: tuple[str, ...]) -> ForeignArray | str:
     for kind in (int, float):
         try:
-            return np.array([kind(text) for text in texts])
+            return ForeignArray.of(np.array([kind(text) for text in texts]))
         except ValueError:
             continue
-    return None
+    return NO_NUMBERS

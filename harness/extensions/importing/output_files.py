@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.extensions.importing.file_contents import FileContent
 from harness.extensions.importing.structures import POSITIONS, read_cif
 from harness.files import open_regular, plain_name
-from harness.foreign.containers import natural
+from harness.foreign.containers import TORCH_BEFORE_ZIP, natural
 from harness.foreign.packed import plain_file_name
 from harness.foreign.source import Gathering
 
@@ -21,6 +21,8 @@ LABELS = ("rank", "model", "seed", "sample")
 
 _HEAD = 4096  # bytes in which the first key of a JSON is looked for
 _FIRST = re.compile(rb'\s*(?:\[?\s*\{\s*"([^"\\]*)"|(\w+),)')  # of JSON, or of a table with a line of names
+_CONTAINERS = (b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", TORCH_BEFORE_ZIP)
+"""How files begin that a library reads as a container of arrays, whatever they are called."""
 
 _OTHERS = (
     (r".*\.(cif|pdb|mmcif)(\.\w+)?", "structures, as text"),
@@ -31,15 +33,27 @@ _OTHERS = (
 
 
 class TensorPlace(NamedTuple):
-    """Where an array goes in a trace, and its axes; None where they are not known."""
+    """Where an array goes in a trace, and its axes: one form for each number of them; empty where none are known."""
 
     path: str
-    axes: tuple[str, ...] | None
+    forms: tuple[tuple[str, ...], ...] = ()
+
+    def axes_of(self, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+        """Return the axes of an array; None where none are known for as many as it has."""
+        return next((axes for axes in self.forms if len(axes) == len(shape)), None)
 
 
 def places(*rows: tuple[str, str, str]) -> dict[str, TensorPlace]:
-    """Make a table of rows: a path, its axes, and the names that lead there, with spaces between."""
-    return {name: TensorPlace(path, tuple(axes.split())) for path, axes, names in rows for name in names.split()}
+    """Make a table of rows: a path, its axes, and the names that lead there, with spaces between.
+
+    A name may be in several rows, with another number of axes in each.
+    """
+    found: dict[str, TensorPlace] = {}
+    for path, axes, names in rows:
+        for name in names.split():
+            forms = found[name].forms if name in found else ()
+            found[name] = TensorPlace(path, (*forms, tuple(axes.split())))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +70,12 @@ class OutputFile:
     # The first keys of such a JSON or table, for names that others use too; empty where the name is enough. A file that
     # is not read whole is known by the names and axes of its arrays.
     first: frozenset[str] = frozenset()
-    # Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time.
+    # Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time. Only
+    # such a file may be packed.
     whole: bool = True
     batched: bool = False  # Whether its arrays have a first axis for a batch, of one.
+    # The array with one value or row for each residue, where other files of the prediction may have padded ones.
+    counts: str = ""
     group: str = "outputs"  # Where arrays go that have no place.
     tells: bool = True  # Whether such a file says that a folder is of the program; not one whose name others give too.
 
@@ -152,9 +169,15 @@ def _known(program: OutputProgram, name: str, path: Path) -> FoundFile | None:
     for file in program.files:
         match = re.fullmatch(file.pattern, plain)
         # What is packed is not inflated for a look at its content.
-        if match and (plain != name or _is_content(file, path)):
+        if match and (file.whole if plain != name else _is_content(file, path)):
             return FoundFile(name, path, file, {part: text for part, text in match.groupdict().items() if text})
     return None
+
+
+def is_container(path: Path) -> bool:
+    """Say whether a file is a container of arrays by how it begins, and so neither a pickle nor a text."""
+    with open_regular(path) as handle:
+        return handle.read(max(map(len, _CONTAINERS))).startswith(_CONTAINERS)
 
 
 def _is_content(file: OutputFile, path: Path) -> bool:
@@ -162,7 +185,7 @@ def _is_content(file: OutputFile, path: Path) -> bool:
     if file.first:
         return _first_key(path) in file.first
     if file.whole:
-        return True
+        return not is_container(path)
     try:
         arrays = file.read(path).arrays
     except HarnessError:
@@ -179,14 +202,15 @@ def _first_key(path: Path) -> str:
 
 def _has_axes(shape: tuple[int, ...], file: OutputFile, place: TensorPlace) -> bool:
     """Say whether an array has the axes of its place, and those of one name one length."""
-    if place.axes is None:
-        return True
-    batch = len(shape) - len(place.axes)
-    if batch not in (0, *((1,) if file.batched else ())):
-        return False
-    return len(set(zip(place.axes, shape[batch:], strict=True))) == len(set(place.axes))
+    axes = place.axes_of(shape)
+    if axes is None and file.batched:
+        shape = shape[1:]
+        axes = place.axes_of(shape)
+    return axes is not None and len(set(zip(axes, shape, strict=True))) == len(set(axes))
 
 
 def _why(program: OutputProgram, name: str) -> str:
+    if (plain := plain_file_name(name)) != name and any(re.fullmatch(file.pattern, plain) for file in program.files):
+        return "packed: unpack it first"
     known = (why for pattern, why in (*program.others, *_OTHERS) if re.fullmatch(pattern, name))
     return next(known, f"nothing of {program.title}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-import numpy as np
-
 from harness.errors import UsageError
 from harness.extensions.importing.file_contents import FileContent, flat_items
 from harness.extensions.importing.output_files import places
@@ -14,7 +12,7 @@ from harness.files import WHOLE
 from harness.foreign import pickles
 from harness.foreign.packed import read_packed
 from harness.foreign.plain_values import as_foreign
-from harness.foreign.source import readable
+from harness.foreign.source import ForeignArray, readable
 
 # Where items of AlphaFold2 (alphafold/model/model.py and modules.py) and of OpenFold (openfold/model/model.py and
 # heads.py) go, and their axes. Names of the same thing in the two lead to the same place.
@@ -22,8 +20,10 @@ PICKLED = places(
     ("structure/atom_positions", "residue atom xyz", "structure_module/final_atom_positions final_atom_positions"),
     ("structure/atom_mask", "residue atom", "structure_module/final_atom_mask final_atom_mask"),
     ("structure/final_frames", "residue frame", "final_affine_tensor"),
+    ("structure/final_frames", "residue row column", "final_affine_tensor"),  # of OpenFold's multimer, 4 by 4
     ("structure/trajectory_positions", "block residue atom14 xyz", "sm/positions"),
     ("structure/trajectory_frames", "block residue frame", "sm/frames"),
+    ("structure/trajectory_frames", "block residue row column", "sm/frames"),
     ("structure/ptm", "", "ptm ptm_score"),
     ("outputs/iptm", "", "iptm iptm_score"),
     ("outputs/confidence_scores", "residue", "plddt"),
@@ -75,7 +75,11 @@ def read_pickle(path: Path) -> FileContent:
             del items[inside]
             content.left.append(("dropped when its directory was slimmed", inside))
     recycles = as_foreign(items.get("num_recycles"))
-    if recycles is not None and prod(recycles.shape) == 1 and np.dtype(recycles.dtype).kind in "iu":
+    if (
+        isinstance(recycles, ForeignArray)
+        and prod(recycles.shape) == 1
+        and "int" in getattr(recycles.dtype, "name", "")
+    ):
         del items["num_recycles"]
         content.facts["num_recycles"] = int(recycles.load().reshape(()))
     chains = items.get("seqs")  # AlphaPulldown's: the sequences of the chains

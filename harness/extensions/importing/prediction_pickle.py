@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.extensions.importing.file_contents import read_json
-from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises
+from harness.extensions.importing.output_files import OutputFile, OutputProgram, is_container, places, recognises
 from harness.extensions.importing.pickled_results import PICKLED, read_pickle
 from harness.extensions.importing.predictions import read_predictions
 from harness.files import open_regular
-from harness.foreign.containers import TORCH_BEFORE_ZIP
 from harness.foreign.packed import plain_file_name
 from harness.foreign.source import ImportedTrace, Importer
 
@@ -50,13 +49,14 @@ _PROGRAM = OutputProgram(
 
 
 def _recognises(path: Path) -> bool:
-    if path.is_dir() or recognises(_PROGRAM, path):
-        return recognises(_PROGRAM, path)
+    if recognises(_PROGRAM, path):
+        return True
+    if path.is_dir() or is_container(path):
+        return False
     if plain_file_name(path.name).endswith(_SUFFIXES):
         return True
     with open_regular(path) as handle:
-        start = handle.read(len(TORCH_BEFORE_ZIP))
-    return start[:2] in _PROTOCOLS and start != TORCH_BEFORE_ZIP
+        return handle.read(2) in _PROTOCOLS
 
 
 def _read(path: Path) -> ImportedTrace:

@@ -22,13 +22,14 @@ from harness.extensions.importing.output_files import (
     TensorPlace,
     look,
 )
+from harness.extensions.importing.padding import FileArrays, without_padding
 from harness.extensions.importing.structures import complex_of
 from harness.files import file_digest
 from harness.foreign.naming import unpadded
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError
 from harness.trace.chains import Chain, protein_chains
 from harness.trace.manifest import Metadata
-from harness.trace.schema import SchemaError, role_of, validate_path
+from harness.trace.schema import Role, SchemaError, role_of, tensor, validate_path
 
 
 class _OneFile:
@@ -60,6 +61,7 @@ class _Reading:
     gathering: Gathering
     varying: set[str]
     held: _OneFile = field(default_factory=_OneFile)
+    files: list[FileArrays] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)
     left: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     facts: defaultdict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
@@ -69,29 +71,42 @@ class _Reading:
         read, path = found.file.read, found.path
         content = self.held.content(read, path) if found.file.whole else read(path)
         self.gathering.file(path)  # after it is known to be no longer than can be read
-        label = found.label(self.varying)
-        for name, array in content.arrays.items():
-            array = array._replace(files=(path,))
-            if found.file.whole:
-                array = array._replace(load=partial(self.held.values, read, path, name), rows=None, chunks=None)
-            self._add_array(found, label, name, array)
+        arrays = {name: array._replace(files=(path,)) for name, array in content.arrays.items()}
+        if found.file.whole:
+            for name, array in arrays.items():
+                load = partial(self.held.values, read, path, name)
+                arrays[name] = array._replace(load=load, rows=None, chunks=None)
+        self.files.append(FileArrays(found, arrays))
         for why, name in content.left:
             self.left[why].add(name)
         for fact, value in content.facts.items():
             self.facts[fact].add(value)
         self.gathering.notes += [note for note in content.notes if note not in self.gathering.notes]
 
-    def _add_array(self, found: FoundFile, label: str, name: str, array: ForeignArray) -> None:
-        place = found.file.places.get(name) or TensorPlace(unpadded(f"{found.file.group}/{name}"), None)
-        path, origin = _within(place.path, label), f"{found.path}: {name}"
+    def place(self, title: str) -> None:
+        """Give each array of the files that were added its path and its axes."""
+        for found, arrays in without_padding(title, self.files, self.gathering.notes):
+            for name, array in arrays.items():
+                self._place(found, found.label(self.varying), name, array)
+
+    def _place(self, found: FoundFile, label: str, name: str, array: ForeignArray) -> None:
+        own, origin = TensorPlace(unpadded(f"{found.file.group}/{name}")), f"{found.path}: {name}"
+        place = found.file.places.get(name, own)
+        fitted, axes = _fitted(array, place, origin, found.file.batched)
+        if axes is None and place is not own:
+            known = " or ".join(" ".join(form) or "none" for form in place.forms)
+            note = f"{name} has shape {array.shape}, not axes {known}: stored as {own.path}"
+            self.gathering.notes += [note] if note not in self.gathering.notes else []
+            place = own
+        path = _within(place.path, label)
         if not _is_path(path):
             self.left["no name that a tensor may have"].add(name)
             return
         kind = found.file.kind
         if self.taken.setdefault(path, kind) != kind:
             path = _within(place.path, label, kind)
-        fitted = _fitted(array, place.axes, origin, found.file.batched)
-        self.gathering.add(path, fitted, origin, place.axes, role_of(place.path))
+        plain = axes is None and not _fits_schema(path, fitted)
+        self.gathering.add(path, fitted, origin, axes, Role.ARRAY if plain else role_of(place.path))
 
 
 def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile | None = None) -> ImportedTrace:
@@ -133,6 +148,7 @@ def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile |
                 reading.left[f"the same bytes as {original}"].add(found.name)
             else:
                 reading.add(found)
+    reading.place(program.title)
     for other in looked:
         if isinstance(other, OtherFile) and other.why:
             reading.left[other.why].add(other.name)
@@ -199,6 +215,15 @@ def _within(path: str, *parts: str) -> str:
     return "/".join((group, *(part for part in parts if part), rest))
 
 
+def _fits_schema(path: str, array: ForeignArray) -> bool:
+    """Say whether an array may have a path; not one that the schema has under this name with other axes."""
+    try:
+        tensor(path, array.shape, array.dtype)
+    except SchemaError:
+        return False
+    return True
+
+
 def _is_path(path: str) -> bool:
     try:
         validate_path(path)
@@ -207,15 +232,20 @@ def _is_path(path: str) -> bool:
     return True
 
 
-def _fitted(array: ForeignArray, axes: tuple[str, ...] | None, origin: str, batched: bool) -> ForeignArray:
-    """Take off the axis of a batch of one, and make a number of a list of one, as some writers keep a score in."""
+def _fitted(
+    array: ForeignArray, place: TensorPlace, origin: str, batched: bool
+) -> tuple[ForeignArray, tuple[str, ...] | None]:
+    """Return an array with the axes of its place; None for these where it has another number of them.
+
+    The axis of a batch of one is taken off, and a list of one becomes a number, as some writers keep a score in.
+    """
     shape = array.shape
-    if axes is None:
-        return array
-    if not axes and prod(shape) == 1:
-        shape = ()
-    elif batched and len(shape) == len(axes) + 1:
-        if shape[0] != 1:
-            raise SourceError(f"{origin} is of a batch of {shape[0]}, where a trace is of one; save them apart.")
-        shape = shape[1:]
-    return array if shape == array.shape else array.reshaped(shape)
+    if (axes := place.axes_of(shape)) is not None:
+        return array, axes
+    if () in place.forms and prod(shape) == 1:
+        return array.reshaped(()), ()
+    if not batched or (axes := place.axes_of(shape[1:])) is None:
+        return array, None
+    if shape[0] != 1:
+        raise SourceError(f"{origin} is of a batch of {shape[0]}, where a trace is of one; save them apart.")
+    return array.reshaped(shape[1:]), axes

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.files import open_regular
-from harness.foreign.arrays import ROOTS, ZarrStore, hdf5_arrays, npz_arrays
+from harness.foreign.arrays import ROOTS, ZarrStore, hdf5_arrays, hdf5_names, npz_arrays
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError
-from harness.formats.hdf5_file import open_hdf5
 
 _KIND = "seed-benchmark"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -33,13 +32,9 @@ def _recognises(path: Path) -> bool:
         head = handle.read(256)
     if head.startswith(b"PK"):
         return _FIRST.search(head) is not None
-    if not head.startswith(_HDF5):
-        return False
-    try:
-        with open_hdf5(path) as file:  # visited, as asking for a name would follow links
-            return bool(file.visit(lambda name: True if name == "activations/layer_0/single" else None))
-    except OSError:  # truncated: whose it is cannot be seen, that it is truncated will be said
-        return True
+    names = hdf5_names(path)
+    # Of one that is truncated, whose it is cannot be seen; that it is truncated will be said.
+    return names is None or "activations/layer_0/single" in names
 
 
 def _read(path: Path) -> ImportedTrace:

@@ -10,15 +10,15 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.extensions.importing.vizfold_layout import is_of_vizfold, of_schema, read_layout
-from harness.files import DOCUMENT, open_regular
-from harness.foreign.arrays import hdf5_arrays
+from harness.files import DOCUMENT
+from harness.foreign.arrays import hdf5_arrays, hdf5_names
+from harness.foreign.containers import numeric
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, readable
 from harness.formats.hdf5_file import MANIFEST, open_hdf5
 from harness.limits import LimitError, in_words
 
 _KIND = "vizfold-hdf5"
 _PART = 64  # texts that are read at once
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _OTHERS = (MANIFEST, "activations/layer_0/single")
 """What an archive of this harness has, and the file of the earlier comparison."""
 
@@ -30,18 +30,7 @@ def _recognises(path: Path) -> bool:
 
 def _names(path: Path) -> set[str]:
     """Return the names of groups and arrays; none of what is no HDF5 file, or of one whose content cannot be seen."""
-    if path.is_dir():
-        return set()
-    with open_regular(path) as handle:
-        if handle.read(len(_HDF5)) != _HDF5:
-            return set()
-    names: set[str] = set()
-    try:
-        with open_hdf5(path) as file:
-            file.visit(names.add)  # follows no link; what `add` returns lets it go on
-    except OSError:  # truncated: whose it is cannot be seen
-        return set()
-    return names
+    return set() if path.is_dir() else hdf5_names(path) or set()
 
 
 class _Hdf5Store:
@@ -54,7 +43,7 @@ class _Hdf5Store:
         self.attributes: dict[str, Any] = {}
         left, others = [], dict[str, str]()
         for name, array in hdf5_arrays(path, others).items():
-            if np.dtype(array.dtype).kind in "biuf":
+            if numeric(array.dtype):
                 self.arrays[name] = array
             elif h5py.check_string_dtype(array.dtype) and len(array.shape) <= 1:
                 with readable(f"{path}/{name}"):
@@ -70,7 +59,7 @@ class _Hdf5Store:
         gathering.leave_out(f"{name} ({why})" for name, why in others.items())
 
     def _take_attributes(self, node: Any) -> None:
-        self.attributes |= {name: _plain(value) for name, value in node.attrs.items()}
+        self.attributes |= {_plain(name): _plain(value) for name, value in node.attrs.items()}
 
 
 def _texts(array: ForeignArray) -> list[str]:
@@ -85,6 +74,8 @@ def _texts(array: ForeignArray) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):  # in which h5py marks bytes that are no UTF-8
+        value = value.encode("utf-8", "surrogateescape")
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray):

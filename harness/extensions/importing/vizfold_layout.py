@@ -17,6 +17,7 @@ from harness.foreign.foreign_array import chunks_of
 from harness.foreign.naming import plain_path, unpadded
 from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable
 from harness.trace.manifest import Metadata
+from harness.trace.schema import HELD
 
 _SCHEMA = re.compile(
     r"(representations/)?(single|pair)/(layers|layer_\d+)|attention/(\w+/)?(layers|layer_\d+)"
@@ -27,6 +28,9 @@ _ATOMS = 37
 _IMAGES = ("inputs/images", "inputs/processed_image")
 """The stages of vision transformers have one of them, and attention of (images, heads, tokens, tokens)."""
 _IMAGE_AXES = ("image", "image_channel", "row", "column")
+_MOST_FACTS = 1000
+"""Values of an array in ``metadata`` that is taken as facts; a longer one is a tensor."""
+_INDEX, _INDEX_PLACE = "metadata/residue_index", "inputs/residue_index"
 
 # As the schema draws it: activations/layers/single_repr, attention/layers, recycle/steps/pair_repr.
 _GROUPED = re.compile(r"(?P<group>.+)/(?P<many>layer|step)s/(?:(?P=many)_)?(?P<index>\d+)(?P<rest>/.+)?")
@@ -69,8 +73,8 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
     SourceError
         When its arrays do not fit the schema, or each other.
     """
-    facts = {name: stored for name, stored in store.arrays.items() if name.startswith("metadata/")}
-    residues = _residues(gathering.path, store)
+    facts = {name: stored for name, stored in store.arrays.items() if _is_fact(name, stored)}
+    residues = _residues(gathering.path, store, facts)
     images = any(name in store.arrays for name in _IMAGES)
     left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
     named = ((name, stored) for name, stored in store.arrays.items() if name not in facts)
@@ -82,6 +86,8 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
             stored, axes = _heads_first(gathering, name, stored), HEADS
         elif place in _IMAGES and len(stored.shape) == len(_IMAGE_AXES):
             axes = _IMAGE_AXES
+        elif _is_index(name, stored):
+            axes = ("residue",)
         elif place == "structure/ptm" and prod(stored.shape) == 1:
             stored = stored.reshaped(())
         elif place in ("structure/atom_positions", "structure/atom_mask") and residues:
@@ -97,14 +103,14 @@ def _layers(
     gathering: Gathering, name: str, stored: ForeignArray, images: bool
 ) -> Iterator[tuple[str, str, ForeignArray]]:
     """Yield an array with its place in the schema; one that holds all layers, layer by layer."""
-    place = unpadded(name.removeprefix("representations/"))
+    place = _INDEX_PLACE if _is_index(name, stored) else unpadded(name.removeprefix("representations/"))
     if match := _GROUPED.fullmatch(place):
         yield name, f"{match['group']}/{match['many']}_{int(match['index'])}{match['rest'] or ''}", stored
         return
     match = _STACKED.fullmatch(place)
     kind = (match["rest"] or match["group"].partition("/")[0]).strip("/") if match else ""
     axes = _AXES_OF_ONE.get(kind, 0) + (images and kind == "attention")
-    if not match or len(stored.shape) not in (axes, axes + 1):
+    if not match or not axes or len(stored.shape) not in (axes, axes + 1):
         yield name, place, stored
         return
     one, rest = f"{match['group']}/{match['many']}_", match["rest"] or ""
@@ -143,13 +149,23 @@ class _HeadsFirst:
         return np.moveaxis(np.asarray(self._rows[(*others, heads)]), -1, 0)
 
 
-def _residues(path: Path, store: LayoutStore) -> int | None:
+def _is_fact(name: str, stored: ForeignArray) -> bool:
+    """Say whether an array is read as a fact; not where only the bits of its values are given."""
+    few = prod(stored.shape) <= _MOST_FACTS and str(stored.dtype) not in HELD
+    return name.startswith("metadata/") and few and not _is_index(name, stored)
+
+
+def _is_index(name: str, stored: ForeignArray) -> bool:
+    return name == _INDEX and len(stored.shape) == 1
+
+
+def _residues(path: Path, store: LayoutStore, facts: dict[str, ForeignArray]) -> int | None:
     """Return the number of residues that representations or metadata state, where either does."""
     for name, stored in store.arrays.items():
         kinds = ("representations/", "single/", "pair/")
         if name.startswith(kinds) and len(stored.shape) in (2, 3) and not _STACKED.fullmatch(name):
             return stored.shape[0]
-    found = store.arrays.get("metadata/num_residues")
+    found = facts.get("metadata/num_residues")
     stated = store.attributes.get("num_residues") if found is None else _plain(f"{path}/metadata/num_residues", found)
     return stated if type(stated) is int else None
 
@@ -189,10 +205,6 @@ def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, Foreign
         text = "".join(str(part) for part in letters)
         if text.isascii():
             gathering.add_letters(text, "the sequence")
-    index = facts.get("metadata/residue_index")
-    if index is not None and len(index.shape) == 1:
-        del stated["residue_index"]
-        gathering.add("inputs/residue_index", index, f"{gathering.path}/metadata/residue_index", ["residue"])
     if isinstance(stated.get("recycle_info"), (list, int, float)):
         stated["recycle_info"] = json.dumps(stated["recycle_info"])
     if isinstance(stated.get("representation_names"), str):

@@ -7,14 +7,33 @@ from __future__ import annotations
 
 import lzma
 import math
-from typing import Any
+from typing import Annotated, Any, Required, TypedDict
 
+import msgspec
 import numpy as np
 
+from harness.documents import Count
 from harness.errors import ArchiveError
 
-Coded = dict[str, Any]
-"""How a block was coded."""
+
+class Coded(TypedDict, total=False):
+    """How a block was coded; each way has fields of its own."""
+
+    how: Required[str]
+    size: Count
+    item: Annotated[int, msgspec.Meta(ge=1, le=8)]
+    planes: list[list[int]]
+    square: list[Count]
+    rotated: bool
+    words: Coded
+    shape: list[int]
+    axes: list[int]
+    integers: Coded
+    step: float
+    decimals: int
+    style: str
+    dtype: Annotated[str, msgspec.Meta(pattern=r"^[<>]f[248]$")]
+
 
 _LARGEST_WINDOW = 1 << 26
 _THOROUGH = 1 << 23
@@ -27,7 +46,13 @@ _WORTH = 0.985
 """A plane whose sample stays above this share of its size is stored as it is: mantissas cost time and give nothing."""
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
-_INNER = {"grid": "integers", "decimals": "integers", "integers": "words", "floats": "words"}
+_INNER: dict[str, tuple[str, ...]] = {
+    "text": (), "words": (), "tokens": (),
+    "grid": ("integers", "words"), "decimals": ("integers", "words"), "floats": ("words",),
+}  # fmt: skip
+"""By how a block is coded, the fields that lead to its size: those that are decoded, whatever stands beside them."""
+_AXES: tuple[list[int], ...] = ([], [1], [0], [0, 1])
+"""Along which neighbours may differ."""
 
 
 def _filters(size: int, *, plane: bool = False) -> _Filters:
@@ -146,14 +171,14 @@ def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
 def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
     """Code a matrix of int64, of 62 bits at most, as differences to neighbours in the direction that is smallest."""
     found = []
-    for axes in ((), (1,), (0,), (0, 1)):
+    for axes in _AXES:
         differences = values
         for axis in axes:
             differences = np.diff(differences, axis=axis, prepend=0)
         folded = np.where(differences < 0, -2 * differences - 1, 2 * differences).astype(np.uint64)
         width = np.min_scalar_type(int(folded.max(initial=0))).itemsize
         inner, block = encode_words(folded.astype(_WORDS[width]).tobytes(), width, folded.shape)
-        coded = {"how": "integers", "shape": list(values.shape), "axes": list(axes), "words": inner}
+        coded: Coded = {"how": "integers", "shape": list(values.shape), "axes": axes, "words": inner}
         found.append((coded, block))
     return min(found, key=lambda coding: len(coding[1]))
 
@@ -172,10 +197,19 @@ def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes
 
 
 def stated_size(coded: Coded) -> int:
-    """Return how many bytes a coding says that its block decodes to, before they are turned into anything else."""
-    while (inner := _INNER.get(coded["how"])) is not None:
-        coded = coded[inner]
-    return int(coded["size"])
+    """Return how many bytes a coding says that its block decodes to, integers with eight bytes each.
+
+    Raises
+    ------
+    ArchiveError
+        When it is coded in no known way.
+    """
+    if (way := _INNER.get(coded["how"])) is None:
+        raise ArchiveError(f"a block is coded as {coded['how']!r}, which this version does not know")
+    found: Any = coded
+    for key in way:
+        found = found[key]
+    return int(found["size"] // found["item"] * 8 if "integers" in way else found["size"])
 
 
 def decode(coded: Coded, block: bytes) -> bytes:
@@ -201,16 +235,19 @@ def decode(coded: Coded, block: bytes) -> bytes:
     if coded["how"] == "text":
         return decode_text(block, coded["size"])
     if coded["how"] == "words":
-        return _words(coded, block)
+        return decode_words(coded, block)
     if coded["how"] == "grid":
         return (integers_of(coded["integers"], block) * coded["step"]).astype(coded["dtype"]).tobytes()
-    raise ArchiveError(f"a block is coded as {coded['how']!r}, which this version does not know")
+    raise ArchiveError(f"a block of an array is coded as {coded['how']!r}")
 
 
-def _words(coded: Coded, block: bytes) -> bytes:
+def decode_words(coded: Coded, block: bytes) -> bytes:
+    """Undo `encode_words`; an `ArchiveError` when the bytes are damaged."""
     item, square = coded["item"], coded.get("square")
+    if item not in _WORDS or len(coded["planes"]) != item:
+        raise ArchiveError("a block is damaged: its word table is inconsistent")
     count = coded["size"] // item
-    if item not in _WORDS or len(coded["planes"]) != item or (square and math.prod(square) != count):
+    if square and (math.prod(square) != count or square[0] != square[1]):
         raise ArchiveError("a block is damaged: its word table is inconsistent")
     if square:
         count = square[0] * (square[0] + 1) // 2 * math.prod(square[2:])
@@ -235,7 +272,10 @@ def _words(coded: Coded, block: bytes) -> bytes:
 def integers_of(coded: Coded, block: bytes) -> np.ndarray:
     """Return the matrix of int64 that `encode_integers` coded."""
     inner = coded["words"]
-    values = np.frombuffer(_words(inner, block), _WORDS[inner["item"]]).astype(np.int64).reshape(coded["shape"])
+    if coded["axes"] not in _AXES:
+        raise ArchiveError(f"a block is damaged: it has differences along the axes {coded['axes']}")
+    values = np.frombuffer(decode_words(inner, block), _WORDS[inner["item"]]).astype(np.int64)
+    values = values.reshape(coded["shape"])
     sign = -(values & 1)
     values >>= 1
     values ^= sign

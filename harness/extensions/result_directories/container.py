@@ -203,7 +203,7 @@ def _rebuild(header: _Header, blocks: list[bytes]) -> bytes:
     coded = list(zip(header["streams" if is_json else "arrays"], blocks[1:], strict=True))
     # A number takes a byte or more of a text, and eight at most as it is stored.
     inner = sum(coding.stated_size(how) for how, _ in coded)
-    if not (header["skeleton"] <= size and 0 <= inner <= 8 * size):
+    if header["skeleton"] > size or inner > 8 * size:
         raise ArchiveError("it is damaged: its parts are larger than its content")
     skeleton = coding.decode_text(blocks[0], header["skeleton"])
     if is_json:

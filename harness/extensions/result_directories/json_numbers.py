@@ -132,8 +132,10 @@ def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
         if not 0 <= coded["decimals"] <= _MOST_DECIMALS:
             raise ArchiveError(f"a block is damaged: its numbers have {coded['decimals']} decimals")
         values = coding.integers_of(coded["integers"], block).ravel()
+    elif coded["how"] == "floats":
+        values = np.frombuffer(coding.decode_words(coded["words"], block), _FLOATS[coded["dtype"]])
     else:
-        values = np.frombuffer(coding.decode(coded["words"], block), _FLOATS[coded["dtype"]])
+        raise ArchiveError(f"a block of numbers is coded as {coded['how']!r}")
     for start in range(0, len(values), _PIECE):  # as texts they take many times their memory
         part = values[start : start + _PIECE]
         yield from _texts(part, coded["decimals"], coded["style"]) if coded["how"] == "decimals" else _floats(part)

@@ -10,7 +10,7 @@ from harness.errors import HarnessError
 from harness.foreign.containers import Arrays, Container
 from harness.foreign.pickles import ArrayLeaf
 from harness.foreign.plain_values import as_foreign
-from harness.foreign.source import SourceError, readable
+from harness.foreign.source import ForeignArray, SourceError, readable
 from harness.foreign.torch_files import NoArray, TensorLeaf, load
 from harness.foreign.unpickling import Allowed
 from harness.zips import DAMAGE, open_zip
@@ -40,7 +40,7 @@ def _arrays(path: Path) -> Arrays:
         if name in arrays.found or name in arrays.left_out:
             raise SourceError(f"{path} holds two items named {name!r}: rename or remove one of the two.")
         empty = isinstance(value, (list, tuple)) and not value
-        if not empty and (array := as_foreign(value)) is not None:
+        if not empty and isinstance(array := as_foreign(value), ForeignArray):
             arrays.found[name] = array
         else:
             arrays.left_out[name] = _described(value)
@@ -55,7 +55,7 @@ def _leaves(content: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(content, dict):
         items = ((str(key), value) for key, value in content.items())
     elif isinstance(content, (list, tuple)) and any(isinstance(value, _HOLDERS) for value in content):
-        if as_foreign(content) is not None:
+        if isinstance(as_foreign(content), ForeignArray):
             yield "", content
             return
         items = ((str(position), value) for position, value in enumerate(content))

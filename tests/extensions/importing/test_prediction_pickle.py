@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 
+from harness.errors import UsageError
+from harness.foreign.containers import TORCH_BEFORE_ZIP
 from harness.trace.manifest import Metadata
 from harness.trace.schema import Role
-from tests.outputs import N, af2_result, openfold_result, pickled, same, values
+from tests.outputs import N, af2_result, openfold_result, pickled, same, torch_save, values
+from tests.program_outputs import imported, read_source
 
 
 def expected_af2(content):
@@ -72,15 +77,84 @@ def test_an_output_of_openfold_is_mapped_whole(tmp_path, bring):
     assert manifest.metadata == Metadata(num_residues=N, num_recycles=3)
 
 
+def test_frames_of_openfolds_multimer_are_matrices(tmp_path):
+    """``Rigid3Array.to_tensor`` in openfold/utils/geometry/rigid_matrix_vector.py gives 4 by 4 where others give 7."""
+    frames = values(1, 8, N, 4, 4)
+    content = openfold_result() | {"final_affine_tensor": frames[-1]}
+    content["sm"] = content["sm"] | {"frames": frames}
+    found, manifest = imported(pickled(tmp_path / "x_output_dict.pkl", content))
+    assert found["structure/trajectory_frames"].tobytes() == frames.tobytes()
+    assert manifest["structure/trajectory_frames"].axes == ("block", "residue", "row", "column")
+    assert manifest["structure/final_frames"].axes == ("residue", "row", "column")
+    pickled(tmp_path / "x_output_dict.pkl", openfold_result() | {"final_affine_tensor": values(1, N, 7)})
+    assert imported(tmp_path / "x_output_dict.pkl")[1]["structure/final_frames"].axes == ("residue", "frame")
+
+
+def test_an_array_with_other_axes_than_its_place_keeps_its_name(tmp_path):
+    content = openfold_result() | {"plddt": values(1, N, 37), "iptm": np.array([0.5, 0.25])}
+    found, manifest = imported(pickled(tmp_path / "x_output_dict.pkl", content))
+    assert found["outputs/plddt"].tobytes() == content["plddt"].tobytes()
+    assert manifest["outputs/plddt"].axes == ("axis_0", "axis_1") and "outputs/confidence_scores" not in found
+    assert found["outputs/iptm"].tolist() == [0.5, 0.25] and found["outputs/tm_logits"].shape == (N, N, 64)
+    note = manifest.provenance.note or ""
+    assert f"plddt has shape ({N}, 37), not axes residue: stored as outputs/plddt" in note
+    assert "iptm has shape (2,), not axes none: stored as outputs/iptm" in note
+
+
+def test_a_name_of_the_schema_with_other_axes_is_a_plain_array(tmp_path):
+    content = {"plddt": values(1, N), "coordinates": values(2, N, 37, 3)}  # of the schema's, (residue xyz)
+    found, manifest = imported(pickled(tmp_path / "x.pkl", content))
+    assert found["outputs/coordinates"].tobytes() == content["coordinates"].tobytes()
+    assert manifest["outputs/coordinates"].role is Role.ARRAY
+
+
+def test_a_number_of_recycles_in_bfloat16_is_an_array_as_any(tmp_path, monkeypatch):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    recycles = np.array(3, ml_dtypes.bfloat16)
+    path = pickled(tmp_path / "x.pkl", {"plddt": values(1, N), "num_recycles": recycles})
+    monkeypatch.delitem(np.sctypeDict, "bfloat16")  # as before ml_dtypes is imported, which no reader does
+    found, manifest = imported(path)
+    assert found["outputs/num_recycles"].tobytes() == recycles.tobytes()
+    assert manifest["outputs/num_recycles"].values == "bfloat16" and manifest.metadata.num_recycles is None
+
+
+OTHER_CONTAINERS = {
+    "zip of torch": lambda path: torch_save(path, {"x": values(1, N, N)}),
+    "HDF5": lambda path: h5py.File(path, "w").create_dataset("x", data=values(1, N, N)).file.close(),
+    "NPY": lambda path: path.write_bytes(npy_of(values(1, N, N))),
+}
+
+
+def npy_of(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", ["weights.pkl", "result_model_1.pkl", "job_all_rank_001_x.pickle"])
+@pytest.mark.parametrize("kind", OTHER_CONTAINERS)
+def test_a_container_that_is_called_as_a_pickle_is_read_as_what_it_is(tmp_path, kind, name):
+    OTHER_CONTAINERS[kind](tmp_path / name)
+    found, manifest = imported(tmp_path / name)
+    assert [array.tobytes() for array in found.values()] == [values(1, N, N).tobytes()]
+    assert "prediction-pickle" not in (manifest.provenance.importer or "")
+
+
+def test_an_old_file_of_torch_that_is_called_as_a_pickle_is_told(tmp_path):
+    (tmp_path / "weights.pkl").write_bytes(TORCH_BEFORE_ZIP + b"\x80\x02M\xe9\x03.")
+    with pytest.raises(UsageError, match=r"torch's format before 1\.6"):
+        read_source(tmp_path / "weights.pkl")
+
+
 def test_what_the_source_does_not_say_stays_absent(tmp_path, bring):
     content = {"plddt": values(1, N), "ptm": [0.5]}  # some writers keep a score in a list
-    content["not known"] = [0.5, None]  # null is NaN in a JSON alone
+    content["not known"], content["ragged"] = [0.5, None], [[1], [2, 3]]  # null is NaN in a JSON alone
     found, manifest = bring(pickled(tmp_path / "all_rank_001.pickle", content))
     assert set(found) == {"outputs/confidence_scores", "structure/ptm"} and found["structure/ptm"] == 0.5
     assert manifest.metadata == Metadata(num_residues=N)
     facts = dataclasses.asdict(manifest.provenance)
     assert facts["trained"] is facts["seed"] is facts["bf16_born"] is None
-    assert facts["note"] == "left out (no numbers): not known"
+    assert facts["note"] == "left out (no numbers): not known; left out (rows of unequal lengths): ragged"
 
 
 def test_unknown_items_are_kept_under_their_names_where_a_tensor_may_have_them(tmp_path, bring):
@@ -134,7 +208,6 @@ def test_a_malicious_pickle_is_refused_by_name_and_not_run(tmp_path, refused, na
         (lambda data: data.replace(b"ndarray", b"ndarrax"), 1, "it asks for numpy.ndarrax"),
         (lambda data: pickle.dumps([1, 2]), 2, "not of a prediction"),
         (lambda data: pickle.dumps({"aatype": np.zeros(3), "msa_mask": np.zeros(3)}), 2, "not of a prediction"),
-        (lambda data: pickle.dumps({"plddt": np.zeros((3, 4))}), 1, "expected one axis name for each of 2 axes"),
         (lambda data: pickle.dumps({"plddt": np.array(["a", "b"])}), 1, "holds no tensor"),
         (lambda data: pickle.dumps({"plddt": np.zeros(3), "single": np.zeros((4, 2))}), 1, "expected 3 residues"),
         (lambda data: pickle.dumps({"ptm": 0.5, "ptm_score": 0.5}), 1, "structure/ptm is also in"),

@@ -21,6 +21,7 @@ from harness.cli import main
 from harness.errors import UsageError
 from harness.extensions.importing.file_contents import FileContent
 from harness.extensions.importing.predictions import _OneFile
+from harness.files import DOCUMENT
 from harness.foreign.conforming import schema_problems
 from harness.foreign.source import ForeignArray, SourceError
 from harness.formats.archive import open_archive, verify_archive
@@ -40,7 +41,7 @@ LEFT = {
     ),
     "AlphaFold server": ("left out (the input of the job, as text): fold_job_job_request.json",),
     "Boltz": ("pair_chains_iptm is of 0, 1",),
-    "OpenFold3": ("left out (times): seed_42/timing.json", "left out (no numbers): bespoke_iptm"),
+    "OpenFold3": ("left out (times): seed_42/timing.json", "left out (empty): bespoke_iptm"),
     "ColabFold": ("left out (sequences, as text): job.a3m", "ColabFold 1.5.5"),
     "AlphaFold2": ("left out (scores and times by names of models): ranking_debug.json", "chains of 5, 6 residues"),
 }
@@ -243,12 +244,19 @@ def _sample(folder: Path, **changed: object) -> Path:
 @pytest.mark.parametrize(
     ("changed", "note", "missing"),
     [
-        ({"pae": [[0.5], [1, 2]]}, "no numbers): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [[0.5], [1, 2]]}, "rows of unequal lengths): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [[0.5], 1]}, "rows of unequal lengths): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [1, [0.5]]}, "rows of unequal lengths): pae", "outputs/predicted_aligned_error"),
         ({"pae": "nothing"}, "no numbers): pae", "outputs/predicted_aligned_error"),
         ({"pae": [["x" * 10, 1], [1, 2]]}, "no numbers): pae", "outputs/predicted_aligned_error"),
-        ({"pae": [[[[[[[[[1]]]]]]]]]}, "no numbers): pae", "outputs/predicted_aligned_error"),
-        ({"atom_plddts": []}, "no numbers): atom_plddts", "outputs/atom_plddts"),
-        ({"more": {"A": {"A": 1}, "B": {"C": 1}}}, "no numbers): more", "outputs/more"),
+        ({"pae": [["a], b", 1], [1, 2]]}, "no numbers): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [[{"A": 1}], [1]]}, "no numbers): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [[[[[[[[[1]]]]]]]]]}, "lists of more than 8 levels): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [[], []]}, "empty): pae", "outputs/predicted_aligned_error"),
+        ({"pae": [[1, 2**70]]}, "integers of more than 64 bits): pae", "outputs/predicted_aligned_error"),
+        ({"atom_plddts": []}, "empty): atom_plddts", "outputs/atom_plddts"),
+        ({"more": {"A": {"A": 1}, "B": {"C": 1}}}, "dictionaries of unequal keys): more", "outputs/more"),
+        ({"more": {"A": [1], "B": [1, 2]}}, "rows of unequal lengths): more", "outputs/more"),
         ({"a b": [1]}, "no name that a tensor may have): a b", "outputs/a b"),
     ],
 )
@@ -256,6 +264,64 @@ def test_what_is_no_array_of_numbers_is_left_out_by_name(tmp_path, changed, note
     found, manifest = imported(_sample(tmp_path, **changed))
     assert missing not in found and found["inputs/tokens/residue_index"].tolist() == [1, 2]
     assert note in (manifest.provenance.note or "")
+
+
+def test_an_array_with_other_axes_than_its_place_does_not_stop_the_others(tmp_path):
+    found, manifest = imported(_sample(tmp_path, pae=[[1, 2, 3]] * 2, contact_probs=[1, 2]))
+    assert found["outputs/contact_probs"].tolist() == [1, 2]
+    assert manifest["outputs/contact_probs"].axes == ("axis_0",)
+    assert manifest["outputs/predicted_aligned_error"].axes == ("token", "token")
+    told = "contact_probs has shape (2,), not axes token token: stored as outputs/contact_probs"
+    assert told in (manifest.provenance.note or "")
+
+
+def test_samples_of_different_complexes_are_told_and_not_paired(tmp_path):
+    for sample, tokens in enumerate((10, 12)):
+        chains, residues = ["A"] * tokens, list(range(tokens))
+        stem = tmp_path / "job" / f"seed-1_sample-{sample}"
+        _sample(stem, token_chain_ids=chains, token_res_ids=residues, atom_chain_ids=chains)
+    with pytest.raises(SourceError, match="job holds samples of different complexes"):
+        read_source(tmp_path / "job")
+    path = _sample(tmp_path, token_chain_ids=["A"] * 3, token_res_ids=[1, 2])
+    with pytest.raises(SourceError, match=r"confidences\.json: token_chain_ids is of 3 tokens, token_res_ids of 2\."):
+        read_source(path)
+
+
+PACKED = {
+    "Boltz": ("pae_job_model_0.npz", "outputs/sample_0/predicted_aligned_error"),
+    "AlphaFold3": ("seed-7_distogram/job_seed-7_distogram.npz", "outputs/distogram"),
+    "ColabFold": ("job_pair_repr_{}.npy", "activations/rank_2/final/pair_repr"),
+    "OpenFold3": ("seed_42/job_seed_42_latent_output.pt", "outputs/recycles"),
+}
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz"])
+@pytest.mark.parametrize("program", PACKED)
+def test_packed_containers_of_arrays_are_left_out_and_not_called_damaged(tmp_path, program, suffix):
+    folder, expected = PROGRAMS[program][1](tmp_path / "made")
+    name, place = PACKED[program]
+    path = folder / name.format("rank_002_alphafold2_multimer_v3_model_2_seed_000")
+    packed = path.with_name(f"{path.name}.{suffix}")
+    packed.write_bytes(packed_by(suffix, path.read_bytes()))
+    path.unlink()
+    found, manifest = imported(folder)
+    assert place in expected and place not in found and set(found) < set(expected)
+    told = f"left out (packed: unpack it first): {packed.relative_to(folder).as_posix()}"
+    assert told in (manifest.provenance.note or "")
+    with pytest.raises(UsageError, match=r"can be read here: it is packed\. Unpack it first"):
+        read_source(packed)
+
+
+def test_a_packed_table_of_scores_is_read(tmp_path):
+    folder, expected = PROGRAMS["AlphaFold3"][1](tmp_path / "made")
+    path = folder / "job_ranking_scores.csv"
+    path.with_name(f"{path.name}.gz").write_bytes(packed_by("gz", path.read_bytes()))
+    path.unlink()
+    same(imported(folder)[0], expected)
+    monster = packed_by("gz", b"seed,x\n" + b" " * (DOCUMENT + 1))
+    path.with_name(f"{path.name}.gz").write_bytes(monster)
+    with pytest.raises(SourceError, match=r"ranking_scores\.csv\.gz: it inflates to more than 64 MiB"):
+        read_source(folder)
 
 
 def test_numbers_are_what_numpy_makes_of_them(tmp_path):
@@ -287,7 +353,6 @@ def test_what_json_has_no_numbers_for_is_read_as_python_writes_it(tmp_path):
     [
         (lambda path: path.write_text(path.read_text()[:-20]), "truncated or damaged"),
         (lambda path: path.write_text(path.read_text() + "}"), "truncated or damaged"),
-        (lambda path: _sample(path.parent, pae=[[1, 2, 3]] * 2, contact_probs=[1, 2]), "expected one axis name"),
         (lambda path: json_file(path, {"token_chain_ids": ["A"]}), "holds no tensor"),
         (lambda path: path.write_text('{"token_res_ids": ' + "[" * 100_000), "truncated or damaged"),
     ],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
+from harness.cli import main
 from harness.foreign.opening import Asked, is_known, open_paths, take_arrays
 from harness.trace.schema import Role
 from harness.trace.stream import read_whole
@@ -97,6 +98,27 @@ def test_a_store_with_groups_that_are_called_alike_is_anybodys(tmp_path, write, 
     assert not known(path)
     found = take_arrays(Asked(paths=(path,)))
     assert len(found.trace.manifest.tensors) == len(STORES[name]) and found.left_out == {}
+
+
+def test_names_in_hdf5_that_are_no_utf8_are_anybodys(tmp_path):
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file[b"temp\xe9rature"] = values(1, 5)  # Latin-1, as old writers have it
+        file[b"gr\xfcn/x"] = values(2, 5)
+    assert not known(tmp_path / "old.h5")
+    found = take_arrays(Asked(paths=(tmp_path / "old.h5",)))
+    assert {spec.path for spec in found.trace.manifest.tensors} == {"temp_xe9rature", "gr_xfcn/x"}
+
+
+@pytest.mark.parametrize("part", [b"SNOD", b"TREE", b"HEAP"])
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_a_damaged_group_of_hdf5_is_one_sentence(tmp_path, capsys, part, which):
+    path = in_hdf5(tmp_path / "x.h5", {"outer/inner/x": values(1, 5), "metadata/x": values(2, 5)})
+    data = path.read_bytes()
+    place = data.find(part) if which == "first" else data.rfind(part)
+    path.write_bytes(data[:place] + b"\xff" * 16 + data[place + 16 :])
+    assert main(["convert", str(path), str(tmp_path / "a.h5")]) == 1
+    said = capsys.readouterr().err
+    assert "x.h5" in said and "damaged" in said and len(said.strip().splitlines()) == 1
 
 
 def test_what_only_vizfold_writes_is_told_by_it(tmp_path):

@@ -10,8 +10,11 @@ import pytest
 import zarr
 
 import harness
+from harness import limits
 from harness.errors import UsageError
+from harness.extensions.importing import vizfold_layout
 from harness.foreign.source import SourceError
+from harness.limits import LimitError
 from harness.trace.manifest import Metadata
 from tests.outputs import HEADS, LAYERS, N, attention, same, values
 from tests.program_outputs import Arrays, imported, read_source
@@ -124,6 +127,77 @@ def test_the_stage_of_vision_transformers_keeps_its_axes(tmp_path, many):
 def test_what_does_not_fit_is_refused(tmp_path, arrays, part):
     with pytest.raises(SourceError, match=part):
         read_source(in_hdf5(tmp_path / "x.h5", arrays))
+
+
+def also(path: Path, name: str, array: np.ndarray) -> None:
+    """Add an array to a store that is there."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.create_dataset(name, data=array)
+    else:
+        zarr.open_group(path).create_array(name, data=array)
+
+
+@pytest.mark.parametrize("write", [in_hdf5, in_zarr])
+def test_a_large_array_among_metadata_is_a_tensor_and_no_text(tmp_path, write):
+    path = write(tmp_path / ("x.h5" if write is in_hdf5 else "x.zarr"), {"single/layer_0": SINGLE[0]})
+    table = np.arange(40 * 40).reshape(40, 40)
+    also(path, "metadata/table", table)
+    also(path, "metadata/layers", np.arange(2000))
+    also(path, "metadata/few", np.arange(3))
+    found, manifest = imported(path)
+    assert found["_metadata/table"].tobytes() == table.tobytes() and found["_metadata/layers"].shape == (2000,)
+    note = manifest.provenance.note or ""
+    assert "metadata/table is stored as _metadata/table" in note
+    assert '"few": [0, 1, 2]' in note and '"table"' not in note
+
+
+def test_bits_of_values_among_metadata_are_not_read_as_numbers(tmp_path):
+    root = zarr.create_group(tmp_path / "x.zarr", zarr_format=2)
+    root.create_array("single/layer_0", data=SINGLE[0])
+    bits = np.array([0x3F80, 0x4000], "<u2")  # 1 and 2 in bfloat16
+    root.create_array("metadata/scale", data=bits.view("V2"))
+    found, manifest = imported(tmp_path / "x.zarr")
+    assert found["_metadata/scale"].tobytes() == bits.tobytes() and manifest["_metadata/scale"].values == "bfloat16"
+    assert "also states" not in (manifest.provenance.note or "")
+
+
+@pytest.mark.parametrize("write", [in_hdf5, in_zarr])
+def test_a_long_index_of_residues_keeps_its_place(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(vizfold_layout, "_MOST_FACTS", 1)
+    path = write(tmp_path / ("x.h5" if write is in_hdf5 else "x.zarr"), {"single/layer_0": SINGLE[0]})
+    also(path, "metadata/residue_index", np.arange(5, 5 + N))
+    found, manifest = imported(path)
+    assert found["inputs/residue_index"].tolist() == list(range(5, 5 + N))
+    assert manifest["inputs/residue_index"].axes == ("residue",)
+
+
+def test_metadata_that_state_far_more_than_is_stored_are_refused_unread(tmp_path, monkeypatch):
+    path = in_zarr(tmp_path / "x.zarr", {"single/layer_0": SINGLE[0]})
+    zarr.open_group(path).create_array("metadata/x", shape=(10**7,), dtype="i1", chunks=(10**6,))
+    monkeypatch.setattr(limits, "_INFLATED", 1 << 20)
+    with pytest.raises(LimitError, match="states arrays of"):
+        read_source(path)
+
+
+@pytest.mark.parametrize("write", [in_hdf5, in_zarr])
+def test_complex_numbers_are_kept(tmp_path, write):
+    waves = values(1, 5) + 1j * values(2, 5)
+    path = write(tmp_path / ("x.h5" if write is in_hdf5 else "x.zarr"), {"single/layer_0": SINGLE[0], "waves": waves})
+    assert imported(path)[0]["waves"].tobytes() == waves.tobytes()
+
+
+def test_attributes_that_are_no_utf8_are_told_as_far_as_they_can_be(tmp_path):
+    path = in_hdf5(tmp_path / "x.h5", {"single/layer_0": SINGLE[0]})
+    with h5py.File(path, "r+") as file:
+        file["metadata"].attrs.create(b"t\xe9mp", 5)
+        file["metadata"].attrs.create("model_version", b"r\xe9v 2", dtype=h5py.string_dtype())
+        file[b"metadata/temp\xe9rature"] = np.arange(3)
+        file[b"temp\xe9rature"] = values(1, 3)
+    found, manifest = imported(path)
+    assert found["temp_xe9rature"].tobytes() == values(1, 3).tobytes()
+    note = manifest.provenance.note or ""
+    assert r'"t\ufffdmp": 5' in note and r'"temp\\xe9rature": [0, 1, 2]' in note
 
 
 def test_a_file_of_another_program_is_not_taken_for_it(tmp_path):

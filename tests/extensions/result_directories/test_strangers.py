@@ -68,7 +68,101 @@ def hangs():
 
 ZEROS = lzma.compress(bytes(64 << 20))
 SPACE = coding.encode_text(b"\x00," * (32 << 20))
+TEXT = coding.encode_text(bytes(64 << 20))
+LARGE = {"how": "words", "size": 64 << 20, "item": 1, "planes": [[1, len(TEXT)]]}
+"""How 64 MiB of zeros are coded, as the bytes of words."""
+
+
+def array_file(size: int, *arrays: dict[str, object]) -> bytes:
+    """A packed pickle of one byte and of arrays that are coded so; zeros in each block."""
+    blocks = [coding.encode_text(b"x"), *(TEXT for _ in arrays)]
+    return slim_file(blocks, size=size, kind="pickle", skeleton=1, arrays=list(arrays), pieces=[[0, 0]])
+
+
+def number_file(**stream: object) -> bytes:
+    """A packed JSON of two bytes, with one stream of numbers that is coded so; zeros in its block."""
+    return slim_file([coding.encode_text(b"\x00,"), TEXT], size=2, kind="json", skeleton=2, streams=[stream])
+
+
 BOMBS = {
+    "negative size": (
+        ".slim",
+        array_file(9, {"how": "text", "size": 64 << 20}, {"how": "text", "size": -(64 << 20)}),
+        9,
+        "arrays[1].size expected int >= 0",
+    ),
+    "size beside the one that is decoded": (
+        ".slim",
+        number_file(
+            how="decimals",
+            decimals=0,
+            style="repr",
+            integers={"how": "text", "size": 1, "shape": [1, -1], "axes": [], "words": LARGE},
+        ),
+        2,
+        "larger than its content",
+    ),
+    "words of another name": (
+        ".slim",
+        number_file(how="other", size=0, dtype="<f8", words=LARGE),
+        2,
+        "coded as 'other', which this version does not know",
+    ),
+    "words of an array": (
+        ".slim",
+        number_file(how="words", size=0, item=1, planes=[[0, 0]], dtype="<f8", words=LARGE),
+        2,
+        "a block of numbers is coded as 'words'",
+    ),
+    "numbers of an array": (
+        ".slim",
+        array_file(9, {"how": "floats", "dtype": "<f8", "words": {**LARGE, "size": 8}}),
+        9,
+        "a block of an array is coded as 'floats'",
+    ),
+    "triangle that is no square": (
+        ".slim",
+        array_file(1 << 17, {**LARGE, "size": 1 << 16, "square": [1 << 16, 1]}),
+        1 << 17,
+        "its word table is inconsistent",
+    ),
+    "type": (
+        ".slim",
+        array_file(
+            9,
+            {
+                "how": "grid",
+                "step": 1.0,
+                "dtype": "S1000000",
+                "integers": {"how": "integers", "shape": [1, 1], "axes": [], "words": {**LARGE, "size": 1}},
+            },
+        ),
+        9,
+        "arrays[0].dtype expected str matching regex",
+    ),
+    "differences": (
+        ".slim",
+        number_file(
+            how="decimals",
+            decimals=0,
+            style="repr",
+            integers={"how": "integers", "shape": [1, 1], "axes": [1] * 1000, "words": {**LARGE, "size": 1}},
+        ),
+        2,
+        "it has differences along the axes",
+    ),
+    "integers of one byte": (
+        ".slim",
+        number_file(
+            how="decimals",
+            decimals=0,
+            style="repr",
+            integers={"how": "integers", "shape": [1, -1], "axes": [], "words": {**LARGE, "size": 16}},
+        ),
+        2,
+        "larger than its content",
+    ),
+    "words of no bytes": (".slim", array_file(9, {**LARGE, "size": 1, "item": 0}), 9, "item expected int >= 1"),
     "xz of size 1": (".xz", ZEROS, 1, "more than the 1 bytes that are stated"),
     "xz of its own size": (".xz", lzma.compress(bytes(200 << 20)), 200 << 20, "makes 200 MiB of"),
     "window": (".xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01(\x00\x00\x00" + bytes(40), 9, "damaged"),

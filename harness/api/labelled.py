@@ -5,7 +5,7 @@ Arrays and traces are `TraceArray` and `OpenTrace` of `harness.api`, whose modul
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from xarray import DataArray, Dataset, DataTree, Variable
@@ -25,16 +25,17 @@ class LazyTensor(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, basic, self.array.__getitem__)
 
 
-def dimensions(arrays: Iterable[Any]) -> dict[str, tuple[str, ...]]:
-    """Name dimensions after axes, so that a name has the same length in all tensors.
+def dimensions(arrays: Collection[Any]) -> dict[str, tuple[str, ...]]:
+    """Name dimensions after axes, so that a name has the same length in all tensors, and is that of no scalar.
 
     Returns
     -------
     dict of str to tuple of str
         Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``; an axis with another
-        length than in an earlier tensor includes the length, such as ``channel_of_64``.
+        length than in an earlier tensor, or with the name of a scalar, includes the length, such as ``channel_of_64``.
     """
-    lengths: dict[str, int] = {}
+    scalars = [array.path for array in arrays if not array.shape]
+    lengths: dict[str, int | None] = dict.fromkeys([*scalars, *(path.rpartition("/")[2] for path in scalars)])
     found: dict[str, tuple[str, ...]] = {}
     for array in arrays:
         names: dict[str, str] = {}  # by the name that it has but for its length

@@ -140,6 +140,8 @@ class TraceWriter:
         SchemaError
             If the name, the type of the values or the axes do not match the schema, or the tensors written before. The
             tables of a complex come before tensors of its tokens.
+        UnsupportedProfile
+            If the format does not store such a tensor.
         MachineError
             If the disk is full.
         """
@@ -167,6 +169,7 @@ class TraceWriter:
         spec = place or tensor(path, rows.shape, rows.dtype, axes=axes, role=None if role is None else Role(role))
         if before is None:
             self._written.require(spec, grows)
+            self._backend.require(Manifest(tensors=(spec,), provenance=self._provenance), self._profile)
         else:
             spec = _longer(before, spec)
         file = self._files.setdefault(path, self._folder / str(len(self._files)))

@@ -5,6 +5,7 @@ Arrays and traces are `TraceArray` and `OpenTrace` of `harness.api`, whose modul
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -26,16 +27,20 @@ class LazyTensor(BackendArray):
 
 
 def dimensions(arrays: Collection[Any]) -> dict[str, tuple[str, ...]]:
-    """Name dimensions after axes, so that a name has the same length in all tensors, and is that of no scalar.
+    """Name dimensions after axes, so that a name has the same length, and the same coordinates, in all tensors.
 
     Returns
     -------
     dict of str to tuple of str
-        Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``; an axis with another
-        length than in an earlier tensor, or with the name of a scalar, includes the length, such as ``channel_of_64``.
+        Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``. An axis includes the
+        length, such as ``channel_of_64``, if it has another length than in an earlier tensor, or if its name is that of
+        a scalar, or of several tensors along the axis, which would be its coordinates.
     """
+    lasts = {array.path: array.path.rpartition("/")[2] for array in arrays}
     scalars = [array.path for array in arrays if not array.shape]
-    lengths: dict[str, int | None] = dict.fromkeys([*scalars, *(path.rpartition("/")[2] for path in scalars)])
+    coordinates = Counter(lasts[array.path] for array in arrays if array.axes == (lasts[array.path],))
+    taken = [*scalars, *(lasts[path] for path in scalars), *(name for name, count in coordinates.items() if count > 1)]
+    lengths: dict[str, int | None] = dict.fromkeys(taken)
     found: dict[str, tuple[str, ...]] = {}
     for array in arrays:
         names: dict[str, str] = {}  # by the name that it has but for its length

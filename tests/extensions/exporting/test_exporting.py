@@ -192,8 +192,9 @@ def test_layers_of_other_shapes_are_left_out_for_vizfold(tmp_path: Path, capsys:
     }
     with harness.create(tmp_path / "a.h5") as out:
         for name, shape in others.items():
-            out.write(name, np.ones(shape), role="attention" if name == "maps" else "array")
-        out.write("single", np.ones(3), role="array")  # in no group of layers
+            axes = [f"axis_{k}" for k in range(len(shape))]  # not those of the schema
+            out.write(name, np.ones(shape), axes=axes, role="attention" if name == "maps" else "array")
+        out.write("singles", np.ones(3), role="array")
         out.write("x/layer_1", np.ones(3), role="array")
         out.write("x/layer_01", np.ones(3), role="array")
         out["attention/layer_2"] = np.ones((2, 9, 9))
@@ -206,7 +207,7 @@ def test_layers_of_other_shapes_are_left_out_for_vizfold(tmp_path: Path, capsys:
     assert "VizFold has one name for it and x/layer_1: x/layer_01." in said
     root = zarr.open_group(tmp_path / "out", mode="r")
     found = sorted(name for name, each in root.members(max_depth=None) if isinstance(each, zarr.Array))
-    assert found == ["attention/layer_02", "metadata/num_residues", "single", "x/layer_01"]
+    assert found == ["attention/layer_02", "metadata/num_residues", "singles", "x/layer_01"]
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,8 @@ def test_a_scalar_in_a_group_takes_its_name_and_its_path(tmp_path):
 def test_tensors_that_are_called_as_an_axis_are_no_error(tmp_path):
     with h5py.File(tmp_path / "theirs.h5", "w") as file:
         file["token"], file["x/token"], file["x/y/token"] = np.arange(9), np.arange(9), np.arange(9)[::-1]
-        file["residue"], file["attn"] = RNG.random((9, 4)), RNG.random((2, 9, 9))
-    told = {"*token": "array:token", "residue": "array:residue,channel", "attn": "attention:residue,token,key"}
+        file["head"], file["attn"] = RNG.random((9, 4)), RNG.random((9, 9, 9))
+    told = {"*token": "array:token", "head": "array:head,channel", "attn": "attention:head,token,key"}
     with harness.open(tmp_path / "theirs.h5", map=told) as trace:
         tree = trace.to_xarray()
         for path, array in trace.items():

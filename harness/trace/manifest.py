@@ -250,24 +250,14 @@ class _Stored(Manifest):
 
 
 def check_path(path: str, tensors: Container[str], groups: Container[str]) -> set[str]:
-    """Refuse the path of a tensor that others take.
+    """Return the groups that a tensor is in; SchemaError if its path, or one of them, is taken.
 
     Parameters
     ----------
     path : str
-        The path.
+        Path of the tensor.
     tensors, groups : container of str
         Paths of the other tensors, and of all groups that these are in.
-
-    Returns
-    -------
-    set of str
-        The groups that the tensor is in.
-
-    Raises
-    ------
-    SchemaError
-        If it is the path of another tensor or of a group, or a group of it is a tensor.
     """
     if path in tensors:
         raise SchemaError(f"{path}: expected each tensor once, found it twice.")

@@ -22,8 +22,9 @@ from harness import registry
 from harness.analysis.asked import Options
 from harness.analysis.choice.mix import Mix, parse_mix
 from harness.analysis.findings import find
+from harness.api.array_like import sliceable
 from harness.api.arrays import TraceArray
-from harness.api.creating import create, sliceable
+from harness.api.creating import create
 from harness.api.opening import OpenTrace
 from harness.errors import UsageError, unknown_name
 from harness.foreign.guessing import MapRule, guess
@@ -152,7 +153,7 @@ def _config(
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     values: dict[str, Any] = {**PRESETS[preset], "preset": preset}
-    if rounds is not None and rounds < 1:
+    if rounds is not None and not (isinstance(rounds, int) and rounds > 0):
         raise UsageError(f"rounds is a positive integer, got {rounds!r}.")
     values["formats"] = _typed("formats", formats) or default_formats(logging.getLogger(__name__).warning)
     values["suites"] = _typed("suites", suites) or values.get("suites") or all_suites()
@@ -181,10 +182,14 @@ def _trace(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> s
     if isinstance(arrays, OpenTrace):
         return f"file:{arrays.asked}"
     path = place / f"arrays{load_format(RAW).suffix}"
-    if not isinstance(arrays, Mapping):
+    if isinstance(arrays, str | os.PathLike):
         path = Path(arrays)
     else:
-        place.mkdir(parents=True, exist_ok=True)
+        if not isinstance(arrays, Mapping) or not arrays or not all(isinstance(name, str) for name in arrays):
+            raise UsageError(
+                "compare_formats() takes a path, an open trace, or at least one array by name, such as "
+                "{'pair/layer_0': array}."
+            )
         found = {name: sliceable(name, array) for name, array in arrays.items()}
         known = [
             MapRule(pattern=escape(name), role=array.role, axes=array.axes)
@@ -193,6 +198,7 @@ def _trace(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> s
         ]
         guesses = guess({name: ForeignArray.of(array) for name, array in found.items()}, known)
         names = plain_paths(found)
+        place.mkdir(parents=True, exist_ok=True)
         with create(path, provenance={"source": "harness.compare_formats"}, format=RAW) as out:
             for name, array in found.items():
                 out.write(names[name], array, axes=guesses[name].axes, role=guesses[name].role)

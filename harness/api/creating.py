@@ -13,20 +13,21 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from harness.api.array_like import blocks_of, sliceable
 from harness.api.arrays import TraceArray
 from harness.api.values import as_held, value_type
+from harness.api.written import WrittenTensors
 from harness.documents import convert
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import check_destination, remove, require_outside, write_archive
 from harness.formats.base import Format, Profile
 from harness.formats.placing import chosen_by_name, hidden, unwritable
-from harness.formats.selection import Selection, in_blocks
 from harness.formats.settings import profile_of
 from harness.scratch import is_large
 from harness.trace.complexes import stated_chains
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.rules import placed, spec_at
-from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.schema import Role, TensorSpec, tensor, validate_path
 from harness.trace.stream import Trace, block_rows, split
 
 _KEPT = ".arrays-"
@@ -45,7 +46,7 @@ def create(
 
     Every array is written twice. Until the block ends, arrays are kept unchanged in a hidden folder beside the
     archive, because a format must know all of them before it writes the first. So the disk must hold them twice for a
-    while. Memory holds only a few blocks of rows of one array.
+    while. Memory holds only a few blocks of one array: of 8 MiB, or of the chunks beside each other.
 
     The archive appears when it is complete; after an exception in the block, nothing is left. It is not verified:
     `harness.open` with ``verify=True`` does that.
@@ -106,7 +107,7 @@ class TraceWriter:
     ) -> None:
         self._destination, self._backend, self._profile = destination, backend, profile
         self._metadata, self._provenance = metadata, provenance
-        self._specs: dict[str, TensorSpec] = {}
+        self._written = WrittenTensors(metadata.num_residues)
         self._files: dict[str, Path] = {}
         self._folder: Path | None = None
         self.manifest: Manifest | None = None
@@ -124,8 +125,9 @@ class TraceWriter:
         path : str
             Name of the tensor, such as ``pair/layer_0``.
         array : array-like
-            Any input of ``numpy.asarray``. If it can be sliced and has a NumPy dtype, it is read in blocks of rows: a
-            memory-mapped array, an h5py dataset, a Zarr or Dask array, a tensor of an open trace.
+            Any input of ``numpy.asarray``. If it can be sliced and has a NumPy dtype, it is read in blocks that end
+            where its chunks do: a memory-mapped array, an h5py dataset, a Zarr or Dask array, a tensor of an open
+            trace.
         axes : iterable of str, optional
             Name of each axis; by default from the schema or the open trace.
         role : str, optional
@@ -134,44 +136,51 @@ class TraceWriter:
         Raises
         ------
         UsageError
-            If the name was written before, the values are masked, or NumPy makes no array of them.
+            If the name was written before, values are masked, or NumPy makes no array of them.
         SchemaError
-            If the name, the type of the values or the axes do not match the schema.
+            If the name, the type of the values or the axes do not match the schema, or the tensors written before. The
+            tables of a complex come before tensors of its tokens.
+        UnsupportedProfile
+            If the format does not store such a tensor.
         MachineError
             If the disk is full.
         """
-        if path in self._specs:
-            raise UsageError(f"{path} was written before: use append() to add rows, or another name.")
-        self._add(path, array, axes, role)
+        self._add(path, array, axes, role, grows=False)
 
     def append(
         self, path: str, rows: Any, *, axes: Iterable[str] | None = None, role: Role | str | None = None
     ) -> None:
         """Append rows to a tensor along its first axis, creating it if necessary; parameters as for `write`."""
-        self._add(path, rows, axes, role)
+        self._add(path, rows, axes, role, grows=True)
 
-    def _add(self, path: str, array: Any, axes: Iterable[str] | None, role: Role | str | None) -> None:
+    def _add(self, path: str, array: Any, axes: Iterable[str] | None, role: Role | str | None, grows: bool) -> None:
         if self._folder is None:
             raise UsageError(f"{self._destination} is written in a with block: with harness.create(...) as out.")
+        validate_path(path)
+        before = self._written.specs.get(path)
+        if before is not None and not grows:
+            raise UsageError(f"{path} was written before: use append() to add rows, or another name.")
         if isinstance(array, TraceArray):
             axes, role = axes or array.axes, role or array.role
         if role is not None and role not in (known := [each.value for each in Role]):
             raise unknown_name("role", str(role), known)
         rows = sliceable(path, array)
-        place = None if axes or role else spec_at(path, rows.shape, rows.dtype, {*self._specs, path})
+        place = None if axes or role else spec_at(path, rows.shape, rows.dtype, {*self._written.specs, path})
         spec = place or tensor(path, rows.shape, rows.dtype, axes=axes, role=None if role is None else Role(role))
-        before = self._specs.get(path)
-        if before is not None:
+        if before is None:
+            self._written.require(spec, grows)
+            self._backend.require(Manifest(tensors=(spec,), provenance=self._provenance), self._profile)
+        else:
             spec = _longer(before, spec)
         file = self._files.setdefault(path, self._folder / str(len(self._files)))
         with self._writing():
             file.touch()
             os.truncate(file, before.nbytes if before else 0)  # of what failed halfway nothing stays
-        for block in _blocks(rows, path):
+        for block in blocks_of(path, rows):
             self._keep(file, as_held(block, spec))
         if file.stat().st_size != spec.nbytes:
             raise UsageError(f"{path} gave other values than its shape announced: it changed while it was read.")
-        self._specs[path] = spec
+        self._written.add(spec, grows)
 
     def _keep(self, file: Path, values: np.ndarray) -> None:
         rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
@@ -206,9 +215,9 @@ class TraceWriter:
             remove(folder)
 
     def _finish(self) -> None:
-        if not self._specs:
+        if not self._written.specs:
             raise UsageError(f"Nothing was written, so there is no {self._destination}: assign an array to a name.")
-        tensors = placed(self._specs.values())
+        tensors = placed(self._written.specs.values())
         residues = [n for spec in tensors for axis, n in zip(spec.axes, spec.shape, strict=True) if axis == "residue"]
         metadata = self._metadata
         if metadata.num_residues is None and residues:
@@ -219,57 +228,19 @@ class TraceWriter:
         self.manifest = write_archive(kept, self._backend, self._destination, self._profile)
 
     def __repr__(self) -> str:
-        return f"<TraceWriter {self._destination} ({self._backend.name}): {len(self._specs)} tensors>"
-
-
-def sliceable(path: str, array: Any) -> Any:
-    """Return an array that has a shape and a NumPy dtype and can be sliced."""
-    if isinstance(array, np.ma.MaskedArray):
-        raise UsageError(f"{path} is masked, and no format stores a mask: fill it first, as with array.filled(0).")
-    has_all = isinstance(getattr(array, "dtype", None), np.dtype) and hasattr(array, "shape")
-    return array if has_all and hasattr(array, "__getitem__") else _in_memory(path, array)
-
-
-def _in_memory(path: str, array: Any) -> np.ndarray:
-    try:
-        return np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # as torch raises, also of tensors on another device
-        first = (str(error).strip().splitlines() or [""])[0].removesuffix(".")
-        raise UsageError(
-            f"{path}: NumPy makes no array of this {type(array).__name__} ({first}). Give rows of one length, and "
-            "x.detach().cpu().float().numpy() of a tensor x of torch."
-        ) from error
+        return f"<TraceWriter {self._destination} ({self._backend.name}): {len(self._written.specs)} tensors>"
 
 
 def _longer(before: TensorSpec, rows: TensorSpec) -> TensorSpec:
     """Return a tensor with further rows."""
-    if not rows.shape or (rows.shape[1:], value_type(rows)) != (before.shape[1:], value_type(before)):
+    if not (before.shape and rows.shape):
+        raise UsageError(f"{before.path}: rows are added along the first axis, and a number has none: give arrays.")
+    if (rows.shape[1:], value_type(rows)) != (before.shape[1:], value_type(before)):
         raise UsageError(
             f"{before.path} has rows of shape {before.shape[1:]} of {value_type(before)}, "
             f"and got rows of shape {rows.shape[1:]} of {value_type(rows)}."
         )
     return dataclasses.replace(before, shape=(before.shape[0] + rows.shape[0], *before.shape[1:]))
-
-
-def _blocks(rows: Any, path: str) -> Iterator[np.ndarray]:
-    """Yield what can be sliced as blocks of rows in memory."""
-    if isinstance(rows, TraceArray):
-        yield from rows.blocks()
-        return
-    if not rows.shape:
-        yield _in_memory(path, rows[()])
-        return
-
-    def read(part: Selection) -> np.ndarray:
-        whole_rows = all(one.stop - one.start == n for one, n in zip(part[1:], rows.shape[1:], strict=True))
-        block = _in_memory(path, rows[part[0] if whole_rows else part])
-        if block.dtype != rows.dtype:
-            raise UsageError(f"{path} gave {block.dtype} where its dtype is {rows.dtype}.")
-        return block
-
-    shape = tuple(rows.shape)
-    spec = TensorSpec(path=path, shape=shape, dtype=rows.dtype.name, axes=("",) * len(shape), role=Role.ARRAY)
-    yield from map(read, in_blocks(spec, None))
 
 
 class _KeptTrace(Trace):

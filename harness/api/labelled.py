@@ -5,7 +5,8 @@ Arrays and traces are `TraceArray` and `OpenTrace` of `harness.api`, whose modul
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from xarray import DataArray, Dataset, DataTree, Variable
@@ -25,16 +26,21 @@ class LazyTensor(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, basic, self.array.__getitem__)
 
 
-def dimensions(arrays: Iterable[Any]) -> dict[str, tuple[str, ...]]:
-    """Name dimensions after axes, so that a name has the same length in all tensors.
+def dimensions(arrays: Collection[Any]) -> dict[str, tuple[str, ...]]:
+    """Name dimensions after axes, so that a name has the same length, and the same coordinates, in all tensors.
 
     Returns
     -------
     dict of str to tuple of str
-        Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``; an axis with another
-        length than in an earlier tensor includes the length, such as ``channel_of_64``.
+        Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``. An axis includes the
+        length, such as ``channel_of_64``, if it has another length than in an earlier tensor, or if its name is that of
+        a scalar, or of several tensors along the axis, which would be its coordinates.
     """
-    lengths: dict[str, int] = {}
+    lasts = {array.path: array.path.rpartition("/")[2] for array in arrays}
+    scalars = [array.path for array in arrays if not array.shape]
+    coordinates = Counter(lasts[array.path] for array in arrays if array.axes == (lasts[array.path],))
+    taken = [*scalars, *(lasts[path] for path in scalars), *(name for name, count in coordinates.items() if count > 1)]
+    lengths: dict[str, int | None] = dict.fromkeys(taken)
     found: dict[str, tuple[str, ...]] = {}
     for array in arrays:
         names: dict[str, str] = {}  # by the name that it has but for its length

@@ -17,6 +17,7 @@ from harness.formats.base import blame
 from harness.formats.describing import ReadsWhole, ShowsStorage
 from harness.formats.opening import open_archive, read_blocks
 from harness.formats.selection import Selection, lengths, whole
+from harness.scratch import room
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
@@ -57,9 +58,9 @@ class StoredTrace(ABC):
         return self._read(path, selection)
 
     def blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
-        """Yield blocks of rows, aligned with stored chunks."""
+        """Yield blocks of rows, aligned with stored chunks; a change of them changes nothing else."""
         self._require_open()
-        return self._blocks(spec)
+        return map(_own, self._blocks(spec))
 
     def chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
         """Return the shape of a stored chunk; None if any part can be read without reading more."""
@@ -87,7 +88,8 @@ class _StoredArchive(StoredTrace):
 
     def _read(self, path: str, selection: Selection | None) -> np.ndarray:
         with blame(self.kind, f"reading {path}"):
-            return self._reader.read(path, selection)
+            found = self._reader.read(path, selection)
+        return found if found.flags.writeable else found.copy()
 
     def _blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
         return read_blocks(self._backend, self._reader, spec, whole_rows=True)
@@ -132,6 +134,15 @@ class _StoredForeign(StoredTrace):
         if chunks is None:
             return spec.shape
         return chunks if max(chunks, default=1) > 1 else None
+
+
+def _own(block: np.ndarray) -> np.ndarray:
+    """Return a block that may be changed: what is returned again by a later read is read-only."""
+    if block.flags.writeable:
+        return block
+    copy = room(block.shape, block.dtype)
+    copy[...] = block
+    return copy
 
 
 def _cut(blocks: Iterator[np.ndarray], spec: TensorSpec, wanted: Selection) -> np.ndarray:

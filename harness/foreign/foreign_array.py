@@ -74,7 +74,7 @@ def readable(origin: object) -> Iterator[None]:
 
 
 def stored_blocks(spec: TensorSpec, stored: ForeignArray, origin: str) -> Iterator[np.ndarray]:
-    """Yield a foreign array as blocks of whole rows, as a trace has them.
+    """Yield a foreign array as blocks of whole rows, as a trace has them; views of an array in memory are read-only.
 
     Parameters
     ----------
@@ -106,13 +106,17 @@ def stored_blocks(spec: TensorSpec, stored: ForeignArray, origin: str) -> Iterat
         yield _checked(spec, number, (), origin)
         return
 
+    held = isinstance(rows, np.ndarray)
+
     def read(part: Selection) -> np.ndarray:
         with readable(origin):
             block = np.asarray(rows[part])
+        if held:  # a view: a change of it would be one of what is read next
+            block.flags.writeable = False
         return _checked(spec, block, lengths(part), origin)
 
     # What is in memory as an archive holds it is never copied.
-    plain = isinstance(rows, np.ndarray) and rows.flags.c_contiguous and rows.dtype == rows.dtype.newbyteorder("<")
+    plain = held and rows.flags.c_contiguous and rows.dtype == rows.dtype.newbyteorder("<")
     yield from row_blocks(spec, chunks_of(rows), read, views=plain)
 
 

@@ -24,7 +24,7 @@ _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _WEIGHTS = re.compile(r"\.(?:weight|bias)$")
 """Ends of names in a model's file of weights, whose square arrays are of channels."""
 _OF_A_LAYER = re.compile(r"(?:^|/)layer_\d+(?:/|$)")
-_IMAGES = ("inputs/images", "inputs/processed_image")
+IMAGES = ("inputs/images", "inputs/processed_image")
 """Without one of them an axis in front is not of images."""
 _SQUARE = (Role.PAIR, Role.ATTENTION)
 
@@ -132,7 +132,7 @@ def _by_schema(path: str, array: ForeignArray, paths: Collection[str]) -> Tensor
             return tensor(path, array.shape, array.dtype, axes=array.axes, role=spec.role)
     except SchemaError:
         return None
-    return None if spec.axes[:1] == ("image",) and not any(each in paths for each in _IMAGES) else spec
+    return None if spec.axes[:1] == ("image",) and not any(each in paths for each in IMAGES) else spec
 
 
 def _within_schema(path: str, array: ForeignArray, guessed: Guess) -> Guess:

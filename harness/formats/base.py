@@ -86,7 +86,8 @@ class Reader(ABC):
         Returns
         -------
         ndarray
-            Values in memory owned by the array, not a view of a file.
+            Values in memory owned by the array, not a view of a file. Read-only if the reader keeps and returns it
+            again.
         """
 
     def close(self) -> None:  # noqa: B027 - a reader may hold nothing

@@ -56,6 +56,11 @@ def chain_letters(number: int) -> str:
     return chr(ord("A") + number % 26) * (number // 26 + 1)
 
 
+def counted_axes(*, chains: bool) -> tuple[str, ...]:
+    """Return the axes that have one length in all tensors of a trace: others too where it has chains."""
+    return ("residue", *COMPLEX_AXES) if chains else ("residue",)
+
+
 def check_chains(chains: Sequence[Chain], lengths: Mapping[str, int]) -> None:
     """Refuse chains that share a name, overlap, or do not cover the axis of tokens.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from harness.documents import decode
 from harness.errors import ArchiveError
-from harness.trace.chains import COMPLEX_AXES, Chain, check_chains, differing_lengths
+from harness.trace.chains import Chain, check_chains, counted_axes, differing_lengths
 from harness.trace.incomplete import Incomplete
 from harness.trace.loss import Loss
 from harness.trace.schema import MOST_BYTES, MOST_TENSORS, Role, SchemaError, TensorSpec, validate_tensor
@@ -249,29 +249,44 @@ class _Stored(Manifest):
     manifest_version: int
 
 
+def check_path(path: str, tensors: Container[str], groups: Container[str]) -> set[str]:
+    """Return the groups that a tensor is in; SchemaError if its path, or one of them, is taken.
+
+    Parameters
+    ----------
+    path : str
+        Path of the tensor.
+    tensors, groups : container of str
+        Paths of the other tensors, and of all groups that these are in.
+    """
+    if path in tensors:
+        raise SchemaError(f"{path}: expected each tensor once, found it twice.")
+    parts = path.split("/")
+    above = ["/".join(parts[:k]) for k in range(1, len(parts))]
+    both = path if path in groups else next((name for name in above if name in tensors), "")
+    if both:
+        raise SchemaError(f"{both}: expected either a tensor or a group of tensors under this name, found both.")
+    return set(above)
+
+
 def validate(manifest: Manifest) -> None:
     """Check every tensor, unique names, no tensor inside another, and consistent axes; raises `SchemaError`."""
     if len(manifest.tensors) > MOST_TENSORS:
         raise SchemaError(f"A trace holds at most {MOST_TENSORS} tensors, got {len(manifest.tensors)}.")
     seen: set[str] = set()
     groups: set[str] = set()
-    counted = ("residue", *COMPLEX_AXES) if manifest.chains else ("residue",)
+    counted = counted_axes(chains=bool(manifest.chains))
     known = {} if manifest.metadata.num_residues is None else {"residue": manifest.metadata.num_residues}
     for spec in manifest.tensors:
         validate_tensor(spec)
-        if spec.path in seen:
-            raise SchemaError(f"{spec.path}: expected each tensor once, found it twice.")
+        groups |= check_path(spec.path, seen, groups)
         seen.add(spec.path)
-        parts = spec.path.split("/")
-        groups.update("/".join(parts[:k]) for k in range(1, len(parts)))
     lengths = {axis: n for spec in manifest.tensors for axis, n in zip(spec.axes, spec.shape, strict=True)}
     for problem in differing_lengths(manifest.tensors, counted, known):
         raise SchemaError(problem)
     check_chains(manifest.chains, lengths)
     if manifest.nbytes > MOST_BYTES:
         raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
-    if inside := seen & groups:
-        raise SchemaError(f"{min(inside)}: expected either a tensor or a group of tensors under this name, found both.")
     if stray := set(manifest.digests) - seen:
         raise SchemaError(f"{min(stray)}: expected a digest only for tensors that the manifest lists.")
     seen |= {row.path for row in manifest.slimming}

@@ -31,3 +31,17 @@ def test_tensors_of_an_open_trace_keep_their_role_and_axes(tmp_path):
 def test_what_numpy_makes_no_array_of_is_refused(tmp_path):
     with pytest.raises(UsageError, match="ragged: NumPy makes no array of this list"):
         harness.compare_formats({"ragged": [[1], [2, 3]]}, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arrays", [{}, {3: [1]}, [[1, 2]], np.ones(3), None])
+def test_what_is_no_mapping_of_names_to_arrays_is_refused(tmp_path, arrays):
+    with pytest.raises(UsageError, match=r"^compare_formats\(\) takes a path, an open trace, or at least one array by"):
+        harness.compare_formats(arrays, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rounds", [0, "3", 1.5])
+def test_rounds_that_cannot_be_are_refused(rounds):
+    with pytest.raises(UsageError, match="rounds is a positive integer"):
+        harness.compare_formats({"x": [1]}, rounds=rounds)

@@ -163,6 +163,8 @@ def test_an_archive_that_cannot_be_is_refused_before_anything_is_written(tmp_pat
         ("outputs/y", Unsupported(), {}, r"of this Unsupported \(Got unsupported .*BFloat16\)\. .*of torch\.$"),
         ("outputs/y", OnDevice(), {}, r"of this OnDevice \(Implicit conversion .* is not allowed\)"),
         ("outputs/../y", [1], {}, "expected names of letters"),
+        (3, [1], {}, "must be a non-empty string, got 3"),
+        (["outputs/y"], [1], {}, "must be a non-empty string"),
         ("pair/layer_0", [1], {}, "expected axes"),
         ("outputs/y", [1], {"role": "pairs"}, "no role named 'pairs'; did you mean 'pair'"),
         ("outputs/y", [1], {"axes": ("a", "b")}, "expected one axis name for each of 1 axes"),
@@ -183,8 +185,11 @@ def test_rows_of_another_kind_and_writing_outside_of_the_block_are_refused(tmp_p
             out.append("outputs/x", first)
             out.append("outputs/x", second)
 
-    for first, second in (([[1, 2]], [[1, 2, 3]]), ([1], [1.5]), ([1], 1)):
+    for first, second in (([[1, 2]], [[1, 2, 3]]), ([1], [1.5])):
         with pytest.raises(UsageError, match="outputs/x has rows of shape"):
+            both(first, second)
+    for first, second in (([1], 1), (1, [1]), (1, 1)):
+        with pytest.raises(UsageError, match="outputs/x: rows are added along the first axis, and a number has none"):
             both(first, second)
     out = harness.create(tmp_path / "a.h5")
     with pytest.raises(UsageError, match="written in a with block"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +14,7 @@ import zarr
 
 import harness
 from harness.foreign.torch_files import TensorLeaf
+from harness.formats.raw import RawReader
 from tests.formats.samples import assert_same, put
 from tests.outputs import torch_file
 
@@ -125,3 +127,29 @@ def test_threads_may_share_files_of_another_program(tmp_path):
         jobs = [(name, pool.submit(lambda name=name: trace[name][3:9])) for name in list(arrays) * 10]
         for name, job in jobs:
             assert_same(job.result(), arrays[name][3:9])
+
+
+def test_what_is_read_of_files_may_be_changed(tmp_path):
+    array = RNG.normal(size=(6, 7)).astype(np.float32)
+    mapped = torch_file(tmp_path / "mapped.pt", array)
+    numbers = torch_file(tmp_path / "numbers.pt", array, pickle.dumps({"x": array.tolist()}, 2))
+    for path in (mapped, numbers):
+        with harness.open(path) as trace:
+            (found,) = trace.values()
+            expected = found[...].copy()
+            for block in (*found.blocks(), *found, found[...], found[:, 2:4], np.asarray(found)):
+                block *= 100
+            assert_same(found[...], expected)
+            assert_same(np.concatenate(list(found.blocks())), expected)
+
+
+def test_what_a_reader_keeps_may_be_changed(tmp_path, monkeypatch):
+    kept = RNG.normal(size=(6, 7))
+    path = put(tmp_path, "raw", {"outputs/x": kept})
+    expected = kept.copy()
+    kept.flags.writeable = False
+    monkeypatch.setattr(RawReader, "read", lambda self, path, selection=None: kept)
+    with harness.open(path) as trace:
+        for block in (*trace["outputs/x"].blocks(), *trace["outputs/x"], trace["outputs/x"][...]):
+            block *= 100
+        assert_same(trace["outputs/x"][...], expected)

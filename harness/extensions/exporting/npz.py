@@ -11,6 +11,7 @@ import numpy as np
 from harness.extensions.exporting.layout import ExportLayout
 from harness.formats.npz import write_member
 from harness.formats.npz_reader import member_header
+from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import BLOCK_BYTES, Trace
 
@@ -20,6 +21,11 @@ class NpzLayout(ExportLayout):
 
     name = "npz"
     description = "one file as numpy.savez writes it, each tensor under its path; no metadata"
+
+    def lacking(self, manifest: Manifest) -> dict[str, str]:
+        members = {f"{spec.path}.npy" for spec in manifest.tensors}
+        taken = (spec.path for spec in manifest.tensors if spec.path in members)
+        return super().lacking(manifest) | dict.fromkeys(taken, "numpy.load finds another tensor under this name")
 
     def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
         with zipfile.ZipFile(path, "x") as file:

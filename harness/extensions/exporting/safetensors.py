@@ -11,6 +11,7 @@ import numpy as np
 
 from harness import registry
 from harness.extensions.exporting.layout import ExportLayout, facts
+from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import Trace, block_rows
 
@@ -22,6 +23,7 @@ _CODES = {
     "float16": "F16", "bfloat16": "BF16", "int16": "I16", "uint16": "U16",
     "int8": "I8", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
+_METADATA = "__metadata__"
 
 
 class SafetensorsLayout(ExportLayout):
@@ -39,8 +41,12 @@ class SafetensorsLayout(ExportLayout):
         extra = "trace-format-harness[safetensors]"
         return registry.missing_package("safetensors", extra) or registry.missing_package("ml_dtypes", extra)
 
+    def lacking(self, manifest: Manifest) -> dict[str, str]:
+        taken = (spec.path for spec in manifest.tensors if spec.path == _METADATA)
+        return super().lacking(manifest) | dict.fromkeys(taken, "safetensors has its metadata under this name")
+
     def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
-        header: dict[str, Any] = {"__metadata__": {name: str(said) for name, said in facts(trace.manifest).items()}}
+        header: dict[str, Any] = {_METADATA: {name: str(said) for name, said in facts(trace.manifest).items()}}
         specs = sorted(trace.manifest.tensors, key=lambda spec: (self.dtypes.index(_type(spec)), spec.path))
         end = 0
         for spec in specs:

@@ -15,6 +15,7 @@ import numpy as np
 import zarr
 
 from harness.extensions.exporting.layout import ExportLayout, facts
+from harness.foreign.guessing import IMAGES
 from harness.formats.layout import bounded
 from harness.formats.selection import in_blocks
 from harness.formats.zarr import wait_for_writes
@@ -23,7 +24,13 @@ from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Trace, read_whole, regroup
 
 _NUMBERED = re.compile(r"(?<![^/])(layer|step)_(\d+)(?![^/])")
-_SEQUENCE, _IMAGES = "inputs/sequence", "inputs/images"
+_SEQUENCE = "inputs/sequence"
+_LAYERS = {
+    "attention/": (3, slice(-2, None), "attention as (heads, residues, residues)"),
+    "single/": (2, slice(0, 1), "single representations as (residues, channels)"),
+    "pair/": (3, slice(0, 2), "pair representations as (residues, residues, channels)"),
+}
+"""By the group: the number of axes, which of them have one length, and both in words."""
 _ASKED = ("model_version", "config_version", "sequence", "num_residues", "num_recycles")
 """Arrays in ``metadata`` without any of which its ``load_metadata`` raises."""
 
@@ -46,11 +53,14 @@ class VizFoldLayout(ExportLayout):
     description = "a folder of Zarr as VizFold's readers take it: representations/single/layer_00, metadata in arrays"
 
     def lacking(self, manifest: Manifest) -> dict[str, str]:
-        found = super().lacking(manifest)
-        if any(spec.path == _IMAGES for spec in manifest.tensors):  # its vision stage has maps of several images
-            return found
-        strange = [spec for spec in manifest.tensors if spec.role is Role.ATTENTION and len(spec.shape) != 3]
-        return found | {spec.path: "VizFold takes attention as (heads, residues, residues)" for spec in strange}
+        found, names = super().lacking(manifest), dict[str, str]()
+        images = any(spec.path in IMAGES for spec in manifest.tensors)
+        for spec in manifest.tensors:
+            if expected := _expected(spec, images):
+                found.setdefault(spec.path, f"VizFold takes {expected}")
+            elif (other := names.setdefault(place(spec.path), spec.path)) != spec.path:
+                found.setdefault(spec.path, f"VizFold has one name for it and {other}")
+        return found
 
     def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
         root = zarr.create_group(path, zarr_format=2)
@@ -71,6 +81,18 @@ class VizFoldLayout(ExportLayout):
             return
         for part in in_blocks(spec, array.chunks):
             yield np.asarray(array[part])
+
+
+def _expected(spec: TensorSpec, images: bool) -> str:
+    """Return what VizFold takes a tensor for that is something else; an empty text where it is that."""
+    attention = spec.role is Role.ATTENTION or spec.path.startswith("attention/")
+    group = "attention/" if attention else next((each for each in _LAYERS if spec.path.startswith(each)), "")
+    if not group:
+        return ""
+    axes, alike, expected = _LAYERS[group]
+    several = attention and images  # its vision stage has maps of several images
+    fits = len(spec.shape) in (axes, axes + several) and len(set(spec.shape[alike])) == 1
+    return "" if fits else expected
 
 
 def _write(root: zarr.Group, spec: TensorSpec, trace: Trace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import Any, ClassVar, Final, NotRequired, TypedDict
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from harness import registry
 from harness.documents import DocumentError, decode
 from harness.errors import HarnessError
 from harness.files import DOCUMENT
-from harness.formats.base import Elsewhere, Profile, Reader, ReaderSpec, Selection
+from harness.formats.base import Elsewhere, Profile, Reader, ReaderSpec, Selection, UnsupportedProfile
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.raw import FlatFormat, FlatWriter
 from harness.formats.seal import BLANK
@@ -31,6 +31,9 @@ DTYPES = {
     **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
     **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
 }
+
+
+_METADATA: Final = "__metadata__"
 
 
 class _Header(TypedDict):
@@ -63,7 +66,7 @@ class SafetensorsWriter(FlatWriter):
 
 
 def _header(manifest: Manifest) -> bytes:
-    entries: dict[str, Any] = {"__metadata__": {"manifest": manifest.to_json(), "seal": BLANK}}
+    entries: dict[str, Any] = {_METADATA: {"manifest": manifest.to_json(), "seal": BLANK}}
     offset = 0
     for spec in manifest.tensors:
         entries[spec.path] = {
@@ -129,6 +132,11 @@ class SafetensorsFormat(FlatFormat):
         """Say how to install the library; empty when it is there."""
         return registry.missing_package("safetensors", "trace-format-harness[safetensors]")
 
+    def require(self, manifest: Manifest, profile: Profile) -> None:
+        super().require(manifest, profile)
+        if any(spec.path == _METADATA for spec in manifest.tensors):
+            raise UnsupportedProfile(f"{self.name} has its metadata under the name {_METADATA}, which a tensor has")
+
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> SafetensorsWriter:
         return SafetensorsWriter(path, manifest)
 
@@ -146,7 +154,7 @@ class SafetensorsFormat(FlatFormat):
             header = decode(text, _Header, path, extra=True)
         except (OSError, DocumentError):
             return False
-        return "manifest" not in header.get("__metadata__", {})
+        return "manifest" not in header.get(_METADATA, {})
 
     def settings(self) -> dict[str, str]:
         from safetensors import __version__

@@ -77,6 +77,7 @@ class TorchReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         values = self._tensors[path]
         if selection is None and not self._mapped:
+            values.flags.writeable = False  # it is returned again
             return values
         return np.array(values[... if selection is None else selection])
 

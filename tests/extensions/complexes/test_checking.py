@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.foreign.conforming import schema_problems
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
+from harness.trace.schema import SchemaError
 from harness.trace.sources import open_trace
 
 Tables = dict[str, np.ndarray]
@@ -129,6 +130,20 @@ def test_what_harness_create_writes_without_axes_conforms(tmp_path):
     assert schema_problems(tmp_path / "a.h5") == []
     manifest = harness.open(tmp_path / "a.h5").manifest
     assert manifest["pair/layer_0"].axes == ("token", "token", "channel") and len(manifest.chains) == 2
+
+
+@pytest.mark.parametrize("first", ["inputs/chains/name", "pair/layer_0"])
+def test_tokens_that_are_not_those_of_the_tables_are_refused_alone(tmp_path, first):
+    arrays = tables()
+    with harness.create(tmp_path / "a.h5") as out:
+        for name in sorted(arrays, key=lambda name: name != first):
+            out[name] = arrays[name]
+        out["inputs/sequence"] = np.zeros(7, "u1")  # its residues are fewer or more than the tokens
+        with pytest.raises(SchemaError, match="pair/layer_1: expected 4 tokens along axis 'token'"):
+            out["pair/layer_1"] = np.zeros((5, 5, 2), "f4")
+        with pytest.raises(SchemaError, match="outputs/sample_0/atom_plddts: expected 6 atoms"):
+            out["outputs/sample_0/atom_plddts"] = np.zeros(5, "f4")
+    assert schema_problems(tmp_path / "a.h5") == []
 
 
 def test_samples_of_different_length_are_named(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+import harness
 from harness import registry
 from harness.cli import main
 from harness.extensions.exporting.npz import NpzLayout
@@ -171,11 +172,63 @@ def test_what_an_archive_does_not_state_is_not_made_up(tmp_path: Path, capsys: p
     assert sorted(zarr.open_group(tmp_path / "out", mode="r")["metadata"].array_keys()) == ["num_residues"]
 
 
-def test_images_keep_their_axes(tmp_path: Path) -> None:
-    arrays = {"inputs/images": values(1, 2, 1, 8, 8), "attention/layer_0": values(2, 2, 4, 9, 9)}
+@pytest.mark.parametrize("images", ["inputs/images", "inputs/processed_image"])
+def test_images_keep_their_axes(images: str, tmp_path: Path) -> None:
+    arrays = {images: values(1, 2, 1, 8, 8), "attention/layer_0": values(2, 2, 4, 9, 9)}
     path = archive(tmp_path, arrays, Metadata())
     assert main(["export", str(path), str(tmp_path / "out"), "--layout", "vizfold"]) == 0
     assert zarr.open_group(tmp_path / "out", mode="r")["attention/layer_00"].shape == (2, 4, 9, 9)
+
+
+def test_layers_of_other_shapes_are_left_out_for_vizfold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = {
+        "attention/layer_0": (1, 2, 3, 9, 9),
+        "attention/layer_1": (2, 9, 8),
+        "attention/notes": (9,),
+        "pair/layer_0": (9, 8, 4),
+        "pair/layer_1": (9, 9),
+        "single/layer_0": (2, 9, 4),
+        "maps": (2, 3, 9, 9),
+    }
+    with harness.create(tmp_path / "a.h5") as out:
+        for name, shape in others.items():
+            axes = [f"axis_{k}" for k in range(len(shape))]  # not those of the schema
+            out.write(name, np.ones(shape), axes=axes, role="attention" if name == "maps" else "array")
+        out.write("singles", np.ones(3), role="array")
+        out.write("x/layer_1", np.ones(3), role="array")
+        out.write("x/layer_01", np.ones(3), role="array")
+        out["attention/layer_2"] = np.ones((2, 9, 9))
+    assert main(["export", str(tmp_path / "a.h5"), str(tmp_path / "out"), "--layout", "vizfold"]) == 0
+    said = capsys.readouterr().out
+    attention = "attention/layer_0, attention/layer_1, attention/notes, maps"
+    assert f"VizFold takes attention as (heads, residues, residues): {attention}." in said
+    assert "VizFold takes pair representations as (residues, residues, channels): pair/layer_0, pair/layer_1." in said
+    assert "VizFold takes single representations as (residues, channels): single/layer_0." in said
+    assert "VizFold has one name for it and x/layer_1: x/layer_01." in said
+    root = zarr.open_group(tmp_path / "out", mode="r")
+    found = sorted(name for name, each in root.members(max_depth=None) if isinstance(each, zarr.Array))
+    assert found == ["attention/layer_02", "metadata/num_residues", "singles", "x/layer_01"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "library", "taken", "why"),
+    [
+        ("npz", by_numpy, "x.npy", "numpy.load finds another tensor under this name"),
+        ("safetensors", by_safetensors, "__metadata__", "safetensors has its metadata under this name"),
+    ],
+)
+def test_a_name_that_the_library_takes_for_something_else_is_left_out(
+    layout: str, library: Callable[[Path], Arrays], taken: str, why: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if layout == "safetensors":
+        pytest.importorskip("safetensors", reason="pip install 'trace-format-harness[safetensors]'")
+    arrays = {"x": np.arange(3), taken: np.arange(4), "y.npy": np.arange(5)}
+    path = archive(tmp_path, arrays, Metadata(model_name="mine"))
+    assert main(["export", str(path), str(tmp_path / "out"), "--layout", layout]) == 0
+    assert f"Left out, for {why}: {taken}." in capsys.readouterr().out
+    found = library(tmp_path / "out")
+    assert found["x"].tolist() == [0, 1, 2] and found["y.npy"].tolist() == [0, 1, 2, 3, 4] and len(found) == 2
 
 
 @pytest.mark.skipif("vizfold-zarr" not in registry.names("importers"), reason="the importer of VizFold is not there")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
 from harness import registry
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
@@ -84,6 +85,17 @@ def test_it_cannot_be_slimmed_and_says_so(small: Mapping[str, np.ndarray], tmp_p
     with pytest.raises(HarnessError, match="The header of safetensors comes first"):
         write_archive(trace_of(small), Slimmed(), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_it_cannot_store_is_refused_when_it_is_assigned(tmp_path: Path) -> None:
+    with harness.create(tmp_path / "a.safetensors") as out:
+        out["outputs/x"] = [1, 2]
+        with pytest.raises(HarnessError, match="safetensors has no complex64, which outputs/y has"):
+            out["outputs/y"] = np.ones(2, np.complex64)
+        with pytest.raises(HarnessError, match="has its metadata under the name __metadata__, which a tensor has"):
+            out["__metadata__"] = [1]
+    with harness.open(tmp_path / "a.safetensors", verify=True) as trace:
+        assert list(trace) == ["outputs/x"]
 
 
 def test_a_file_of_the_library_is_not_called_an_archive_that_is_damaged(

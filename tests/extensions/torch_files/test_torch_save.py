@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+import harness
 from harness.errors import ArchiveError
 from harness.extensions.torch_files.format import KEY, TorchSaveFormat
 from harness.formats.archive import check_bytes, detect, open_archive, verify_archive
@@ -96,3 +97,12 @@ def test_a_member_that_inflates_is_refused_before_it_is_read(tmp_path: Path) -> 
         target.comment = BLANK.encode()
     seal(packed)
     assert "is compressed" in check_bytes(packed, TorchSaveFormat())
+
+
+def test_what_is_read_may_be_changed(tmp_path: Path) -> None:
+    with harness.open(put(tmp_path, "torch-save", small_arrays())) as trace:
+        for array in trace.values():
+            expected = array[...].copy()
+            for block in (array[...], *array.blocks()):
+                block[...] = 0
+            assert np.array_equal(array[...], expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -82,6 +83,41 @@ def test_a_trace_and_a_tensor_become_xarray_objects(archive):
         assert (pair.name, pair.dims, pair.dtype) == ("layer_0", ("residue", "residue_2", "pair_channel"), np.float64)
         np.testing.assert_array_equal(pair[2, 3:5], ARRAYS["pair/layer_0"][2, 3:5])
         np.testing.assert_array_equal(trace.to_xarray()["pair/layer_0"], ARRAYS["pair/layer_0"])
+
+
+def test_an_axis_with_the_name_of_a_scalar_is_another_dimension(tmp_path):
+    maps = RNG.random((2, 4, 9, 9))
+    np.savez(tmp_path / "run.npz", layer=12, attn=maps)
+    with harness.open(tmp_path / "run.npz") as trace:
+        assert trace["attn"].axes == ("layer", "head", "query", "key") == trace["attn"].to_xarray().dims
+        tree = trace.to_xarray()
+        assert tree["attn"].dims == ("layer_of_2", "head", "query", "key") and tree["layer"] == 12
+        np.testing.assert_array_equal(tree["attn"], maps)
+        tree.to_dataset().to_zarr(tmp_path / "again.zarr", consolidated=False)
+    with harness.open(tmp_path / "again.zarr") as again:
+        assert again["attn"].axes == ("layer", "head", "query", "key")
+
+
+def test_a_scalar_in_a_group_takes_its_name_and_its_path(tmp_path):
+    with harness.create(tmp_path / "a.h5") as out:
+        out["outputs/layer"] = 3
+        out.write("outputs/maps", np.ones((2, 2, 5)), axes=("layer", "layer", "outputs/layer"))
+    dims = ("layer_of_2", "layer_2", "outputs/layer_of_5")
+    with xarray.open_datatree(tmp_path / "a.h5", engine=TraceBackend) as tree:
+        assert tree["outputs/maps"].dims == dims and tree["outputs/layer"] == 3
+    with xarray.open_dataset(tmp_path / "a.h5", engine=TraceBackend) as flat:
+        assert flat["outputs/maps"].dims == dims and flat["outputs/layer"] == 3
+
+
+def test_tensors_that_are_called_as_an_axis_are_no_error(tmp_path):
+    with h5py.File(tmp_path / "theirs.h5", "w") as file:
+        file["token"], file["x/token"], file["x/y/token"] = np.arange(9), np.arange(9), np.arange(9)[::-1]
+        file["head"], file["attn"] = RNG.random((9, 4)), RNG.random((9, 9, 9))
+    told = {"*token": "array:token", "head": "array:head,channel", "attn": "attention:head,token,key"}
+    with harness.open(tmp_path / "theirs.h5", map=told) as trace:
+        tree = trace.to_xarray()
+        for path, array in trace.items():
+            np.testing.assert_array_equal(tree[path], array)
 
 
 def test_chunks_are_those_that_are_stored(archive):

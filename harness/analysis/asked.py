@@ -56,7 +56,7 @@ class _Asked(msgspec.Struct):
 
 def _asked(text: bytes, where: object) -> _Asked:
     mend, known = "make the report again with 'harness report RUN'", range(FIRST_REPORT_VERSION, REPORT_VERSION + 1)
-    other = f"{mend}, or check it with the commit that it names"
+    other = f"{mend}, or use the version of the harness that wrote it"
     return decode(text, _Asked, where, version=("report_version", *known), mend=mend, other=other, extra=True)
 
 

@@ -47,10 +47,10 @@ def test_a_report_of_another_version_is_refused_with_what_to_do(packed, copied, 
     files = dict(read_bundle(packed).files)
     files["report.json"] = json.dumps(json.loads(files["report.json"]) | {"report_version": version}).encode()
     known = " and ".join(map(str, range(FIRST_REPORT_VERSION, REPORT_VERSION + 1)))
-    said = f"report.json has version {version}; this reader knows versions {known}: make the report again with 'harness"
+    said = f"report.json has version {version}; this reader knows versions {known}: make the report again with"
     assert main(["check", str(repack(packed, files, tmp_path / "other.zip"))]) == 1
     told = capsys.readouterr()
-    assert said in told.out and "Traceback" not in told.err
+    assert f"{said} 'harness report RUN'" in told.out and "Traceback" not in told.err
     (copied / "report.json").write_bytes(files["report.json"])
     packing = ["bundle", str(copied), "--out", str(tmp_path / "new.zip")]
     assert main(packing) == 2

@@ -21,6 +21,7 @@ GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
     "below_raw", "standing", "why", "ratio", "ratio_low", "ratio_high",
 ]  # fmt: skip
+
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
     "weight",

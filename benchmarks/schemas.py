@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.analysis.asked import REPORT_VERSION, _Asked
+from harness.analysis.asked import FIRST_REPORT_VERSION, REPORT_VERSION, _Asked
 from harness.evidence.bundle import BUNDLE_VERSION, BundleManifest
 from harness.run.archives import _Archives
 from harness.run.config import _Stored
@@ -31,7 +31,7 @@ _FILES: dict[str, _Stated] = {
     "archives": (_Archives, {"archives_version": [1]}, "Size and SHA-256 of archives, and the digests of tensors."),
     "report": (
         _Asked,
-        {"report_version": list(range(1, REPORT_VERSION + 1))},
+        {"report_version": list(range(FIRST_REPORT_VERSION, REPORT_VERSION + 1))},
         "What a report was asked. All else in it follows from the samples: 'harness check' makes it again.",
     ),
     "archive": (

@@ -90,6 +90,7 @@ def decode(
     *,
     version: Version | None = None,
     mend: str = MEND,
+    other: str = "",
     extra: bool = False,
     error: type[HarnessError] = DocumentError,
 ) -> T:
@@ -105,8 +106,8 @@ def decode(
         What the document is called in messages: its path.
     version : tuple of str and int, optional
         The field of the version, and the versions that are known: checked before anything else.
-    mend : str
-        What to do about a damaged document.
+    mend, other : str
+        What to do about a damaged document, and about one of another version.
     extra : bool
         Let fields pass that `kind` does not have.
     error : type
@@ -142,7 +143,7 @@ def decode(
             raise fail(f"at $ expected the field {name} with an integer")
         if found not in known:
             these = f"version{'s' if len(known) > 1 else ''} {' and '.join(map(str, known))}"
-            raise error(f"{where} has version {found}; this reader knows {these}.")
+            raise error(f"{where} has version {found}; this reader knows {these}{other and f': {other}'}.")
     return _convert(value, kind, fail, extra, version[0] if version else "")
 
 

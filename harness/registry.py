@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -34,19 +33,6 @@ _KINDS = {
 }  # fmt: skip
 """Of a group, what one of it is called; the others lose their plural."""
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
-
-_MOVED = {
-    "suites": "harness.suites",
-    "harness.suites.capture": "harness.extensions.capture.suite",
-    "harness.backends": "harness.formats",
-    "harness.formats.safetensors": "harness.extensions.safetensors.format",
-    "harness.formats.zarr_slim_fast": "harness.formats.zarr_slim",
-    "harness.trace.vision": "harness.extensions.vision",
-    "harness.formats.archive_trace": "harness.foreign.opening",
-    "harness.importing": "harness.extensions.importing",
-    "harness.capture": "harness.extensions.capture",
-}
-"""Where modules lie now that stored files may name by their earlier places; the first that fits, then on."""
 
 _allowed: set[Name] = set()
 _warned: set[str] = set()
@@ -97,7 +83,7 @@ def load(group: Group, name: str) -> Any:
         When there is no such name, it was not allowed, or what it names cannot be imported.
     """
     kind = _KINDS.get(group, group.removesuffix("s"))
-    name = current_name(group, name)
+    name = registered_name(group, name)
     if (group, name) in _allowed:
         _look_here(name)
         value = name
@@ -121,18 +107,9 @@ def of_format(group: Group, kind: type) -> Any:
     return None
 
 
-def current_name(group: Group, name: str) -> str:
-    """Return what a name of earlier versions means today: a plug-in of this package is known by its registered name."""
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        return name
-    for before, now in _MOVED.items():
-        if module == before or module.startswith(f"{before}."):
-            module = now + module.removeprefix(before)
-    if group == "formats" and module.startswith("harness."):
-        attribute = re.sub("Backend$", "Format", attribute)
-    value = f"{module}:{attribute}"
-    return next((known for known, point in _points(group).items() if point.value == value), name)
+def registered_name(group: Group, name: str) -> str:
+    """Return the registered name of a plug-in that is given as ``module:attribute``; any other name as it is."""
+    return next((known for known, point in _points(group).items() if point.value == name), name)
 
 
 def _look_here(value: str) -> None:

@@ -68,7 +68,6 @@ class Criterion:
     cells: str  # Description of its cells.
     accesses: tuple[str, ...] = ()  # Accesses that count; by default all.
     short: str = ""  # Name at the head of a narrow column; by default `name`.
-    since: int = 0  # First report version that grades it.
     # Largest ratios for Strong, Good and Limited; by default those of times, or of sizes.
     limits: tuple[float, float, float] | None = None
 

@@ -37,7 +37,7 @@ suite = Suite(
     archives="archive",
     criterion=Criterion(
         name="writing", cells="one layer, or one array of a trace without layers, until on disk", short="write",
-        accesses=("layer_durable", "array_durable"), since=9,
+        accesses=("layer_durable", "array_durable"),
     ),
     accesses=(
         AccessInfo(name="archive", label="whole trace", once=True),

@@ -69,6 +69,8 @@ def test_what_does_not_fit_is_named_with_its_place(tmp_path, text, said):
 def test_the_version_is_checked_first_and_by_name(tmp_path):
     with pytest.raises(DocumentError, match=r"^a\.json has version 3; this reader knows versions 1 and 2\.$"):
         decode('{"a_version": 3, "subjects": "?"}', Outer, "a.json", version=("a_version", 1, 2))
+    with pytest.raises(DocumentError, match=r"this reader knows version 1: make it again\.$"):
+        decode('{"a_version": 3}', Outer, "a.json", version=("a_version", 1), other="make it again")
     for text in ("{}", '{"a_version": true}', '{"a_version": 1.0}', "[]"):
         with pytest.raises(DocumentError, match=r"at \$ expected the field a_version with an integer"):
             decode(text, Outer, "a.json", version=("a_version", 1))

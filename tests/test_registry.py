@@ -202,25 +202,22 @@ def test_a_trace_that_is_not_named_or_not_known(text: str, message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("group", "stored", "name"),
+    ("group", "given", "name"),
     [
-        ("suites", "suites.size:suite", "size"),
         ("suites", "harness.suites.full_read:suite", "full_read"),
-        ("formats", "harness.backends.hdf5:Hdf5Backend", "hdf5"),
         ("formats", "harness.formats.raw:RawFormat", "raw"),
-        ("traces", "harness.backends.archive_trace:file_source", "file"),
+        ("formats", "harness.formats.raw:Other", "harness.formats.raw:Other"),
         ("suites", "suites.mine:suite", "suites.mine:suite"),
-        ("formats", "harness.backends.raw:Other", "harness.backends.raw:Other"),
-        ("formats", "mine:MyBackend", "mine:MyBackend"),
+        ("suites", "full_read", "full_read"),
     ],
 )
-def test_names_that_earlier_versions_stored_are_understood(group: registry.Group, stored: str, name: str) -> None:
-    assert registry.current_name(group, stored) == name
+def test_a_plug_in_that_is_registered_has_that_name(group: registry.Group, given: str, name: str) -> None:
+    assert registry.registered_name(group, given) == name
 
 
-def test_a_stored_name_of_this_package_is_no_strangers() -> None:
-    assert registry.load("suites", "suites.size:suite").name == "size"
-    assert isinstance(load_format("harness.backends.raw:RawBackend"), RawFormat)
+def test_what_is_registered_is_no_strangers() -> None:
+    assert registry.load("suites", "harness.suites.size:suite").name == "size"
+    assert isinstance(load_format("harness.formats.raw:RawFormat"), RawFormat)
 
 
 @pytest.mark.parametrize(

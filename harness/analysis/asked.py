@@ -15,16 +15,10 @@ from harness.run.config import RunConfig
 
 REPORT_VERSION = 12
 """Since 12: `STOCK_USES_SINCE`. Since 11: `SIMILAR_SINCE`. Since 9: ``decoded_cache`` of summaries; what is said of
-reads below raw. Since 8: writing is graded; `harness.analysis.grades.STANDING_COLUMNS`; preset mixes have prices. Since
-7: reads of arrays of no known kind. Since 6: grades are of all lengths, each weighed by its residues (``weight``), and
-have no ``seed_grade`` and ``disagrees``; ``earlier``; several readers wait for what their reads take. Since 5:
-``group`` of summaries. Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades, ``busy`` of
-noise. Since 3: formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several
-medians are of smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A
-report of version 1 gives verdicts on reads that are withdrawn since."""
+reads below raw."""
 
-STANDING_SINCE = 9
-"""The first version that says how formats stand in each criterion, and draws it."""
+FIRST_REPORT_VERSION = 9
+"""The first version that is read: bundles that were published are of it."""
 
 SIMILAR_SINCE = 11
 """The first version in which words about formats at their best are by A/A controls that took about as long."""
@@ -32,9 +26,6 @@ SIMILAR_SINCE = 11
 STOCK_USES_SINCE = 12
 """The first version that decides for a use by stock readers alone: at their best, the reads of a format are of several
 archives, and nobody keeps more than one."""
-
-NAMED_SINCE = 5
-"""The first version whose tables name contenders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +60,9 @@ class _Asked(msgspec.Struct):
 
 
 def _asked(text: bytes, where: object) -> _Asked:
-    mend, known = "remove it and make the report again", range(1, REPORT_VERSION + 1)
-    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, extra=True)
+    mend, known = "make the report again with 'harness report RUN'", range(FIRST_REPORT_VERSION, REPORT_VERSION + 1)
+    other = f"{mend}, or use the version of the harness that wrote it"
+    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, other=other, extra=True)
 
 
 def find_options(folder: Path, text: bytes | None = None) -> Options:

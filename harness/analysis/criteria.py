@@ -40,8 +40,8 @@ class GradedCriterion:
         return case.suite == self.suite and (not self.accesses or case.access in self.accesses)
 
 
-def criteria(version: int | None = None) -> list[GradedCriterion]:
-    """Return the criteria of all suites that state one, in their order; those that a version of the report knew."""
+def criteria() -> list[GradedCriterion]:
+    """Return the criteria of all suites that state one, in their order."""
     return [
         GradedCriterion(
             suite=suite.name, name=stated.name, cells=stated.cells, accesses=stated.accesses,
@@ -49,11 +49,11 @@ def criteria(version: int | None = None) -> list[GradedCriterion]:
             limits=stated.limits or (_SIZES if suite.unit == "B" else _TIMES), exact=suite.unit == "B",
         )
         for suite in suites()
-        if (stated := suite.criterion) is not None and (version is None or stated.since <= version)
+        if (stated := suite.criterion) is not None
     ]  # fmt: skip
 
 
-def rules(stated: Sequence[GradedCriterion], *, closed: bool = True, weighed: bool = True) -> list[str]:
+def rules(stated: Sequence[GradedCriterion], *, closed: bool = True) -> list[str]:
     """Say in sentences how grades by these criteria come about.
 
     Parameters
@@ -62,25 +62,19 @@ def rules(stated: Sequence[GradedCriterion], *, closed: bool = True, weighed: bo
         The criteria.
     closed : bool
         Whether times are from a closed archive.
-    weighed : bool
-        Whether all lengths count, each by its residues; else the largest alone, as in reports before version 7.
     """
-    trace = "In each cell (a trace, a length," if weighed else "In each cell (a trace at its largest length,"
-    weights = [
-        "In that mean a cell weighs as many times as its trace has residues, for long sequences are what is waited "
-        "for; a trace without residues weighs as the shortest of the run."
-    ]
     scales = [
         f"{of}: {', '.join(f'{word} up to {limit:g}' for word, limit in zip(WORDS, limits, strict=False))}, "
         f"{WORDS[-1]} beyond."
         for limits, of in ((_TIMES, "Times"), (_SIZES, "Sizes, which are exact"))
     ]
     return [
-        f"{trace} an access, a cache state, an executor, a number of workers) a "
+        "In each cell (a trace, a length, an access, a cache state, an executor, a number of workers) a "
         f"format's median time{', opening included,' if closed else ''} is divided by the best format's; the figure is "
         "the geometric mean over the criterion's cells, so that 1 is the best everywhere. The raw ceiling and the A/A "
         "control do not compete.",
-        *(weights if weighed else []),
+        "In that mean a cell weighs as many times as its trace has residues, for long sequences are what is waited "
+        "for; a trace without residues weighs as the shortest of the run.",
         *scales,
         *(f"{c.name.capitalize()}: {c.cells}." for c in stated),
         "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "

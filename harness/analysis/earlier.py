@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec.toml
 import pandas as pd
 
-from harness.analysis.criteria import WORDS, criteria, word
+from harness.analysis.criteria import WORDS
 from harness.analysis.efforts import BEST, STOCK
 
 _FILE = Path(__file__).with_name("earlier.toml")
@@ -83,22 +83,6 @@ def hold(grades: pd.DataFrame, same: pd.DataFrame | None) -> Held:
     answers = {name: _better(of) for name, of in found.items()}
     better = {name: answer for name, answer in answers.items() if answer is not None}
     return Held(table=pd.DataFrame(rows, columns=HELD_COLUMNS), better=better)
-
-
-def said_before(grades: pd.DataFrame) -> pd.DataFrame:
-    """Add what reports before version 7 had of each grade.
-
-    ``seed_grade`` is that of the earlier comparison; ``disagrees`` says whether it lies outside the words that the
-    interval allows.
-    """
-    limits, rows = {stated.name: stated.limits for stated in criteria()}, grades.to_dict("records")
-    said = [earlier().grades.get(row["criterion"], {}).get(row["format"], "") for row in rows]
-    outside = []
-    for row, before in zip(rows, said, strict=True):
-        allowed = [WORDS.index(word(row[end], limits[row["criterion"]])) for end in ("figure", "low", "high")]
-        known = bool(before and row["grade"])
-        outside.append(known and not min(allowed) <= WORDS.index(before) <= max(allowed))
-    return grades.assign(seed_grade=said, disagrees=outside)
 
 
 _Measured = Mapping[tuple[str, str], tuple[str, float, bool]]

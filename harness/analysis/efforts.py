@@ -115,7 +115,7 @@ def at(table: SampleTable, effort: Literal["stock", "best"], *, without: Collect
     wanted &= ~rows["format"].isin(without)
     kept = rows[wanted & (kinds == "format") | kinds.isin(["ceiling", "control"])]
     kept = kept.assign(slim="", reader="", threads=np.nan)
-    seen = SampleTable.of(kept, smoothed=all(case.smoothed for case in table.cases))
+    seen = SampleTable.of(kept)
     decided = {place for case in table.cases for cell in case.cells if cell.decided for place in cell.rows.tolist()}
     places = kept.index.to_numpy()
 
@@ -133,15 +133,13 @@ def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
     All of them where nothing says what its contender stands for, as in runs of before.
     """
     formats = cells["format"].map(kind_of) == "format"
-    if "effort" not in cells or not cells.loc[formats, "effort"].isin([STOCK, BEST, "both"]).any():
+    if not cells.loc[formats, "effort"].isin([STOCK, BEST, "both"]).any():
         return cells
     return cells[~formats | cells["effort"].isin([effort, "both"])]
 
 
 def at_their_best(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a summary that stand for formats at their best, of cases in which one is not the stock one."""
-    if "group" not in cells:  # a file of before
-        return cells[:0].assign(group="", effort="")
     best = cells[cells["effort"].isin([BEST, "both"]) & (cells["format"].map(kind_of) == "format")]
     case = [best[name] for name in (*_CASE, "group")]
     return best[(best["effort"] == BEST).groupby(case, dropna=False).transform("any").astype(bool)]

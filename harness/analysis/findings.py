@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STANDING_SINCE, STOCK_USES_SINCE, Options
+from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STOCK_USES_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
 from harness.analysis.decoded import with_decoded
-from harness.analysis.earlier import Held, earlier, hold, said_before
+from harness.analysis.earlier import Held, earlier, hold
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
-from harness.analysis.grades import STANDING_COLUMNS, Grades, grade
+from harness.analysis.grades import Grades, grade
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
 from harness.analysis.plain import plain
 from harness.analysis.scaling import scaling
@@ -70,7 +70,7 @@ class Findings:
     incomplete: tuple[str, ...] = ()
     # What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.manifest.Manifest.lacks`).
     lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    version: int = REPORT_VERSION  # Of the document; one of version 1 knows neither of the last two.
+    version: int = REPORT_VERSION  # Of the document.
 
     @property
     def without_formats(self) -> bool:
@@ -99,17 +99,10 @@ class Findings:
         """How many nodes of a cluster measured its traces and lengths; 0 for a run in one process."""
         return len(nodes_of(self.environment))
 
-    def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Leave out what a report of this version did not know."""
-        unknown = (["effort", "below_raw"] if self.version < 5 else []) + (["weight"] if self.version < 7 else [])
-        if self.version < STANDING_SINCE and "standing" in table:  # cells have a ratio of their own
-            unknown += STANDING_COLUMNS
-        return table.drop(columns=unknown, errors="ignore")
-
     def _efforts(self) -> dict[str, Any]:
         """Return what is known of formats at their best, and of what differences are due to."""
         found = {
-            "best_decisions": [_decision(d, self.version) for found in self.best_decisions.values() for d in found],
+            "best_decisions": [_decision(each) for found in self.best_decisions.values() for each in found],
             "best_unmeasured": self.best_unmeasured,
             "attribution": plain(self.attribution.pairs),
             "attribution_chains": plain(self.attribution.chains),
@@ -119,21 +112,18 @@ class Findings:
 
     def to_document(self) -> dict[str, Any]:
         """Return everything that is published as plain values, for ``report.json``."""
-        grades = self.grades.table if self.version > 6 else said_before(self.grades.table)
         return {
             "report_version": self.version,
             "options": self.options.to_document(),
             "run_id": self.config.run_id,
             "headlines": plain(self.headlines),
-            "grades": plain(self._known_then(grades)),
-            "grade_cells": plain(self._known_then(self.grades.cells)),
-            "decisions": [
-                _decision(found, self.version) for decisions in self.decisions.values() for found in decisions
-            ],
-            "noise": {k: v for k, v in plain(self.noise).items() if k != "busy" or self.version > 4},
+            "grades": plain(self.grades.table),
+            "grade_cells": plain(self.grades.cells),
+            "decisions": [_decision(each) for found in self.decisions.values() for each in found],
+            "noise": plain(self.noise),
             **self._efforts(),
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
-            **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
+            "withdrawn": self.withdrawn,
             **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
         }
 
@@ -180,44 +170,39 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline
     subjects, arms, _ = read_planned(plan, config) if plan.exists() else ([], [], False)
-    table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline, groups=groups(arms))
+    table = SampleTable.of(samples, baseline=config.baseline, groups=groups(arms))
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     similar = version >= SIMILAR_SINCE
     summary = summarise(table, baseline, control_of=config.baseline, similar=similar)
     summary = with_decoded(summary, subjects, told, config.cache_bytes)
-    stock, best = at(table, STOCK), at(table, BEST) if has_best(table) else None
-    unfair = version > 1 and withdrawn(samples)
+    stock, unfair = at(table, STOCK), withdrawn(samples)
     cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
-    mixes = [] if unfair else [options.mix] if options.mix else list(presets(version).values())
+    mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
     unknown = best_unmeasured(table, arms, version) if has_efforts(table) else {}
-    sure = at(table, BEST, without=unknown) if best else None
+    sure = at(table, BEST, without=unknown) if has_best(table) else None
     decisions, best_decisions = (
         {
-            mix.name: [
-                decide(of, mix, trace, config.options, config.baseline, waited=version > 6) for trace in of.lengths
-            ]
+            mix.name: [decide(of, mix, trace, config.options, config.baseline) for trace in of.lengths]
             for mix in mixes if of is not None
         } for of in (stock, sure if version < STOCK_USES_SINCE else None)
     )  # fmt: skip
     asked: dict[str, Any] = {
-        "exact_only": unfair, "measured_only": version > 2, "cores": cores, "weighed": version > 6,
-        "version": version, "control_of": config.baseline,
+        "exact_only": unfair, "cores": cores, "similar": similar, "control_of": config.baseline,
     }  # fmt: skip
-    grades = grade(stock, sure if version >= STANDING_SINCE else best, **asked)
-    frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
+    grades = grade(stock, sure, **asked)
+    frames = {SAMPLES: every, **read_own_rows(folder)}
     return Findings(
         config=config, options=options, environment=environment, samples=table.rows,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=told,
-        grades=grades, held=_held(grades, stock, asked) if options.earlier and version > 6 else None,
+        grades=grades, held=_held(grades, stock, asked) if options.earlier else None,
         decisions=decisions,
-        headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
+        headlines=[headline(found) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,
         attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown, version),
         scaling=scaling(stock), withdrawn=unfair, stock=stock,
-        incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
-        version=version,
+        incomplete=tuple(_incomplete(plan, config, frames, environment)), lacks=_lacks(plan), version=version,
     )  # fmt: skip
 
 
@@ -247,12 +232,5 @@ def _incomplete(
         yield from found.summary(name)
 
 
-_BEFORE_4 = {"indistinguishable": "not_told_apart", "distinguishable": "told_apart"}
-
-
-def _decision(found: Decision, version: int) -> dict[str, Any]:
-    document = plain(found) | {"mix": found.mix.name, "use": found.mix.to_dict()}
-    if version < 4:
-        document = {_BEFORE_4.get(name, name): value for name, value in document.items()}
-        document["costs"] = [{_BEFORE_4.get(n, n): v for n, v in row.items()} for row in document["costs"]]
-    return document
+def _decision(found: Decision) -> dict[str, Any]:
+    return plain(found) | {"mix": found.mix.name, "use": found.mix.to_dict()}

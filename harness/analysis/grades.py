@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.asked import SIMILAR_SINCE, STANDING_SINCE
 from harness.analysis.criteria import GradedCriterion, criteria, rules, word
 from harness.analysis.efforts import BEST, STOCK
 from harness.analysis.floors import Floors
@@ -22,8 +21,6 @@ GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
     "below_raw", "standing", "why", "ratio", "ratio_low", "ratio_high",
 ]  # fmt: skip
-STANDING_COLUMNS = GRADE_COLUMNS[-5:]
-"""Columns that reports before `harness.analysis.asked.STANDING_SINCE` had not."""
 
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
@@ -54,14 +51,12 @@ def grade(
     best: SampleTable | None = None,
     *,
     exact_only: bool = False,
-    measured_only: bool = True,
     cores: int | None = None,
-    weighed: bool = True,
     profile: str = "",
-    version: int | None = None,
+    similar: bool = True,
     control_of: str | None = None,
 ) -> Grades:
-    """Grade every format in every criterion.
+    """Grade every format in every criterion of a suite that the run measured.
 
     Parameters
     ----------
@@ -69,33 +64,28 @@ def grade(
         From `harness.analysis.efforts.at`: each format's stock contender; and its best, held against others at theirs.
     exact_only : bool
         Give no grade to times, because the run's reads are withdrawn.
-    measured_only : bool
-        Leave out criteria of suites that the run did not measure.
     cores : int or None
         Of the machine: more workers than these wait for each other, which says nothing of a format. None for all.
-    weighed : bool
-        As for `rules`.
     profile : str
         The settings; without it those that formats are judged in (`SampleTable.judged_profile`).
-    version : int, optional
-        As for `criteria`.
+    similar : bool
+        As for `harness.analysis.floors.Floors`.
     control_of : str, optional
         The format that the A/A control repeats.
     """
     measured = {case.case.suite for case in table.cases}
-    stated = [c for c in criteria(version) if c.suite in measured or not measured_only]
+    stated = [c for c in criteria() if c.suite in measured]
     graded: list[dict] = []
     behind: list[dict] = []
     claimed: list[Claim] = []
     controls = {case.case: case for case in table.cases}  # at their best formats have none
-    floors = Floors(table.cases, control_of, similar=version is None or version >= SIMILAR_SINCE)
+    floors = Floors(table.cases, control_of, similar=similar)
     for effort, of in ((STOCK, table), (BEST, best)):
         if of is not None:
-            cases = _counting(of, cores, weighed=weighed)
-            found = _graded(cases, stated, profile or of.judged_profile, exact_only=exact_only, weighed=weighed)
+            cases = _counting(of, cores)
+            found = _graded(cases, stated, profile or of.judged_profile, exact_only=exact_only)
             for criterion, rows, cells, taken in found:
-                measured_so = effort == STOCK or criterion.exact or not taken or _raced(taken)
-                if not measured_so and (version is None or version >= STANDING_SINCE):
+                if not (effort == STOCK or criterion.exact or not taken or _raced(taken)):
                     continue  # it would say again what is said of stock
                 claimed += claims(criterion, rows, taken, controls, control_of, floors)
                 for row in (*rows, *cells):
@@ -106,7 +96,7 @@ def grade(
     return Grades(
         table=pd.DataFrame(graded, columns=GRADE_COLUMNS),
         cells=pd.DataFrame(behind, columns=CELL_COLUMNS),
-        rules=rules(stated, closed=not table.all_rounds, weighed=weighed),
+        rules=rules(stated, closed=not table.all_rounds),
     )
 
 
@@ -115,20 +105,19 @@ def _raced(taken: Sequence[WeighedCase]) -> bool:
     return any(cell.effort in (BEST, "both") for case, _ in taken for cell in case.cells)
 
 
-def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[CaseSamples]:
+def _counting(table: SampleTable, cores: int | None) -> list[CaseSamples]:
     """Return the cases that count towards grades: of no lukewarm read, which is neither warm nor known to be cold."""
     cases = [c for c in table.cases if not c.skipped and c.case.cache != LUKEWARM]
-    cases = [c for c in cases if cores is None or c.case.workers <= cores]
-    return cases if weighed else [c for c in cases if c.case.n_res == table.lengths[c.case.trace]]
+    return [c for c in cases if cores is None or c.case.workers <= cores]
 
 
 def _graded(
-    cases: Sequence[CaseSamples], stated: Sequence[GradedCriterion], profile: str, *, exact_only: bool, weighed: bool
+    cases: Sequence[CaseSamples], stated: Sequence[GradedCriterion], profile: str, *, exact_only: bool
 ) -> Iterator[tuple[GradedCriterion, list[dict], list[dict], list[WeighedCase]]]:
     """Yield each criterion with its rows of both tables, of one contender a format, and with the cells it is of."""
     every = dict.fromkeys(cell.contender for case in cases for cell in case.cells)
     formats = sorted({c.format for c in every if c.competes and c.profile == profile})
-    least = min((case.case.n_res for case in cases if case.case.n_res), default=1) if weighed else 0
+    least = min((case.case.n_res for case in cases if case.case.n_res), default=1)
     for criterion in stated:
         if exact_only and not criterion.exact:
             yield criterion, [_without(criterion, name, profile) | {"reason": SHORT} for name in formats], [], []
@@ -141,8 +130,8 @@ def _graded(
 
 
 def _weight(case: CaseSamples, least: int) -> int:
-    """Return the residues of a cell's trace, `least` where it has none; all weigh the same where that is 0."""
-    return (case.case.n_res or least) if least else 1
+    """Return the residues of a cell's trace, `least` where it has none."""
+    return case.case.n_res or least
 
 
 def most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:

@@ -14,7 +14,7 @@ from harness.analysis.table import CaseSamples, SampleTable, paired
 from harness.records import KEY_COLUMNS
 from harness.sampling.executor import load_executor
 
-SCALING_VERSION = 2  # without looks at what threads wait for, which version 1 has
+SCALING_VERSION = 2
 
 LATENCIES = ["latency_p50_seconds", "latency_p95_seconds", "latency_p99_seconds"]
 
@@ -75,4 +75,4 @@ def _medians(case: CaseSamples, cell: CellSamples, what: str) -> np.ndarray:
     """Return medians of rounds drawn anew, the same for the same cell; the two of a speedup were other moments."""
     named = cell.contender if cell.contender.reader else cell.contender[:2]  # so that runs of before keep their draws
     seed = zlib.crc32(repr((what, tuple(case.case), *named)).encode())
-    return resampled_medians(cell.read_seconds[None], seed, smoothed=case.smoothed)[:, 0]
+    return resampled_medians(cell.read_seconds[None], seed)[:, 0]

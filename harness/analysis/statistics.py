@@ -81,8 +81,7 @@ def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed:
     count : int
         How often.
     smoothed : bool
-        False takes what was measured in the same rounds, as a repetition of the experiment would, and as reports of
-        version 2 did.
+        False takes what was measured in the same rounds, as a repetition of the experiment would.
 
     Returns
     -------
@@ -108,14 +107,14 @@ def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed:
     return drawn.transpose(1, 0, 2)
 
 
-def resampled_medians(values: np.ndarray, seed: int, *, smoothed: bool = True) -> np.ndarray:
+def resampled_medians(values: np.ndarray, seed: int) -> np.ndarray:
     """Return medians over rounds: of what was measured, then of rounds drawn anew by `resample`.
 
     Parameters
     ----------
     values : ndarray, shape (arms, rounds)
         NaN where an arm has none.
-    seed, smoothed : int, bool
+    seed : int
         For `resample`.
 
     Returns
@@ -123,7 +122,7 @@ def resampled_medians(values: np.ndarray, seed: int, *, smoothed: bool = True) -
     ndarray, shape (1 + RESAMPLES, arms)
         Row 0 is what was measured.
     """
-    ordered = np.sort(np.concatenate([values[None], resample(values, seed, smoothed=smoothed)]), axis=-1)  # NaN last
+    ordered = np.sort(np.concatenate([values[None], resample(values, seed)]), axis=-1)  # NaN last
     known = np.maximum(np.isfinite(ordered).sum(axis=-1, keepdims=True), 1)
     two = [np.take_along_axis(ordered, index, axis=-1)[..., 0] for index in ((known - 1) // 2, known // 2)]
     found = (two[0] + two[1]) / 2

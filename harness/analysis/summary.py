@@ -13,14 +13,10 @@ from harness.analysis.statistics import Comparison, median_interval
 from harness.analysis.table import CaseSamples, SampleTable, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
-from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
+from harness.records import KEY_COLUMNS
 
 SUMMARY_SCHEMA_VERSION = 5
-"""Since 4: decoded_cache. Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of
-`CLOSED_SINCE`. Since 1: bytes_requested, read_amplification; what the smallest detectable effect means."""
-
-ADDED = (*CONTENDER_COLUMNS, "effort", "median_read_seconds", "why", "decided_after", "flag")
-"""Columns that earlier versions had not."""
+"""Since 4: decoded_cache."""
 
 BELOW_RAW = "below raw"
 """In the column ``flag``: a warm read that took less time than the raw ceiling of the same bytes."""
@@ -153,14 +149,11 @@ def _row(
 
 def too_few(cells: pd.DataFrame) -> pd.Series:
     """Say which cells have too few rounds for a word; those that few rounds decide have enough."""
-    few = cells["samples"] < VERDICT_ROUNDS
-    return few & cells["decided_after"].isna() if "decided_after" in cells else few  # a file of before has none
+    return (cells["samples"] < VERDICT_ROUNDS) & cells["decided_after"].isna()
 
 
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
-    """Return a summary as reports of an earlier version published it, without the columns that are new since."""
+    """Return a summary as reports of an earlier version published it, without the column that is new since."""
     if version > 9 or summary.empty:
         return summary
-    new, schema = (["group"], 3) if version > 4 else ([*ADDED, "group"], 2)
-    new, schema = ([], 4) if version > 5 else (new, schema)
-    return summary.drop(columns=["decoded_cache", *new]).assign(schema_version=schema)
+    return summary.drop(columns="decoded_cache").assign(schema_version=4)

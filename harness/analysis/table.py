@@ -38,7 +38,6 @@ class CaseSamples:
 
     case: CaseKey  # Which.
     cells: tuple[CellSamples, ...]  # Every contender, in the order in which they were first measured.
-    smoothed: bool = True  # How rounds are drawn anew, see `harness.analysis.statistics.resample`.
 
     @cached_property
     def by_contender(self) -> dict[Contender, CellSamples]:
@@ -126,7 +125,7 @@ class CaseSamples:
         """
         if (column, per) not in self._medians:
             values = by_round([self.by_contender[contender] for contender in self.counted], column, per)
-            drawn = resampled_medians(values, zlib.crc32(repr(tuple(self.case)).encode()), smoothed=self.smoothed)
+            drawn = resampled_medians(values, zlib.crc32(repr(tuple(self.case)).encode()))
             self._medians[column, per] = dict(zip(self.counted, drawn.T, strict=True))
         return self._medians[column, per]
 
@@ -178,7 +177,6 @@ class SampleTable:
         cls,
         samples: pd.DataFrame,
         *,
-        smoothed: bool = True,
         baseline: str | None = None,
         groups: Mapping[tuple[str, str], str] | None = None,
     ) -> SampleTable:
@@ -188,8 +186,6 @@ class SampleTable:
         ----------
         samples : DataFrame
             As recorded.
-        smoothed : bool
-            See `CaseSamples`.
         baseline : str, optional
             The run's own, by which contenders left; without it none is taken to have been decided by few rounds.
         groups : mapping of (str, str) to str, optional
@@ -207,7 +203,7 @@ class SampleTable:
             key = CellKey.of(keys.iloc[places[0]])
             case = CaseKey(*(getattr(key, name) for name in CaseKey._fields))
             found.setdefault(case, []).append(CellSamples(contender=key.contender, rows=places, columns=columns))
-        cases = (CaseSamples(case=case, cells=tuple(cells), smoothed=smoothed) for case, cells in found.items())
+        cases = (CaseSamples(case=case, cells=tuple(cells)) for case, cells in found.items())
         return cls(rows, tuple(case.with_decided(baseline) for case in cases))
 
     @property

@@ -53,7 +53,7 @@ def untyped(formats: Iterable[str], suites: Iterable[str]) -> str:
         f"{registry.OPTION[group]} {name}"
         for group, names in groups.items()
         for name in names
-        if ":" in registry.current_name(group, name) and (group, name) not in registry.allowed()
+        if ":" in registry.registered_name(group, name) and (group, name) not in registry.allowed()
     ]
     if not missing:
         return ""

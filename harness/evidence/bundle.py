@@ -21,7 +21,6 @@ from harness import zips
 from harness.analysis.asked import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
-from harness.evidence.earlier import LOOKS
 from harness.files import appearing, plain_name
 from harness.limits import LimitError, in_words, inflation_limit
 from harness.records import RaceSample, Sample
@@ -37,6 +36,9 @@ MANIFEST = "manifest.json"
 MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
 """What measuring left; all else follows from it."""
 
+LOOKS = "contention.csv"
+"""Rows that runs of earlier versions have, as ``long-sequences`` does; nothing reads them any more."""
+
 MEASURED_TOO = {
     RaceSample.file: "how fast candidates were in the races that chose each format's best, in races.csv",
     LOOKS: f"what an earlier version saw of threads that wait, in {LOOKS}: nothing that is published here uses it",
@@ -44,10 +46,7 @@ MEASURED_TOO = {
 """What only some runs have, each with what a bundle can only claim of it."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
-NO_LONGER = "benchmark_results.csv"
-"""A table of earlier runs of the preset seed."""
-
-PUBLISHED_TOO = (NO_LONGER, "scaling.csv", "attribution.csv")
+PUBLISHED_TOO = ("scaling.csv", "attribution.csv")
 
 ArchiveKey = tuple[str, int | None, str, str]
 """Trace, length, format and profile of an archive."""

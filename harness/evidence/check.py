@@ -14,12 +14,11 @@ import pandas as pd
 
 from harness import registry
 from harness.analysis.accesses import archive_sizes
-from harness.analysis.asked import NAMED_SINCE, REPORT_VERSION, find_options, version_of
+from harness.analysis.asked import REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import (
     MEASURED,
-    NO_LONGER,
     PUBLISHED,
     Bundle,
     archives_of,
@@ -30,8 +29,7 @@ from harness.evidence.bundle import (
     tables,
     unpack,
 )
-from harness.evidence.compare import CLOSE, EARLIER_CLOSE, differences
-from harness.evidence.earlier import without_contenders, without_looks
+from harness.evidence.compare import differences
 from harness.records import KEY_COLUMNS
 from harness.report.section import installed as sections
 from harness.report.write import Target, write_report
@@ -243,8 +241,6 @@ def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
     write_report(run, find_options(run, bundle.files["report.json"]), target=target, version=version)
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
     earlier = version < REPORT_VERSION
-    if version < NAMED_SINCE:
-        ours = {name: without_contenders(name, data) for name, data in ours.items()}
     if earlier:
         since = CORRECTION if withdrawn(read_samples(run / SAMPLES)) else ""
         yield Result(f"the report, as version {version} of it was written", note=since)
@@ -255,9 +251,7 @@ def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
             yield Result(name, unchecked=_WORDED)
         elif name in ours:
             same = bundle.manifest.get("drawn_with") == drawing_versions()
-            yield _file(name, without_looks(name, data) if earlier else data, ours[name], same, earlier)
-        elif name == NO_LONGER:
-            yield Result(name, unchecked="it was written by versions of before, and has no successor")
+            yield _file(name, data, ours[name], same, earlier)
         else:
             yield Result(name, ["nothing in the samples gives such a file"])
     yield from (Result(name, ["the bundle lacks it"]) for name in sorted(set(ours) - set(bundle.files)))
@@ -271,8 +265,8 @@ def _links(markdown: bytes) -> str:
 
 def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool, earlier: bool) -> Result:
     keys = {table: key for each in sections() for table, key in each.published.items()}
-    key, close = keys.get(name, KEY_COLUMNS[1:]), EARLIER_CLOSE if earlier else CLOSE
-    problems = differences(name, theirs, ours, key=key, same_drawing=same_drawing, close=close)
+    key = keys.get(name, KEY_COLUMNS[1:])
+    problems = differences(name, theirs, ours, key=key, same_drawing=same_drawing)
     if earlier and problems and name in drawings():
         return Result(name, unchecked=_DRAWN)
     rough = name.endswith(".png") and not (same_drawing or problems or theirs == ours)

@@ -15,11 +15,8 @@ from matplotlib.image import imread
 
 from harness.documents import DocumentError, decode
 
-CLOSE = 1e-9
+_CLOSE = 1e-9
 """Relative: what other versions of libraries give instead of a figure that is no whole number."""
-
-EARLIER_CLOSE = 1e-6
-"""The same of reports of earlier versions, whose intervals come from tabulated quantiles."""
 
 _NOTHING = 1e-12  # no time, size or ratio is as small; only what is left of zero is
 _BLOCK, _ALIKE, _MOVED = 16, 0.2, 8
@@ -38,7 +35,6 @@ def differences(
     *,
     key: Sequence[str] = (),
     same_drawing: bool = True,
-    close: float = CLOSE,
 ) -> list[str]:
     """Compare two versions of a file as its name asks for: by value, by line, or by what it shows.
 
@@ -53,8 +49,6 @@ def differences(
     same_drawing : bool
         Whether both were drawn with the same versions of what decides a drawing's bytes. Otherwise coordinates may
         differ by a tenth of a point, and pictures are compared by their likeness.
-    close : float
-        The relative difference at which figures agree; whole numbers have to be equal.
 
     Returns
     -------
@@ -64,8 +58,8 @@ def differences(
     if theirs == ours:
         return []
     kinds: dict[str, Callable[[], list[str]]] = {
-        "csv": lambda: _tables(theirs, ours, key, close),
-        "json": lambda: _documents(theirs, ours, close),
+        "csv": lambda: _tables(theirs, ours, key),
+        "json": lambda: _documents(theirs, ours),
         "html": lambda: _pages(theirs, ours, same_drawing),
         "svg": lambda: _drawings(theirs, ours, same_drawing),
         "png": lambda: _pictures(theirs, ours, same_drawing),
@@ -73,7 +67,7 @@ def differences(
     return kinds.get(name.rpartition(".")[2], lambda: _texts(theirs, ours))()
 
 
-def _tables(theirs: bytes, ours: bytes, key: Sequence[str], close: float) -> list[str]:
+def _tables(theirs: bytes, ours: bytes, key: Sequence[str]) -> list[str]:
     try:
         published, made = (pd.read_csv(io.BytesIO(t), dtype=str, keep_default_na=False) for t in (theirs, ours))
     except (ValueError, pd.errors.ParserError) as error:
@@ -86,7 +80,7 @@ def _tables(theirs: bytes, ours: bytes, key: Sequence[str], close: float) -> lis
     for left, right in zip(published.to_dict("records"), made.to_dict("records"), strict=True):
         place = " ".join(str(right[name]) for name in key if right.get(name))
         row, own = ({str(n): _value(text) for n, text in line.items()} for line in (left, right))
-        found += _walk(row, own, place, close)
+        found += _walk(row, own, place)
     return found
 
 
@@ -97,36 +91,36 @@ def _value(text: str) -> int | float | str:
     return float(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) else text
 
 
-def _documents(theirs: bytes, ours: bytes, close: float) -> list[str]:
+def _documents(theirs: bytes, ours: bytes) -> list[str]:
     try:
-        return list(_walk(decode(theirs, Any, "the published file", mend=""), json.loads(ours), "", close))
+        return list(_walk(decode(theirs, Any, "the published file", mend=""), json.loads(ours), ""))
     except DocumentError as error:
         return [str(error).rstrip(".")]
 
 
-def _walk(left: Any, right: Any, place: str, close: float) -> Iterator[str]:
+def _walk(left: Any, right: Any, place: str) -> Iterator[str]:
     if isinstance(left, dict) and isinstance(right, dict):
         for name in dict.fromkeys([*right, *left]):
             if name not in left or name not in right:
                 yield f"{place}/{name} is {'missing' if name not in left else 'not among the results'}"
             else:
-                yield from _walk(left[name], right[name], f"{place}/{name}", close)
+                yield from _walk(left[name], right[name], f"{place}/{name}")
     elif isinstance(left, list) and isinstance(right, list):
         if len(left) != len(right):
             yield f"{place} has {len(left)} entries, the samples give {len(right)}"
             return
         for number, (a, b) in enumerate(zip(left, right, strict=True)):
             named = " ".join(str(b[k]) for k in _NAMES if b.get(k)) if isinstance(b, Mapping) else ""
-            yield from _walk(a, b, f"{place}/{named or number}", close)
-    elif not _same(left, right, close):
+            yield from _walk(a, b, f"{place}/{named or number}")
+    elif not _same(left, right):
         yield f"{place} is {left!r}, the samples give {right!r}"
 
 
-def _same(left: Any, right: Any, close: float) -> bool:
+def _same(left: Any, right: Any) -> bool:
     if isinstance(left, int) and isinstance(right, int):
         return left == right and type(left) is type(right)
     if isinstance(left, float | int) and isinstance(right, float | int) and not isinstance(left, bool):
-        return math.isclose(left, right, rel_tol=close, abs_tol=_NOTHING)
+        return math.isclose(left, right, rel_tol=_CLOSE, abs_tol=_NOTHING)
     return bool(left == right)
 
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -149,8 +149,7 @@ class _Decision(TypedDict):
     mix: str
     trace: str
     preferred: str | None
-    indistinguishable: NotRequired[list[str]]
-    not_told_apart: NotRequired[list[str]]  # the same, in reports before version 4
+    indistinguishable: list[str]
 
 
 class _Decided(TypedDict):
@@ -175,4 +174,4 @@ def _among(decision: _Decision | None) -> set[str]:
     """Return the format that a decision prefers, and those that are statistically indistinguishable from it."""
     if not decision or not decision["preferred"]:
         return set()
-    return {decision["preferred"], *decision.get("indistinguishable", decision.get("not_told_apart", ()))}
+    return {decision["preferred"], *decision["indistinguishable"]}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options, find_options
+from harness.analysis.asked import REPORT_VERSION, Options, find_options
 from harness.analysis.findings import Findings, find
 from harness.analysis.summary import before
 from harness.files import write_text
@@ -160,8 +160,7 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     """Write the drawings; remove those of an earlier report that are no longer true."""
     target.plots.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target.plots, joined=findings.nodes < 2)
-    if findings.version >= STANDING_SINCE:
-        drawn += draw_criteria(findings.grades.table, target.plots)
+    drawn += draw_criteria(findings.grades.table, target.plots)
     drawn += draw_attribution(findings.attribution.chains, findings.config.baseline, target.plots)
     if findings.scaling is not None:
         drawn += draw_scaling(findings.scaling, target.plots)

@@ -1,83 +1,67 @@
-"""A bundle that an earlier version packed is held against what that version published, and says what became of it."""
+"""A bundle of an earlier report is held against what that version published; one that is not known is refused."""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from harness.analysis.asked import REPORT_VERSION, find_options
-from harness.analysis.findings import find
+from harness.analysis.asked import FIRST_REPORT_VERSION, REPORT_VERSION, find_options
 from harness.cli import main
-from harness.evidence.bundle import drawings, read_bundle, unpack, write_bundle
+from harness.evidence.bundle import LOOKS, read_bundle, write_bundle
 from harness.evidence.check import check
 from harness.evidence.claims import claimed
-from harness.evidence.earlier import LOOKS, without_looks
+from harness.report.write import Target, write_report
 from tests.evidence.conftest import repack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
 
-EARLIER = Path(__file__).parent / "earlier.bundle.zip"
-"""Of two formats; its report gives verdicts and grades for reads, and its contention.csv has no rows."""
-
-
-def test_a_bundle_of_an_earlier_version_passes_and_its_withdrawn_verdicts_are_said(tmp_path):
-    published = json.loads(read_bundle(EARLIER).files["report.json"])
-    assert published["report_version"] == 1 and published["decisions"]
-    results = check(read_bundle(EARLIER), tmp_path)
-    assert not [(r.what, r.problems) for r in results if r.problems]
-    assert {r.what for r in results if "earlier one drew it" in r.unchecked} <= set(drawings())
-    assert [r.note for r in results if "withdrawn" in r.note]
+RESULTS = Path(__file__).parents[2] / "results"
 
 
-def test_a_forged_figure_of_an_earlier_report_is_named(sketched, tmp_path):
-    files = dict(read_bundle(EARLIER).files)
+def published(run: Path, bundle: Path, version: int, folder: Path) -> dict[str, bytes]:
+    """Return the files of a bundle as a version of the report published them."""
+    folder.mkdir()
+    write_report(run, find_options(run), target=Target(folder), version=version)
+    files = read_bundle(bundle).files
+    return {name: (folder / name if (folder / name).is_file() else run / name).read_bytes() for name in files}
+
+
+@pytest.mark.parametrize("version", range(FIRST_REPORT_VERSION, REPORT_VERSION))
+def test_a_bundle_of_an_earlier_report_passes_and_a_forged_figure_in_it_is_named(small, packed, tmp_path, version):
+    files = published(small, packed, version, tmp_path / "before")
     report = json.loads(files["report.json"])
+    assert report["report_version"] == version and (b"decoded_cache" in files["summary.csv"]) == (version > 9)
+    results = check(read_bundle(repack(packed, files, tmp_path / "earlier.zip")), tmp_path / "check")
+    assert not [(r.what, r.problems) for r in results if r.problems]
+    assert {r.what for r in results if r.unchecked} == {"report.md", "report.html"}
     report["grades"][0]["figure"] = 0.5
     files["report.json"] = json.dumps(report).encode()
-    results = check(read_bundle(repack(EARLIER, files, tmp_path / "forged.zip")), tmp_path / "check")
-    assert any("figure is 0.5" in text for r in results if r.what == "report.json" for text in r.problems)
+    forged = check(read_bundle(repack(packed, files, tmp_path / "forged.zip")), tmp_path / "again")
+    assert any("figure is 0.5" in text for r in forged if r.what == "report.json" for text in r.problems)
 
 
-@pytest.mark.parametrize("version", [0, REPORT_VERSION + 1])
-def test_a_report_of_an_unknown_version_is_refused(tmp_path, version, capsys):
-    files = dict(read_bundle(EARLIER).files)
+@pytest.mark.parametrize("version", [FIRST_REPORT_VERSION - 1, REPORT_VERSION + 1])
+def test_a_report_of_another_version_is_refused_with_what_to_do(packed, copied, tmp_path, version, capsys):
+    files = dict(read_bundle(packed).files)
     files["report.json"] = json.dumps(json.loads(files["report.json"]) | {"report_version": version}).encode()
-    assert main(["check", str(repack(EARLIER, files, tmp_path / "other.zip"))]) == 1
-    known = " and ".join(map(str, range(1, REPORT_VERSION + 1)))
-    assert f"has version {version}; this reader knows versions {known}" in capsys.readouterr().out
+    known = " and ".join(map(str, range(FIRST_REPORT_VERSION, REPORT_VERSION + 1)))
+    said = f"report.json has version {version}; this reader knows versions {known}: make the report again with"
+    assert main(["check", str(repack(packed, files, tmp_path / "other.zip"))]) == 1
+    told = capsys.readouterr()
+    assert f"{said} 'harness report RUN'" in told.out and "Traceback" not in told.err
+    (copied / "report.json").write_bytes(files["report.json"])
+    packing = ["bundle", str(copied), "--out", str(tmp_path / "new.zip")]
+    assert main(packing) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error and not (tmp_path / "new.zip").exists()
+    assert main(["report", str(copied)]) == 0 and main(packing) == 0
 
 
-def test_todays_report_of_an_earlier_run_says_in_a_field_that_its_reads_are_withdrawn(tmp_path):
-    run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
-    document = find(run, find_options(run)).to_document()
-    assert (
-        document["report_version"] == REPORT_VERSION and document["withdrawn"] is True and document["decisions"] == []
-    )
-
-
-def test_looks_at_threads_are_taken_out_of_what_an_earlier_version_published_and_no_figure_else():
-    recorded = pd.read_csv(Path(__file__).parents[2] / "results" / "reference" / "scaling.csv")
-    looks = {"contention_cpu_per_second": 1.5, "lock": "h5py.phil", "busiest_thread": "io"}
-    before = recorded.assign(schema_version=1, **looks)
-    rows = pd.read_csv(io.BytesIO(without_looks("scaling.csv", before.to_csv(index=False).encode())))
-    assert not set(looks) & set(rows) and rows["speedup"].equals(before["speedup"])
-    assert set(rows["schema_version"]) == {2}
-    old = {"report_version": 2, "scaling": [{"schema_version": 1, "speedup": 2.0, **looks}]}
-    new = json.loads(without_looks("report.json", json.dumps(old).encode()))
-    assert new == {"report_version": 2, "scaling": [{"schema_version": 2, "speedup": 2.0}]}
-    page = b"<p>What threads wait for <script>1</script></p>\n<ul>\n<li>a</li>\n</ul>\n"
-    assert without_looks("report.html", page) == page  # pages are compared as they are, or said to be unchecked
-    assert without_looks("scaling.csv", b"a\n" + b"1" * 200_000) == b"a\n" + b"1" * 200_000
-
-
-def test_a_run_with_looks_of_an_earlier_version_is_packed_and_checked(sketched, tmp_path):
-    run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
-    assert (run / LOOKS).exists()
-    bundle = write_bundle(run, tmp_path / "new.bundle.zip")
+def test_rows_that_an_earlier_version_left_are_packed_and_claimed(copied, tmp_path):
+    (copied / LOOKS).write_bytes((RESULTS / "long-sequences" / LOOKS).read_bytes())
+    bundle = write_bundle(copied, tmp_path / "new.bundle.zip")
     assert LOOKS in bundle.files
     results = check(read_bundle(tmp_path / "new.bundle.zip"), tmp_path / "check")
     assert not [(r.what, r.problems) for r in results if r.problems]

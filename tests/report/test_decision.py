@@ -114,16 +114,15 @@ def test_readers_between_two_measured_numbers_count_as_the_lower_one_and_it_is_s
     assert any("7 readers: the slowdown of 2 processes" in text for text in decision.assumptions)
 
 
-@pytest.mark.parametrize(("waited", "slower"), [(True, 1.25), (False, 2.0)])
-def test_several_readers_wait_for_their_reads_and_not_for_each_others_start(waited, slower):
+def test_several_readers_wait_for_their_reads_and_not_for_each_others_start():
     """Two processes read half of the windows each; the second starts late, so that both need as long as one did."""
     table = worked()
     two = (table["suite"] == "parallel_access") & (table["workers"] == 2)
     one = (table["suite"] == "parallel_access") & (table["workers"] == 1)
     table.loc[two, ["seconds", "worker_seconds"]] = 1.0, "0.75 0.5"
     table.loc[one, "worker_seconds"] = "1.0"
-    parts = cost_parts(SampleTable.of(table), "t", PlanOptions(), "zarr", waited=waited)
-    assert parts.readers[2][0] == pytest.approx([slower, slower])
+    parts = cost_parts(SampleTable.of(table), "t", PlanOptions(), "zarr")
+    assert parts.readers[2][0] == pytest.approx([1.25, 1.25])
 
 
 def test_many_readers_need_measured_ones():
@@ -222,7 +221,6 @@ def test_each_trace_is_decided_at_its_largest_length_and_the_headline_says_where
     assert "hdf5 is the cheapest on 1 of 3 traces" in facts.text and "no decision on few" in facts.text
     close = dataclasses.replace(decisions[0], indistinguishable=("npz",))
     assert "on t npz is statistically indistinguishable from it" in headline([close]).text
-    assert "on t npz cannot be told from it" in headline([close], earlier=True).text
 
 
 def test_the_same_samples_give_the_same_decision():

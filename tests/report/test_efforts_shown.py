@@ -60,7 +60,6 @@ def test_the_best_stands_under_the_profile_it_was_raced_against():
     assert best.loc["hdf5", "reader"] == "h5py"
     none = frame(cell("layer_read", "pair_layer", "hdf5", 1.0))
     assert at_their_best(summarise(SampleTable.of(none), "hdf5")).empty
-    assert isinstance(at_their_best(pd.DataFrame({"format": ["hdf5"]})), pd.DataFrame)
 
 
 def both_profiles():

@@ -1,4 +1,4 @@
-"""Grades: the words that the rules give, no word without data, and where the seed's words do not hold."""
+"""Grades: the words that the rules give, no word without data, and what became of the earlier comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.criteria import criteria, rules, word
-from harness.analysis.earlier import SAME, earlier, hold, said_before
+from harness.analysis.earlier import SAME, earlier, hold
 from harness.analysis.formatting import listed
 from harness.analysis.grades import GRADE_COLUMNS
 from harness.report.page.sections import grades as grades_shown
@@ -75,7 +75,6 @@ def test_every_length_and_the_most_workers_count():
     )  # fmt: skip
     lengths = row(graded(table), "full read", "npz")
     assert lengths["cells"] == 2 and lengths["figure"] == pytest.approx(9 ** (64 / (64 + 128)))
-    assert row(graded(table, weighed=False), "full read", "npz")["cells"] == 1
     more = frame(
         parallel("npz", 9.0, "threads", 2), parallel("hdf5", 1.0, "threads", 2),
         parallel("npz", 2.0, "threads", 8), parallel("hdf5", 1.0, "threads", 8),
@@ -89,7 +88,8 @@ def test_windows_cut_from_memory_are_no_random_access():
     table = frame(
         *(cell("random_access", f"window_{k}_load_once", n, 1.0) for k in ("attention", "pair") for n in "ab")
     )
-    assert row(graded(table), "random access", "a")["grade"] == ""
+    found = row(graded(table), "random access", "a")
+    assert (found["grade"], found["reason"]) == ("", "not measured")
 
 
 def test_a_failed_cell_gives_no_grade_and_says_why():
@@ -106,8 +106,6 @@ def test_too_few_rounds_nothing_measured_or_nobody_to_compare_with_give_no_grade
     few = graded(frame(full("npz", 1.0, rounds=9), full("hdf5", 1.0, rounds=9)))
     assert row(few, "full read", "npz")["grade"] == ""
     assert row(few, "full read", "npz")["reason"] == "9 rounds: a verdict needs 10"
-    unmeasured = graded(frame(full("npz", 1.0)), measured_only=False)
-    assert row(unmeasured, "layer read", "npz")["reason"] == "not measured"
     assert "layer read" not in set(few.table["criterion"]), "a criterion of a suite that was not measured"
     alone = row(graded(frame(full("npz", 1.0), full("raw", 0.5))), "full read", "npz")
     assert alone["grade"] == "" and "nothing to compare with" in alone["reason"]
@@ -178,19 +176,6 @@ def test_long_sequences_weigh_more():
         "short": 100, "long": 300, "without": 100,
     }  # fmt: skip
     assert any("as many times as its trace has residues" in rule for rule in grades.rules)
-    before = graded(table, weighed=False)
-    assert row(before, "full read", "npz")["figure"] == pytest.approx(4 ** (1 / 3))
-    assert set(before.cells["weight"]) == {1} and not any("residues" in rule for rule in before.rules)
-
-
-def test_a_borderline_grade_that_may_be_the_seeds_does_not_contradict_it():
-    noise = np.random.default_rng(0).lognormal(sigma=0.4, size=(2, 10))
-    grades = graded(frame(full("zarr", list(1.3 * noise[0])), full("hdf5", list(noise[1]))))
-    found = said_before(grades.table).set_index("format")
-    assert row(grades, "full read", "zarr")["borderline"]
-    assert found.loc["zarr", "seed_grade"] == "Strong" and not found.loc["zarr", "disagrees"]
-    apart = said_before(graded(frame(full("zarr", 3.0), full("hdf5", 1.0), full("odd", 2.0))).table).set_index("format")
-    assert apart["disagrees"].to_dict() == {"hdf5": False, "zarr": True, "odd": False}
 
 
 def test_settings_are_graded_apart_and_tuned_ones_first():

@@ -183,16 +183,6 @@ def test_a_mix_of_the_users_own_leaves_the_runs_page_as_it_is(copied, sketched, 
     assert "whose page would be overwritten" in capsys.readouterr().err
 
 
-def test_a_report_of_version_3_has_the_keys_of_its_time(findings, small):
-    documents = [find(small, Options(baseline="hdf5"), version).to_document() for version in (4, 3)]
-    kept = [{"seed_grade", "disagrees"} & set(each["grades"][0]) for each in (findings.to_document(), *documents)]
-    assert [len(names) for names in kept] == [0, 2, 2]
-    now, before = (document["decisions"][0] for document in documents)
-    assert now["indistinguishable"] == before["not_told_apart"] and "not_told_apart" not in now
-    of = {row["format"]: row["told_apart"] for row in before["costs"]}
-    assert of == {row["format"]: row["distinguishable"] for row in now["costs"]} and len(of) > 1
-
-
 def test_what_a_run_needs_and_nobody_typed_is_said(copied, sketched, capsys):
     document = json.loads((copied / "run.json").read_text())
     document["suites"].append("mine:suite")

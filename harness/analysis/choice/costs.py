@@ -70,9 +70,7 @@ class CostParts:
         return max(count for count in self.readers if count <= readers)
 
 
-def cost_parts(
-    table: SampleTable, trace: str, options: PlanOptions, baseline: str, *, waited: bool = True
-) -> CostParts:
+def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: str) -> CostParts:
     """Gather the parts of one trace at its largest length; what was measured for no format is not in them.
 
     Parameters
@@ -85,9 +83,6 @@ def cost_parts(
         Of the run: how many windows one sample reads.
     baseline : str
         The format that the A/A control repeats.
-    waited : bool
-        Whether several readers wait for what their reads took; else, as in reports before version 7, until the last of
-        them had ended, its start included.
     """
     found = _Gathered(table, trace)
     reads, opening = {}, {}
@@ -97,7 +92,7 @@ def cost_parts(
             if case is not None and not case.skipped:
                 reads[access, cache] = found.figures(case, part) / info.per_sample(options)
                 opening[access, cache] = found.figures(case, part, "open_seconds")
-    readers, ceiling, together = found.readers(WAITED if waited else "seconds")
+    readers, ceiling, together = found.readers()
     write, writes_from = found.write()
     skipped = {case.case[:2] for case in found.cases if case.skipped and not case.case.cache}
     return CostParts(
@@ -137,8 +132,8 @@ class _Gathered:
         self.why[part] = why | {name: why.get(name, "not measured") for name in empty}
         return found
 
-    def readers(self, column: str) -> tuple[dict[int, np.ndarray], dict[int, float], str]:
-        """Say how many times as long each of several readers waits, by a column, in every format and in a flat file."""
+    def readers(self) -> tuple[dict[int, np.ndarray], dict[int, float], str]:
+        """Say how many times as long each of several readers waits, in every format and in a flat file."""
         slowdown, ceiling, together = {1: np.ones((1 + RESAMPLES, len(self.formats)))}, {}, ""
         beside = {(suite, info.name) for suite, info in counted_as(READERS)}
         found: dict[int, CaseSamples] = {}
@@ -148,18 +143,16 @@ class _Gathered:
                 if executor.independent:
                     found.setdefault(case.case.workers, case)  # attention windows, where a run reads pair windows too
                     together = executor.worker[1]
-        slow = {count: self.figures(case, f"{count} readers", column) for count, case in found.items()}
+        slow = {count: self.figures(case, f"{count} readers", WAITED) for count, case in found.items()}
         for count, times in slow.items():
             if count > 1 and 1 in slow:
-                # Together they wait S(w) for all windows, so each waits S(w) / windows for one of its own. Where only
-                # the time T(w) from the first start to the last end counts, that is at most w T(w).
-                many = 1 if column == WAITED else count
-                slowdown[count] = many * times / slow[1]
+                # Together they wait S(w) for all windows, so each waits S(w) / windows for one of its own.
+                slowdown[count] = times / slow[1]
                 self.why[f"{count} readers"] = self.why["1 readers"] | self.why[f"{count} readers"]
                 flat = [c for n in (1, count) if (c := found[n].ceiling) is not None and not c.why]
                 if len(flat) == 2:
-                    one, several = (float(np.median(c.columns[column][c.timed])) for c in flat)
-                    ceiling[count] = many * several / one
+                    one, several = (float(np.median(c.columns[WAITED][c.timed])) for c in flat)
+                    ceiling[count] = several / one
         return slowdown, ceiling, together
 
     def gigabytes(self, baseline: str) -> np.ndarray | None:

@@ -49,11 +49,9 @@ class Decision:
     flips: tuple[Flip, ...] = ()  # Along every weight that could be varied with what was measured.
 
 
-def decide(
-    table: SampleTable, mix: Mix, trace: str, options: PlanOptions, baseline: str, *, waited: bool = True
-) -> Decision:
+def decide(table: SampleTable, mix: Mix, trace: str, options: PlanOptions, baseline: str) -> Decision:
     """Decide for the largest length of a trace, without a preferred format if a cost is missing; see `cost_parts`."""
-    measured = cost_parts(table, trace, options, baseline, waited=waited)
+    measured = cost_parts(table, trace, options, baseline)
     use, missing, assumptions = _usable(measured, mix)
     out = {} if missing else _out(measured, use)
     formats = [] if missing else [name for name in measured.formats if name not in out and name != CONTROL]
@@ -196,16 +194,8 @@ class Headline:
     text: str  # One sentence that says all of this.
 
 
-def headline(decisions: Sequence[Decision], *, earlier: bool = False) -> Headline:
-    """Sum up decisions for one mix, one for each trace, in facts and a sentence made of them.
-
-    Parameters
-    ----------
-    decisions : sequence of Decision
-        At least one.
-    earlier : bool
-        Whether to use the words of reports before version 4.
-    """
+def headline(decisions: Sequence[Decision]) -> Headline:
+    """Sum up decisions for one mix, one for each trace and at least one, in facts and a sentence made of them."""
     wins: dict[str, tuple[str, ...]] = {}
     for decision in decisions:
         if decision.preferred is not None:
@@ -218,8 +208,8 @@ def headline(decisions: Sequence[Decision], *, earlier: bool = False) -> Headlin
         where = "" if place == 0 else f" ({', '.join(traces)})"
         said.append(f"{name} is the cheapest on {len(traces)} of {len(decisions)} traces{where}")
     for trace, others in unsure.items():
-        close = f"{'are' if len(others) > 1 else 'is'} statistically indistinguishable from it"
-        said.append(f"on {trace} {' and '.join(others)} {'cannot be told from it' if earlier else close}")
+        are = "are" if len(others) > 1 else "is"
+        said.append(f"on {trace} {' and '.join(others)} {are} statistically indistinguishable from it")
     said += [f"no decision on {trace}: {why}" for trace, why in undecided.items()]
     name = decisions[0].mix.name
     return Headline(mix=name, preferred=wins, unsure=unsure, undecided=undecided, text=f"{name}: {'; '.join(said)}.")

@@ -22,9 +22,6 @@ _SUM_WITHIN = 1e-6
 PRICES = ("gb_month", "months", "hour")
 """Fields of a mix that its price of storage follows from."""
 
-PRICED_SINCE = 9
-"""The first version of reports whose preset mixes have prices; before, these stated the price of storage alone."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
@@ -132,14 +129,9 @@ def _usual() -> frozenset[str]:
 
 
 @cache
-def presets(version: int = PRICED_SINCE) -> dict[str, Mix]:
-    """Return the mixes that are asked about where nobody asks for another, by name, from ``mixes.toml``.
-
-    Of a version of reports before `PRICED_SINCE`, they have no prices, and the price of storage that they had then.
-    """
-    left_out = () if version >= PRICED_SINCE else PRICES
-    kept = {name: {k: v for k, v in values.items() if k not in left_out} for name, values in _stored().items()}
-    return {name: Mix(name=name, **values) for name, values in kept.items()}
+def presets() -> dict[str, Mix]:
+    """Return the mixes that are asked about where nobody asks for another, by name, from ``mixes.toml``."""
+    return {name: Mix(name=name, **values) for name, values in _stored().items()}
 
 
 def several(access: str) -> str:

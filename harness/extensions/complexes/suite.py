@@ -133,7 +133,6 @@ suite = Suite(
     ),
     plot=Plot(title="Complexes: a part of a trace (time, lower is better)", columns="access"),
     criterion=Criterion(
-        since=9,
         name="complexes", cells="one diffusion step, layer over steps, chain, block of chains, sample, warm and cold",
         short="complex",
     ),

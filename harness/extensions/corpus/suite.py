@@ -111,7 +111,7 @@ suite = Suite(
     ),
     plot=Plot(title="Corpus: what training reads (time, lower is better)", columns="access"),
     criterion=Criterion(
-        since=9, name="corpus", cells="random rows, one layer of all proteins, one protein, warm and cold",
+        name="corpus", cells="random rows, one layer of all proteins, one protein, warm and cold",
         accesses=(ROWS, LAYER, PROTEIN), short="corpus",
     ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
+from harness.analysis.table import CaseKey
 from harness.report.drawing.figure import FAINT, GREY, TEXT, Page, drawing, halo, line, moved, segments
 from harness.report.drawing.ticks import across
 
@@ -30,7 +31,7 @@ NAMES = {
     "container": "container",
     "": "several together, not taken apart",
 }
-_CASE = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
+_CASE = list(CaseKey._fields)
 _ACROSS = 3
 _BAR = 0.15  # inches
 
@@ -45,7 +46,7 @@ def against(chains: pd.DataFrame, baseline: str) -> list[tuple[dict[Any, Any], l
     found = []
     for rows in groups.values():
         turned = rows[0]["compared"] == baseline
-        records = [_turned(row) for row in rows] if turned else rows
+        records = [turned_around(row) for row in rows] if turned else rows
         steps = [row for row in records if row["part"] == "step"]
         if turned:
             steps = steps[::-1]
@@ -54,7 +55,7 @@ def against(chains: pd.DataFrame, baseline: str) -> list[tuple[dict[Any, Any], l
     return found
 
 
-def _turned(row: dict[Any, Any]) -> dict[Any, Any]:
+def turned_around(row: dict[Any, Any]) -> dict[Any, Any]:
     """Turn a row around: the other over the one."""
     ends = {name.removeprefix("against_") for name in row if str(name).startswith("against_")}
     turned = {name: row[f"against_{name}"] for name in ends} | {f"against_{name}": row[name] for name in ends}

@@ -10,7 +10,8 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.efforts import stated
 from harness.analysis.findings import Findings
-from harness.report.drawing.attribution import against
+from harness.analysis.table import CaseKey
+from harness.report.drawing.attribution import against, turned_around
 from harness.report.section import Block, Items, Picture, Table, Text
 
 _COLUMNS = {
@@ -20,7 +21,7 @@ _COLUMNS = {
     "container": "Container",
     "": "Not taken apart",
 }
-_CASE = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
+_CASE = list(CaseKey._fields)
 
 
 def attribution(findings: Findings) -> list[Block]:
@@ -117,8 +118,7 @@ def _best(total: dict[Any, Any], best: dict[tuple[Any, ...], dict[Any, Any]], fi
         unknown = [name for name in (total["compared"], total["compared_with"]) if name in findings.best_unmeasured]
         return f"best not measured of {words.listed(unknown)}" if unknown else "–"
     if row["compared"] != total["compared"]:
-        swapped = {"ratio": 1 / row["ratio"], "ratio_low": 1 / row["ratio_high"], "ratio_high": 1 / row["ratio_low"]}
-        row = row | swapped | {"verdict": _OPPOSITE[row["verdict"]]}
+        row = turned_around(row) | {"verdict": _OPPOSITE[row["verdict"]]}
     return f"{_ratio(row)} {words.verdict(row)}".strip()
 
 

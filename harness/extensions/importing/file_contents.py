@@ -132,7 +132,12 @@ def _with_known_numbers(data: bytes) -> bytes:
     """Replace NaN by null, and infinities by texts that no program writes."""
     if b"NaN" not in data and b"Infinity" not in data:
         return data
-    return _UNKNOWN.sub(lambda match: _REPLACED.get(match[0], match[0]), data)
+    made, end = bytearray(), 0
+    for match in _UNKNOWN.finditer(data):
+        if (known := _REPLACED.get(match[0])) is not None:
+            made += data[end : match.start()] + known
+            end = match.end()
+    return bytes(made + data[end:])
 
 
 def _decoded(raw: bytes) -> Any:

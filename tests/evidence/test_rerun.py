@@ -67,7 +67,8 @@ def test_check_rerun_measures_again_and_says_what_holds(packed, drawn, tmp_path,
     code = main(["check", str(packed), "--rerun", "--out", "again", "--quiet"])
     out = capsys.readouterr().out
     # Times decide nothing here: two measurements of the same may differ, but each is compared and counted.
-    assert code in (0, 1) and "verdicts, measured again in again" in out
+    # On a busy machine the first may give no verdict at all, which is said too.
+    assert code in (0, 1) and ("verdicts, measured again in again" in out or "There was no verdict to hold" in out)
     assert "Every archive has the same size" in out
     assert (tmp_path / "again" / "report.html").exists()
 

@@ -142,7 +142,9 @@ def decode(
         if type(found) is not int:
             raise fail(f"at $ expected the field {name} with an integer")
         if found not in known:
-            these = f"version{'s' if len(known) > 1 else ''} {' and '.join(map(str, known))}"
+            several = len(known) > 2 and list(known) == list(range(known[0], known[-1] + 1))
+            listed = f"{known[0]} to {known[-1]}" if several else " and ".join(map(str, known))
+            these = f"version{'s' if len(known) > 1 else ''} {listed}"
             raise error(f"{where} has version {found}; this reader knows {these}{other and f': {other}'}.")
     return _convert(value, kind, fail, extra, version[0] if version else "")
 

@@ -46,7 +46,7 @@ def test_a_bundle_of_an_earlier_report_passes_and_a_forged_figure_in_it_is_named
 def test_a_report_of_another_version_is_refused_with_what_to_do(packed, copied, tmp_path, version, capsys):
     files = dict(read_bundle(packed).files)
     files["report.json"] = json.dumps(json.loads(files["report.json"]) | {"report_version": version}).encode()
-    known = " and ".join(map(str, range(FIRST_REPORT_VERSION, REPORT_VERSION + 1)))
+    known = f"{FIRST_REPORT_VERSION} to {REPORT_VERSION}"
     said = f"report.json has version {version}; this reader knows versions {known}: make the report again with"
     assert main(["check", str(repack(packed, files, tmp_path / "other.zip"))]) == 1
     told = capsys.readouterr()

@@ -36,12 +36,8 @@ MANIFEST = "manifest.json"
 MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
 """What measuring left; all else follows from it."""
 
-LOOKS = "contention.csv"
-"""Rows that runs of earlier versions have, as ``long-sequences`` does; nothing reads them any more."""
-
 MEASURED_TOO = {
     RaceSample.file: "how fast candidates were in the races that chose each format's best, in races.csv",
-    LOOKS: f"what an earlier version saw of threads that wait, in {LOOKS}: nothing that is published here uses it",
 }
 """What only some runs have, each with what a bundle can only claim of it."""
 

@@ -9,9 +9,8 @@ import pytest
 
 from harness.analysis.asked import FIRST_REPORT_VERSION, REPORT_VERSION, find_options
 from harness.cli import main
-from harness.evidence.bundle import LOOKS, read_bundle, write_bundle
+from harness.evidence.bundle import read_bundle
 from harness.evidence.check import check
-from harness.evidence.claims import claimed
 from harness.report.write import Target, write_report
 from tests.evidence.conftest import repack
 
@@ -57,12 +56,3 @@ def test_a_report_of_another_version_is_refused_with_what_to_do(packed, copied, 
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error and not (tmp_path / "new.zip").exists()
     assert main(["report", str(copied)]) == 0 and main(packing) == 0
-
-
-def test_rows_that_an_earlier_version_left_are_packed_and_claimed(copied, tmp_path):
-    (copied / LOOKS).write_bytes((RESULTS / "long-sequences" / LOOKS).read_bytes())
-    bundle = write_bundle(copied, tmp_path / "new.bundle.zip")
-    assert LOOKS in bundle.files
-    results = check(read_bundle(tmp_path / "new.bundle.zip"), tmp_path / "check")
-    assert not [(r.what, r.problems) for r in results if r.problems]
-    assert any(LOOKS in line for line in claimed(bundle, results))

@@ -16,8 +16,6 @@ from tests.evidence.conftest import repack
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
 
-RESULTS = Path(__file__).parents[2] / "results"
-
 
 def published(run: Path, bundle: Path, version: int, folder: Path) -> dict[str, bytes]:
     """Return the files of a bundle as a version of the report published them."""

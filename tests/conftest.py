@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from matplotlib.figure import Figure
 
 from harness import registry
@@ -25,6 +26,9 @@ from harness.run.config import RunConfig
 from harness.run.experiment import run
 from harness.run.planned import PlannedRun
 from harness.workload import PlanOptions
+
+settings.register_profile("untimed", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # the speed of the machine decides no test
 
 
 class Counted:

@@ -14,7 +14,19 @@ from harness.run.planning import choose_arms, open_subjects
 from tests.conftest import TINY
 
 CELLS = pd.DataFrame(
-    columns=["format", "suite", "access", "verdict", "samples", "status", "reason", "why", "flag", "decoded_cache"]
+    columns=[
+        "format",
+        "suite",
+        "access",
+        "verdict",
+        "samples",
+        "status",
+        "reason",
+        "why",
+        "flag",
+        "decoded_cache",
+        "decided_after",
+    ]
 )
 
 

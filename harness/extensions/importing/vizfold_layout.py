@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from harness.foreign.foreign_array import chunks_of
+from harness.foreign.guessing import IMAGES
 from harness.foreign.naming import plain_path, unpadded
 from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable
 from harness.trace.manifest import Metadata
@@ -25,7 +26,6 @@ _SCHEMA = re.compile(
 )
 _ATOMS = 37
 """AlphaFold2's heavy atoms of a residue: alphafold/common/residue_constants.py, ``atom_types``."""
-_IMAGES = ("inputs/images", "inputs/processed_image")
 """The stages of vision transformers have one of them, and attention of (images, heads, tokens, tokens)."""
 _IMAGE_AXES = ("image", "image_channel", "row", "column")
 _MOST_FACTS = 1000
@@ -61,7 +61,7 @@ def is_of_vizfold(names: Collection[str]) -> bool:
     metadata, a group of representations, or the images of its vision stage besides.
     """
     layers = of_schema(names)
-    marked = {"metadata", *_IMAGES} & {*names}
+    marked = {"metadata", *IMAGES} & {*names}
     return bool(layers) and (bool(marked) or any(name.startswith("representations/") for name in layers))
 
 
@@ -75,7 +75,7 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
     """
     facts = {name: stored for name, stored in store.arrays.items() if _is_fact(name, stored)}
     residues = _residues(gathering.path, store, facts)
-    images = any(name in store.arrays for name in _IMAGES)
+    images = any(name in store.arrays for name in IMAGES)
     left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
     named = ((name, stored) for name, stored in store.arrays.items() if name not in facts)
     for name, place, stored in (each for pair in named for each in _layers(gathering, *pair, images)):
@@ -84,7 +84,7 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
             gathering.notes.append(f"{name} is stored as {path}")
         if place.startswith("attention/") and not images:
             stored, axes = _heads_first(gathering, name, stored), HEADS
-        elif place in _IMAGES and len(stored.shape) == len(_IMAGE_AXES):
+        elif place in IMAGES and len(stored.shape) == len(_IMAGE_AXES):
             axes = _IMAGE_AXES
         elif _is_index(name, stored):
             axes = ("residue",)

@@ -204,12 +204,12 @@ def _standing(row: dict[Any, Any]) -> dict[str, str]:
 
 
 def plots(findings: Findings) -> list[Block]:
-    """Show the drawing of every suite; of an optional one, where it was measured."""
+    """Show the drawing of every suite that was measured."""
     measured = set(findings.summary["suite"])
     return [
         Picture(name, suite.heading, _alt(findings, suite, plot), headed=True)
         for name, suite, plot in plotted()
-        if suite.name in measured or not suite.optional
+        if suite.name in measured
     ]
 
 

@@ -63,7 +63,7 @@ class OffsetNpzReader(NpzReader):
         if self._place(path) is None:
             return super().opened(path)
         reader = f"numpy {np.__version__} finds members, os.preadv reads them; the zip's checksum is not compared"
-        return Opened(reader=reader, threads=threads_of_flat(self._crew))
+        return Opened(reader=reader, codec="crc32", threads=threads_of_flat(self._crew))
 
     def close(self) -> None:
         self._crew.close()

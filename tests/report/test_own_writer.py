@@ -13,21 +13,8 @@ from harness.run.ledger import OWN_WRITER, ledger
 from harness.run.planning import choose_arms, open_subjects
 from tests.conftest import TINY
 
-CELLS = pd.DataFrame(
-    columns=[
-        "format",
-        "suite",
-        "access",
-        "verdict",
-        "samples",
-        "status",
-        "reason",
-        "why",
-        "flag",
-        "decoded_cache",
-        "decided_after",
-    ]
-)
+COLUMNS = "format suite access verdict samples status reason why flag decoded_cache decided_after"
+CELLS = pd.DataFrame(columns=COLUMNS.split())
 
 
 def test_the_ledger_says_which_formats_compare_a_checksum():

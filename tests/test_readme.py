@@ -15,7 +15,7 @@ import pytest
 
 from harness.analysis.asked import REPORT_VERSION, find_options
 from harness.analysis.efforts import BEST, STOCK, standing
-from harness.analysis.formatting import duration, size
+from harness.analysis.formatting import duration, size, stands
 from harness.cli import main
 from harness.cli.answer import screen
 from harness.evidence.bundle import read_bundle
@@ -56,7 +56,8 @@ def rows_of(heading: str, page: Path) -> list[list[str]]:
 
 
 RUNS = ("reference", "earlier-settings", "long-sequences")
-BUNDLES = ("parallel", "readers", "reference-one-thread")
+DECODED = ("decoded-default", "decoded-0", "decoded-64")
+BUNDLES = ("parallel", "readers", "reference-one-thread", *DECODED)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,16 @@ def test_the_archives_of_long_sequences_are_as_large_as_they_were():
     assert rows == [[name, size(sizes[name]), f"{sizes['raw'] / sizes[name]:.2f} x"] for name, *_ in rows]
 
 
+def test_the_table_of_decoded_caches_is_that_of_its_bundles():
+    _, _, *rows = rows_of("<!-- decoded caches -->", ROOT / "docs" / "results.md")
+    assert len(rows) == 8
+    for column, name in enumerate(DECODED, 1):
+        grades = json.loads(read_bundle(ROOT / "results" / f"{name}.bundle.zip").files["report.json"])["grades"]
+        by = {(f"{row['criterion']}, {row['format']}", row["effort"]): stands(row) for row in grades}
+        for row in rows:
+            assert row[column] == " / ".join(by[row[0], effort] for effort in (STOCK, BEST)), row[0]
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_no_committed_report_is_withdrawn_or_lacks_rows(run):
     report = json.loads((ROOT / "results" / run / "report.json").read_text())
@@ -107,7 +118,7 @@ def test_a_committed_bundle_holds(name, tmp_path):
     found = check(read_bundle(ROOT / "results" / f"{name}.bundle.zip"), tmp_path)
     assert not [text for result in found for text in result.problems]
     candidates = [result.unchecked for result in found if result.what == "plan.json: the candidates"]
-    assert ["h5py-direct" in text for text in candidates] == ([] if name == "readers" else [True])
+    assert ["h5py-direct" in text for text in candidates] == ([] if name in ("readers", *DECODED) else [True])
 
 
 @pytest.mark.slow

@@ -48,26 +48,29 @@ class Hdf5Reader(Reader):
     """
 
     held: ClassVar[int] = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
+    # While one is open, whoever opens it again gets its cache, also through another reader of this process.
+    _opening: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, path: Path | BinaryIO, *, cache_bytes: int | None = None) -> None:
         self._path = path
         self._file = open_hdf5(path)
         self._cache_bytes = self._left = cache_bytes
-        self._turns = threading.Lock()
         self.dataset = lru_cache(self.held)(self._open)
 
     def _open(self, path: str) -> h5py.Dataset:
-        dataset = self._file[path]
-        if self._left is None or dataset.chunks is None:
-            return dataset
-        chunk = prod(dataset.chunks) * dataset.dtype.itemsize
-        with self._turns:
+        if self._left is None:
+            return self._file[path]
+        with self._opening:
+            dataset = self._file[path]
+            if dataset.chunks is None:
+                return dataset
+            chunk = prod(dataset.chunks) * dataset.dtype.itemsize
             nbytes = min(self._left, chunk * dataset.id.get_num_chunks())
             self._left -= nbytes
-        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-        access.set_chunk_cache(cache_slots(nbytes // chunk), nbytes, _W0)
-        del dataset  # as long as it is open, whoever opens it again gets its cache
-        return h5py.Dataset(h5py.h5d.open(self._file.id, path.encode(), access))
+            access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+            access.set_chunk_cache(cache_slots(nbytes // chunk), nbytes, _W0)
+            del dataset
+            return h5py.Dataset(h5py.h5d.open(self._file.id, path.encode(), access))
 
     def manifest_text(self) -> bytes:
         dataset = self._file[MANIFEST]

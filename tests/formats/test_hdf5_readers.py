@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,25 @@ def test_slots_are_a_prime_of_about_a_hundred_times_the_chunks():
 
 
 def reads(work: Callable[[], object]) -> int:
-    """Count bytes that a call reads from files."""
-    before = int(Path("/proc/self/io").read_text().split()[1])
+    """Count bytes that a call reads from files, in this thread."""
+    counts = Path("/proc/thread-self/io")
+    before = int(counts.read_text().split()[1])
     work()
-    return int(Path("/proc/self/io").read_text().split()[1]) - before
+    return int(counts.read_text().split()[1]) - before
+
+
+def test_a_budget_of_nothing_holds_for_readers_of_several_threads(tmp_path):
+    """They share a data set, and its cache is that of whoever opened it first."""
+    path = put(tmp_path, "hdf5", {"pair/layer_0": VALUES}, "matched")
+    window = (slice(0, 8), slice(0, 8), slice(0, 6))
+
+    def read(_: int) -> int:
+        with load_format("hdf5").reader(path, "h5py", cache_bytes=0) as reader:
+            first = reads(lambda: reader.read("pair/layer_0", window))
+            return min(first, reads(lambda: [reader.read("pair/layer_0", window) for _ in range(4)]) // 4)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert min(threads.map(read, range(200))) > 1000
 
 
 def test_only_what_is_held_keeps_decoded_chunks(tmp_path):

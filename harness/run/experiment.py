@@ -138,7 +138,7 @@ class Experiment:
         config, arms = self.session.config, self.session.arms
         turns = [(each, weight(subject.manifest, each.access)) for each in sample_turns(config, arms, subject)]
         rounds = sum(len(each.cells) * each.rounds * weighs for each, weighs in turns if not each.once)
-        # Before a race it is not known whose best is the stock reader: at most one more in each format is measured.
+        # Before a race it is not known whose best is the stock reader: at most a best and one between are measured.
         races = race_turns(config, arms, subject)
         raced = {(race.suite, race.access.name) for race in races}
         rounds += sum(self._most_best() * t.rounds * w for t, w in turns if (t.suite, t.access.name) in raced)

@@ -58,6 +58,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--earlier", action="store_true", help=f"compare {earlier().name} with this run")
     options.add_max_inflated(parser)
     options.add_plugins(parser)
+    options.add_output(parser, quiet="warnings and errors")
     parser.set_defaults(command=_report)
 
 
@@ -67,6 +68,7 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the bundle (default: RUN{SUFFIX})")
     options.add_plugins(parser)
+    options.add_output(parser, quiet="errors")
     parser.set_defaults(command=_bundle)
 
 
@@ -105,10 +107,12 @@ def _report(arguments: argparse.Namespace) -> int:
         _make_out(out)
     target = None if out is None else Target(out)
     asked = Options(baseline=arguments.baseline or config.baseline, mix=mix, earlier=arguments.earlier)
-    with held(out or run), show.busy("writing the report and its drawings"):
+    with held(out or run), show.busy("writing the report and its drawings", quiet=arguments.quiet):
         written = write_report(run, asked, target=target)
     for text in written.incomplete:
         show.say(text)
+    if arguments.quiet:
+        return 0
     show.answer(answer.screen(written))
     if written.answer not in written.deciding:
         show.say(written.answer)
@@ -127,12 +131,14 @@ def _report_several(arguments: argparse.Namespace) -> int:
         raise UsageError("No installed package reports on several runs: name one run, or install one that does.")
     compare, out = registry.load("comparisons", names[0]), arguments.out
     _require_no_run(out)
-    with show.progress(quiet=False) as progress:
+    with show.progress(quiet=arguments.quiet) as progress:
         files, lines = compare(arguments.runs, arguments.baseline, lambda what: progress.step(what, 0))
     _make_out(out)  # nothing is left of runs that were refused
     with held(out):
         for name, text in files.items():
             write_text(out / name, text)
+    if arguments.quiet:
+        return 0
     show.answer(lines)
     show.say(f"Report: {out / 'report.html'}   for a pull request: {out / 'report.md'}")
     return 0
@@ -155,10 +161,10 @@ def _make_out(folder: Path) -> None:
 def _bundle(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.run
     destination = arguments.out or Path(f"{folder.resolve().name}{SUFFIX}")
-    with show.busy(f"making the report of {folder} again, and packing it"):
+    with show.busy(f"making the report of {folder} again, and packing it", quiet=arguments.quiet):
         bundle = write_bundle(folder, destination)
-    show.say(f"Bundle: {destination}")
-    show.say(f"sha256 of its manifest, to cite: {bundle.sha256}")
+    show.say(f"Bundle: {destination}", quiet=arguments.quiet)
+    show.say(f"sha256 of its manifest, to cite: {bundle.sha256}", quiet=arguments.quiet)
     return 0
 
 

@@ -132,12 +132,21 @@ def add_max_inflated(parser: argparse.ArgumentParser) -> None:
 def max_inflated(arguments: argparse.Namespace) -> int | None:
     """Return the bytes that ``--max-inflated`` allows, None where it was not given; UsageError when it is no size."""
     text = getattr(arguments, "max_inflated", None)
-    if text is None:
-        return None
-    found = _SIZE.fullmatch(text)
-    if not found:
-        raise UsageError(f"--max-inflated takes a number of bytes, or one of MiB or GiB such as 8GiB, got {text!r}.")
-    return int(found[1]) << _UNITS[found[2]]
+    return None if text is None else size("--max-inflated")(text)
+
+
+def size(option: str, *, least: int = 0) -> Callable[[str], int]:
+    """Return the ``type`` of an option that is a number of bytes, also one of KiB to TiB such as ``8GiB``."""
+
+    def take(text: str) -> int:
+        found = _SIZE.fullmatch(text)
+        value = int(found[1]) << _UNITS[found[2]] if found else -1
+        if value < least:
+            more = f" of at least {least}" if least and found else ""
+            raise UsageError(f"{option} takes a number of bytes{more}, or one of MiB or GiB such as 8GiB, got {text!r}.")
+        return value
+
+    return take
 
 
 class _Json(argparse.Action):

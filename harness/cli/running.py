@@ -15,7 +15,7 @@ from harness import registry
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import answer, closing, launching, readers, show
-from harness.cli.options import add_max_inflated, add_output, add_plugins, integer, integers, names, one_of
+from harness.cli.options import add_max_inflated, add_output, add_plugins, integer, integers, names, one_of, size
 from harness.cli.parser import examples
 from harness.cli.taking import add_taking, file_text, show_taken
 from harness.cli.usual import fill_in
@@ -92,8 +92,9 @@ def _add_what(add: Callable[..., argparse.Action]) -> None:
     add("--suites", metavar="A,B", help="suites to run (default: those of the preset, or all)")
     add("--sizes", type=partial(integers, option="--sizes"), metavar="N,M",
         help="sequence lengths (residues) of synthetic traces (default: those of the preset)")
-    add("--trace-bytes", type=integer("--trace-bytes"), metavar="N", help="measure only the first layers of a trace "
-        "that fit into N bytes, the same number at every length; the name of the trace says so (default: all)")
+    add("--trace-bytes", type=size("--trace-bytes", least=1), metavar="SIZE", help="measure only the first layers of "
+        "a trace that fit into so many bytes, such as 64MiB, the same number at every length; the name of the trace "
+        "says so (default: all)")
     add("--profile", type=_profiles, metavar="A,B",
         help=f"settings of the formats: {', '.join(PROFILES)}, or a format's own, as fast of zarr-slim (default: those "
         "of the preset)")
@@ -110,8 +111,8 @@ def _add_how(add: Callable[..., argparse.Action]) -> None:
         help=f"samples per cell; a verdict needs {VERDICT_ROUNDS} (default: those of the preset)")
     add("--threads", type=integer("--threads"), metavar="N", help="processors that a contender may use, and threads of "
         "its library (default: all that this process may use)")
-    add("--decoded-cache", type=integer("--decoded-cache", least=0), metavar="BYTES", help="limit of the decoded "
-        "chunks that a reader may keep while it is open (default: that of each library)")
+    add("--decoded-cache", type=size("--decoded-cache"), metavar="SIZE", help="limit of the decoded chunks that "
+        "a reader may keep while it is open, such as 64MiB (default: that of each library)")
     add("--seed", type=integer("--seed", least=0), metavar="N", help="seed of plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help=f"the format to which ratios refer (default: {RunConfig.baseline})")
     add("--timeout", type=integer("--timeout"), metavar="SECONDS", help="time limit of a sample, to which 1 s is added "
@@ -124,6 +125,7 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
     parser.epilog = examples("plot results/first", "plot results/reference")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     add_plugins(parser)
+    add_output(parser, quiet="errors")
     parser.set_defaults(command=_plot)
 
 
@@ -214,10 +216,10 @@ def _require_same_machine(folder: Path) -> None:
 
 def _plot(arguments: argparse.Namespace) -> int:
     with held(arguments.run):
-        with show.busy("drawing"):
+        with show.busy("drawing", quiet=arguments.quiet):
             written = write_plots(arguments.run)
         for path in written:
-            show.say(str(path))
+            show.say(str(path), quiet=arguments.quiet)
     return 0
 
 

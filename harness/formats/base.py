@@ -115,6 +115,7 @@ class ReaderSpec:
     about: str = ""  # Library and pipeline, in one line.
     own: bool = False  # Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
     own_since: int = 0  # The first version of reports that knew it as one.
+    verifies: bool = True  # Whether it compares the checksums that an archive has.
     cached: bool = False  # Whether it keeps decoded chunks, and takes ``cache_bytes``.
     # Returns why it is unavailable, as the end of a sentence; empty if it is available.
     missing: Callable[[], str] = str

@@ -122,6 +122,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
             except UnsupportedProfile as error:
                 rows.append({**common, "origin": "skipped", "why": str(error)})
                 continue
+            verifies = not arm.reader or backend.readers[arm.reader].verifies
             for role, spec in sorted(examples.items()):
                 layout = backend.layout(spec, arm.settings)
                 rows.append(
@@ -139,7 +140,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
                         "reader": "",
                         "cache_bytes": "",
                         "writer": OWN_WRITER if backend.own_writer else "its library",
-                        "checked": "yes" if layout.checked else "",
+                        "checked": "yes" if layout.checked and verifies else "",
                     }
                 )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

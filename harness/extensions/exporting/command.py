@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.cli import show
-from harness.cli.options import add_max_inflated
+from harness.cli.options import add_max_inflated, add_output
 from harness.cli.parser import examples
 from harness.errors import UsageError
 from harness.extensions.exporting.layout import ExportLayout, export
@@ -28,6 +28,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     known = (f"{name}: {registry.stated('layouts', name, 'description')}" for name in registry.names("layouts"))
     parser.add_argument("--layout", required=True, metavar="NAME", help="; ".join(known))
     add_max_inflated(parser)
+    add_output(parser, quiet="warnings and errors")
     parser.set_defaults(command=_export)
 
 
@@ -38,11 +39,14 @@ def _export(arguments: argparse.Namespace) -> int:
     check_destination(arguments.destination)
     require_outside(arguments.destination)
     trace = open_archived(arguments.archive)
-    with show.busy(f"writing {arguments.destination} and reading it back"):
+    with show.busy(f"writing {arguments.destination} and reading it back", quiet=arguments.quiet):
         lacking, notes = export(trace, layout, arguments.destination)
     size, _ = archive_size(arguments.destination)
     count = len(trace.manifest.tensors) - len(lacking)
-    show.say(f"{arguments.destination}: {count} tensors, {size:,} bytes, read back and the same bit for bit.")
+    show.say(
+        f"{arguments.destination}: {count} tensors, {size:,} bytes, read back and the same bit for bit.",
+        quiet=arguments.quiet,
+    )
     for why in dict.fromkeys(lacking.values()):
         paths = [path for path, reason in lacking.items() if reason == why]
         more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""

@@ -185,7 +185,8 @@ class Page:
 
     def __post_init__(self) -> None:
         """Place everything."""
-        lines = [line for text in self.caption for line in textwrap.wrap(text, self._CHARACTERS)]
+        caption = [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in self.caption]
+        lines = [line for text in caption for line in textwrap.wrap(text, self._CHARACTERS)]
         across = self._across()
         legend = 0.24 * math.ceil(len(self.legend) / across) if across else 0.0
         tallest = max((h.count("\n") + 1 for h in self.headings if h), default=0)

@@ -3,7 +3,7 @@
 import sys
 from importlib import metadata
 
-from harness.run.newest import behind, newest
+from harness.run.newest_releases import behind, newest
 
 found = behind(newest(), {one.metadata["Name"]: one.version for one in metadata.distributions()})
 print("\n".join(found) or "Nothing in harness/run/newest.toml is behind.")

@@ -24,7 +24,7 @@ from harness.extensions.capture.plan import CaptureSettings, layer_bytes
 from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, Push, record
 from harness.formats.archive import remove, write_archive
 from harness.formats.base import load_format
-from harness.sampling.accounting import peak_rss, reset_peak_rss
+from harness.sampling.counters import peak_rss, reset_peak_rss
 from harness.trace.stream import MemoryTrace
 
 if TYPE_CHECKING:

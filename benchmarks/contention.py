@@ -18,7 +18,7 @@ import numpy as np
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.run.machine import interpreter_lock
-from harness.sampling.together import shares
+from harness.sampling.parallel_sample import shares
 from harness.sampling.verify import Expected, check, expectations, read_id
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace

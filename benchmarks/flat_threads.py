@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.analysis.statistics import Interval, compare
 from harness.formats.flat import SHARED, fill_from, fill_together
-from harness.formats.threads import Crew, cores
+from harness.formats.threads import ThreadTeam, cores
 
 SIZES = (4, 16, 32, 64, 256, 1024)  # MiB
 _MIB, _ROUNDS = 1 << 20, 21
@@ -48,7 +48,7 @@ def threads_over_one(path: Path, nbytes: int, threads: int, rounds: int = _ROUND
         When they do not read the same.
     """
     seconds: dict[bool, list[float]] = {False: [], True: []}
-    with path.open("rb", buffering=0) as file, closing(Crew(threads)) as crew:
+    with path.open("rb", buffering=0) as file, closing(ThreadTeam(threads)) as crew:
         for number in range(-1, rounds):  # the first starts threads, fills the page cache, and does not count
             ends = {}
             for together in (False, True) if number % 2 else (True, False):

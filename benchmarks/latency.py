@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.records import RAW
 from harness.report.drawing.figure import CEILING, GREY, ArmStyle, Page, arm_styles, drawing
 
@@ -71,7 +71,7 @@ def draw_latency(samples: pd.DataFrame, folder: Path, aside: Sequence[str] = ())
                     if len(arm):
                         ends[style.label] = _curve(axes, arm, style)
                 _name(axes, ends)
-            page.axes[row, 0].set_ylabel(f"{words.pretty_trace(str(trace))}\n(time, log axis)", fontsize=8)
+            page.axes[row, 0].set_ylabel(f"{formatting.pretty_trace(str(trace))}\n(time, log axis)", fontsize=8)
             page.under(row, "latency added to each request, in milliseconds (log axis)", 0.3, range(len(accesses)))
         return page.save(folder, "latency")
 
@@ -88,13 +88,13 @@ def _caption(samples: pd.DataFrame, aside: Sequence[str]) -> list[str]:
         "stands at its left end. npz-download fetches the archive whole, once. One GET is a single request for as many "
         "bytes as this project's decoder read.",
         "A shaper on loopback adds the latency to each request of a real S3 server and limits what is read to "
-        f"{words.listed([f'{limit / 1e6:g} MB/s' if limit else 'no bandwidth' for limit in limits])}.",
+        f"{formatting.listed([f'{limit / 1e6:g} MB/s' if limit else 'no bandwidth' for limit in limits])}.",
     ]
     if {True, False} <= set(read):
         named = read.rename(columns={True: "flat", False: "others"})
         moved = {str(name): (float(row["flat"]), float(row["others"])) for name, row in named.iterrows()}
         most = max(moved, key=lambda name: moved[name][0] / moved[name][1])
-        flat_file, others = map(words.size, moved[most])
+        flat_file, others = map(formatting.size, moved[most])
         caption.append(
             "The flat file (raw) can be the slowest here, though it is the ceiling on a disk. Its values are not "
             "compressed, and the rows of a window lie far apart in it: one request takes all that lies between them. "
@@ -149,6 +149,6 @@ def _scale(axes: Axes, rows: pd.DataFrame, *, labels: bool) -> None:
     low, high = rows["total"].min() / 1.3, rows["total"].max() * 1.3
     ticks = [s * 10.0**p for p in range(-5, 4) for s in (1, 3) if low <= s * 10.0**p <= high]
     axes.set_ylim(low, high)
-    axes.set_yticks(ticks, [words.duration(t) if labels else "" for t in ticks])
+    axes.set_yticks(ticks, [formatting.duration(t) if labels else "" for t in ticks])
     axes.set_yticks([], minor=True)
     axes.grid(axis="y")

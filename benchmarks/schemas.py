@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harness.analysis.asked import FIRST_REPORT_VERSION, REPORT_VERSION, _Asked
+from harness.analysis.report_options import FIRST_REPORT_VERSION, REPORT_VERSION, _Asked
 from harness.evidence.bundle import BUNDLE_VERSION, BundleManifest
 from harness.run.archives import _Archives
 from harness.run.config import _Stored

@@ -12,7 +12,7 @@ from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.formats.base import Reader, load_format
 from harness.formats.settings import configured, profile_of
 from harness.records import RAW
-from harness.sampling.accounting import ReadCounts
+from harness.sampling.counters import ReadCounts
 from harness.sampling.sample import Counter, Opener
 
 TENSORSTORE = "tensorstore"

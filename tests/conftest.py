@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, settings
 from matplotlib.figure import Figure
 
 from harness import registry
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.limits import limits
 from harness.report import write
 from harness.report.drawing.plots import plotted
 from harness.report.write import write_report
 from harness.run.config import RunConfig
 from harness.run.experiment import run
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.workload import PlanOptions
 
 settings.register_profile("untimed", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

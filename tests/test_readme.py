@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import REPORT_VERSION, find_options
 from harness.analysis.efforts import BEST, STOCK, standing
 from harness.analysis.formatting import duration, size, stands
+from harness.analysis.report_options import REPORT_VERSION, find_options
 from harness.cli import main
 from harness.cli.answer import screen
 from harness.evidence.bundle import read_bundle

@@ -19,10 +19,10 @@ from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle, read_bundle, row_digests, write_bundle
 from harness.evidence.check import check
 from harness.row_files import read_samples
-from harness.run.complete import SAMPLES, read_own_rows, required_rows
+from harness.run.completeness import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.experiment import run
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.workload import PlanOptions
 
 Rows = list[dict[str, str]]

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE
 from harness.analysis.cells import CellSamples
 from harness.analysis.efforts import is_own, stated
-from harness.analysis.floors import Floors
 from harness.analysis.grades import most_workers
+from harness.analysis.noise_floors import Floors
+from harness.analysis.report_options import REPORT_VERSION, SIMILAR_SINCE
 from harness.analysis.statistics import Comparison, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable, direction, paired
 from harness.analysis.verdict import Floor, doubt, judge

@@ -72,7 +72,7 @@ class CellSamples:
     contender: Contender  # Whose.
     rows: np.ndarray  # Ndarray of int. All its samples, as places in the table.
     columns: Mapping[str, np.ndarray]  # The complete table, by column.
-    # Whether it left after few rounds, because it was so much slower than the baseline in each (`harness.run.leaving`):
+    # Whether it left after few rounds, because it was so much slower than the baseline in each (`harness.run.early_decision`):
     # then these are enough.
     decided: bool = False
 

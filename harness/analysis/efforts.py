@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from harness import registry
-from harness.analysis.asked import REPORT_VERSION
+from harness.analysis.report_options import REPORT_VERSION
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.errors import UsageError
 from harness.formats.base import Format, load_format

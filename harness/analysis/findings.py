@@ -10,23 +10,23 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STOCK_USES_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
-from harness.analysis.decoded import with_decoded
-from harness.analysis.earlier import Held, earlier, hold
+from harness.analysis.decoded_cache import with_decoded
+from harness.analysis.earlier_comparison import Held, earlier, hold
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import Grades, grade
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
-from harness.analysis.plain import plain
+from harness.analysis.plain_values import plain
+from harness.analysis.report_options import REPORT_VERSION, SIMILAR_SINCE, STOCK_USES_SINCE, Options
 from harness.analysis.scaling import scaling
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.withdrawal import withdrawn, without_verdicts
 from harness.errors import UsageError
 from harness.row_files import in_force, read_samples
-from harness.run.complete import SAMPLES, read_own_rows, required_rows
+from harness.run.completeness import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import nodes_of, read_environment
 from harness.run.measurement import is_apart, of_installed, unknown_parts

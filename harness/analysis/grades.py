@@ -10,8 +10,8 @@ import pandas as pd
 
 from harness.analysis.criteria import GradedCriterion, criteria, rules, word
 from harness.analysis.efforts import BEST, STOCK
-from harness.analysis.floors import Floors
-from harness.analysis.standing import Claim, WeighedCase, claims, stand
+from harness.analysis.noise_floors import Floors
+from harness.analysis.ranking import Claim, WeighedCase, claims, stand
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.withdrawal import SHORT
@@ -39,7 +39,7 @@ class Grades:
     # Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
     # says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, in how many of
     # its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), how it stands against the best of the
-    # criterion (`harness.analysis.standing.Standing`), why that is inconclusive, and the ratio to the best with its
+    # criterion (`harness.analysis.ranking.Standing`), why that is inconclusive, and the ratio to the best with its
     # interval, which that word is of: the figure is against the best of each cell.
     table: pd.DataFrame
     cells: pd.DataFrame  # Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
@@ -69,7 +69,7 @@ def grade(
     profile : str
         The settings; without it those that formats are judged in (`SampleTable.judged_profile`).
     similar : bool
-        As for `harness.analysis.floors.Floors`.
+        As for `harness.analysis.noise_floors.Floors`.
     control_of : str, optional
         The format that the A/A control repeats.
     """

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.busy import busy
 from harness.analysis.cells import CellSamples
+from harness.analysis.machine_load import busy
 from harness.analysis.statistics import MAD_TO_DEVIATION
 from harness.analysis.table import CaseSamples, SampleTable, by_round, paired
 from harness.analysis.verdict import EQUIVALENT_WITHIN, VERDICT_ROUNDS, Floor, judge
@@ -73,7 +73,7 @@ class Noise:
     rounds_most: int | None
     undecided: int  # Comparisons with too few rounds for a verdict, none of which can therefore be given.
     undecided_suites: tuple[str, ...]  # The suites they belong to, in the order of the summary.
-    # What shows that the machine was too busy for the run to be believed, see `harness.analysis.busy`.
+    # What shows that the machine was too busy for the run to be believed, see `harness.analysis.machine_load`.
     busy: tuple[str, ...]
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.cells import CellSamples, few
-from harness.analysis.floors import Floors
+from harness.analysis.noise_floors import Floors
 from harness.analysis.statistics import Comparison, median_interval
 from harness.analysis.table import CaseSamples, SampleTable, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, smallest_detectable_effect
@@ -45,7 +45,7 @@ def summarise(
         The format that the A/A control repeats: the run's own baseline. By default, `baseline`. The control is always
         compared with it, and the noise floor comes from there, whatever the other ratios refer to.
     similar : bool
-        As for `harness.analysis.floors.Floors`.
+        As for `harness.analysis.noise_floors.Floors`.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def summarise(
         ``group`` is that of `CellSamples`.
         ``why`` is of an inconclusive verdict, as `harness.analysis.verdict.doubt`; ``decided_after`` the rounds after
         which a contender left. ``flag`` is `BELOW_RAW` or empty. ``decoded_cache`` is empty, for
-        `harness.analysis.decoded.with_decoded` to fill. ``read_amplification`` is bytes that the process read
+        `harness.analysis.decoded_cache.with_decoded` to fill. ``read_amplification`` is bytes that the process read
         for each byte asked for; what a mapped file reads does not show in it.
 
     Raises

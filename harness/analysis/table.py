@@ -17,7 +17,7 @@ from harness.analysis.statistics import Comparison, compare, resampled_medians
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import CellKey, Contender
 from harness.row_files import in_force
-from harness.run.leaving import counterpart, decided
+from harness.run.early_decision import counterpart, decided
 
 
 class CaseKey(NamedTuple):
@@ -74,7 +74,7 @@ class CaseSamples:
         return {cell.contender: cell.why for cell in self.cells if cell.why}
 
     def baseline(self, name: str | None, cell: CellSamples) -> CellSamples | None:
-        """Return the cell of a format that another is held against, see `harness.run.leaving.counterpart`."""
+        """Return the cell of a format that another is held against, see `harness.run.early_decision.counterpart`."""
         theirs = [(c, c.effort, c.group) for c in self.cells if c.contender.format == name]
         return counterpart(cell.effort, cell.group, theirs)
 
@@ -154,7 +154,7 @@ def direction(
 ) -> int:
     """Say whether few rounds decide between two cells: 1 where the first is slower, -1 where it is faster, else 0.
 
-    By `harness.run.leaving.decided`, of the rounds in which all have a time: those before one of them left.
+    By `harness.run.early_decision.decided`, of the rounds in which all have a time: those before one of them left.
     """
     if cell is None or against is None or control is None or original is None:
         return 0

@@ -9,7 +9,7 @@ from uuid import uuid4
 import numpy as np
 
 from harness.api.indexing import plan
-from harness.api.stored import StoredTrace
+from harness.api.open_files import StoredTrace
 from harness.api.values import as_type, numpy_type, parse_type, value_type
 from harness.formats.selection import whole
 from harness.limits import in_words
@@ -107,7 +107,7 @@ class TraceArray:
     def to_xarray(self) -> DataArray:
         """Return a lazy xarray array whose dimensions are the axes; a repeated one is numbered, as in ``residue_2``."""
         require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
-        from harness.api.labelled import data_array  # only who asks for it loads the library
+        from harness.api.xarray_objects import data_array  # only who asks for it loads the library
 
         return data_array(self)
 

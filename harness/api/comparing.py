@@ -19,9 +19,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness import registry
-from harness.analysis.asked import Options
 from harness.analysis.choice.mix import Mix, parse_mix
 from harness.analysis.findings import find
+from harness.analysis.report_options import Options
 from harness.api.array_like import sliceable
 from harness.api.arrays import TraceArray
 from harness.api.creating import create
@@ -34,11 +34,11 @@ from harness.formats.base import load_format
 from harness.records import RAW
 from harness.report.drawing.plots import pages
 from harness.report.folders import held
-from harness.report.measured import run_and_report
 from harness.report.page.answer import answer
+from harness.report.run_report import run_and_report
 from harness.run.config import RunConfig
 from harness.run.defaults import all_suites, complete, default_formats
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.presets import PRESETS, STANDARD
 
 

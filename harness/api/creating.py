@@ -16,7 +16,7 @@ import numpy as np
 from harness.api.array_like import blocks_of, sliceable
 from harness.api.arrays import TraceArray
 from harness.api.values import as_held, value_type
-from harness.api.written import WrittenTensors
+from harness.api.written_tensors import WrittenTensors
 from harness.documents import convert
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import check_destination, remove, require_outside, write_archive

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.api.arrays import TraceArray
-from harness.api.stored import open_stored
+from harness.api.open_files import open_stored
 from harness.errors import UsageError, unknown_name
 from harness.foreign.guessing import parse_rule
 from harness.foreign.opening import Asked
@@ -127,7 +127,7 @@ class OpenTrace(Mapping[str, TraceArray]):
         length: ``channel`` and ``channel_of_64``.
         """
         require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
-        from harness.api.labelled import data_tree  # only who asks for it loads the library
+        from harness.api.xarray_objects import data_tree  # only who asks for it loads the library
 
         return data_tree(self)
 

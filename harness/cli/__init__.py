@@ -27,7 +27,7 @@ from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrup
 # Extensions bring further commands, as entry points of the group ``harness.commands``.
 _COMMANDS = {
     "run": ("running", "measure formats on traces"),
-    "show": ("showing", "print every cell of a run, then its answer"),
+    "show": ("show", "print every cell of a run, then its answer"),
     "plot": ("running", "summarise a run again and redraw its plots"),
     "report": ("evidence", "write the report of a run: which format, by how much, and how sure"),
     "bundle": ("evidence", "pack a run into one file that anyone can check"),

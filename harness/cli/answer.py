@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from harness.analysis import formatting as words
-from harness.report.page.deciding import blocks
+from harness.analysis import formatting
+from harness.report.page.conclusions import blocks
 from harness.report.write import WrittenReport
 
 WIDTH = 80
@@ -36,7 +36,7 @@ def _table(written: WrittenReport) -> Iterator[str]:
     for number, block in enumerate(found):
         yield (f"{block.how:<{_NAME}}" + "".join(f"{head[-1]:>{wide}}" for head in heads if number == 0)).rstrip()
         for name, by in block.rows[:_ROWS]:
-            cells = (words.stands(by[stated.name]) if stated.name in by else "–" for stated in columns)
+            cells = (formatting.stands(by[stated.name]) if stated.name in by else "–" for stated in columns)
             if len(name) > _NAME - 3:  # it has a line of its own
                 yield f"  {name}"
                 name = ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import add_max_inflated, add_output, typed
 from harness.cli.parser import examples
 from harness.errors import HarnessError
@@ -49,13 +49,13 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    out = show.console()
+    out = terminal.console()
     given = load_format(arguments.backend) if arguments.backend else None
     with open_archive(arguments.archive, given) as (backend, reader, manifest):
         size, parts = archive_size(arguments.archive)
         if arguments.json:
             document = {"archive": str(arguments.archive), "format": backend.name, "size_bytes": size, "files": parts}
-            show.result({**document, "manifest": json.loads(manifest.to_json())})
+            terminal.result({**document, "manifest": json.loads(manifest.to_json())})
             return 0
         facts: dict[str, Any] = {}
         if manifest.incomplete is not None:
@@ -70,12 +70,12 @@ def _inspect(arguments: argparse.Namespace) -> int:
         files, patched = facts.pop("files"), facts.pop("interventions")
         if facts["trained"] is False:
             facts["trained"] = "UNTRAINED weights"
-        rows = show.table(str(arguments.archive), "", "")
+        rows = terminal.table(str(arguments.archive), "", "")
         for name, value in facts.items():
             if value not in (None, ()):
                 rows.add_row(name, ", ".join(value) if isinstance(value, tuple) else str(value))
         out.print(rows, markup=False)
-        table = show.table(f"{len(manifest.tensors)} tensors", "tensor", "shape", "dtype", "axes", "role", "digest")
+        table = terminal.table(f"{len(manifest.tensors)} tensors", "tensor", "shape", "dtype", "axes", "role", "digest")
         for spec in manifest.tensors:
             digest = manifest.digests.get(spec.path, "none")
             table.add_row(spec.path, str(spec.shape), spec.dtype, " ".join(spec.axes), spec.role.value, digest)
@@ -83,19 +83,19 @@ def _inspect(arguments: argparse.Namespace) -> int:
         if manifest.chains:
             of_tokens = any("token" in spec.axes for spec in manifest.tensors)
             unit = "tokens" if of_tokens else "residues"
-            table = show.table(f"{len(manifest.chains)} chains", "chain", "kind", "entity", unit)
+            table = terminal.table(f"{len(manifest.chains)} chains", "chain", "kind", "entity", unit)
             for chain in manifest.chains:
                 table.add_row(chain.name, chain.kind, chain.entity, f"{chain.start} to {chain.stop - 1}")
             out.print(table, markup=False)
         if patched:
-            table = show.table("patched while the model ran", "tensor", "change", "from")
+            table = terminal.table("patched while the model ran", "tensor", "change", "from")
             for each in patched:
                 table.add_row(each["tensor"], each["change"], each["run"] or "")
             out.print(table, markup=False)
         if manifest.loss is not None:
             _show_loss(out, manifest.loss)
         if files:
-            table = show.table(f"imported from {_count(len(files), 'file')}", "file", "SHA-256")
+            table = terminal.table(f"imported from {_count(len(files), 'file')}", "file", "SHA-256")
             for each in files.items():
                 table.add_row(*each)
             out.print(table, markup=False)
@@ -109,7 +109,7 @@ def _count(number: int, what: str) -> str:
 def _show_loss(out: Console, loss: Loss) -> None:
     """Show what was rounded, with its errors, and what was dropped, with how it comes back."""
     headings = ("tensor", "values changed", "largest error", "relative", "of a row's sum", "bits, or rows on each grid")
-    table = show.table(loss.summary(), *headings)
+    table = terminal.table(loss.summary(), *headings)
     for row in loss.rounded:
         errors = (row.largest_absolute_error, row.largest_relative_error, row.largest_sum_change)
         grids = ", ".join(f"{step}: {count}" for step, count in row.rows.items())
@@ -117,7 +117,9 @@ def _show_loss(out: Console, loss: Loss) -> None:
         table.add_row(row.path, f"{row.changed:,}", *("" if e is None else f"{e:.3g}" for e in errors), kept)
     out.print(table, markup=False)
     if loss.dropped:
-        table = show.table(f"{len(loss.dropped)} dropped", "tensor", "shape", "dtype", "digest", "how it comes back")
+        table = terminal.table(
+            f"{len(loss.dropped)} dropped", "tensor", "shape", "dtype", "digest", "how it comes back"
+        )
         for gone in loss.dropped:
             table.add_row(gone.path, str(gone.shape), gone.dtype, gone.digest, gone.recompute)
         out.print(table, markup=False)
@@ -126,16 +128,16 @@ def _show_loss(out: Console, loss: Loss) -> None:
 def _conforms(arguments: argparse.Namespace) -> int:
     found: list[dict[str, Any]] = []
     for archive in arguments.archives:
-        with show.busy(f"checking {archive}", quiet=arguments.json):
+        with terminal.busy(f"checking {archive}", quiet=arguments.json):
             try:
                 problems = schema_problems(archive)
             except HarnessError as error:  # the archives after it are checked all the same
                 problems = [f"{archive}: {str(error).removeprefix(f'{archive}: ')}"]
         for line in problems or [f"{archive} conforms to the archive specification."]:
-            show.say(line, quiet=arguments.json)
+            terminal.say(line, quiet=arguments.json)
         found.append({"archive": str(archive), "conforms": not problems, "problems": problems})
     if arguments.json:
-        show.result(found)
+        terminal.result(found)
     return 0 if all(one["conforms"] for one in found) else 1
 
 
@@ -144,7 +146,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         return _conforms(arguments)
     found: list[dict[str, Any]] = []
     for archive in arguments.archives:
-        with show.busy(f"verifying {archive}", quiet=arguments.json):
+        with terminal.busy(f"verifying {archive}", quiet=arguments.json):
             problems = verify_archive(archive)
             incomplete: str | None = None
             if not problems:
@@ -154,9 +156,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         if incomplete is not None:
             said = f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written."
         for line in problems or [said]:
-            show.say(line, quiet=arguments.json)
+            terminal.say(line, quiet=arguments.json)
         sound = not problems and incomplete is None
         found.append({"archive": str(archive), "sound": sound, "problems": problems, "incomplete": incomplete})
     if arguments.json:
-        show.result(found)
+        terminal.result(found)
     return 0 if all(one["sound"] for one in found) else 1

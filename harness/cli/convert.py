@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from harness import registry
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import add_max_inflated, add_output, names, typed
 from harness.cli.parser import examples
-from harness.cli.taking import add_taking, file_text
+from harness.cli.source_options import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
 from harness.formats.base import PROFILES, Format, Profile
@@ -91,24 +91,24 @@ def _convert(arguments: argparse.Namespace) -> int:
     trace, check = (source, None) if change is None else change(source)
     if patterns := names(arguments.plain, "pattern"):
         backend = _plainly(backend, trace.manifest, patterns)
-    with show.busy(f"writing and verifying {arguments.destination}", quiet=arguments.quiet):
+    with terminal.busy(f"writing and verifying {arguments.destination}", quiet=arguments.quiet):
         manifest = convert(trace, backend, arguments.destination, profile, check=check)
     size, _ = archive_size(arguments.destination)
     against = f", and {mode.checked}" if mode else ""
-    show.say(
+    terminal.say(
         f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}.",
         quiet=arguments.quiet,
     )
     if manifest.nbytes > archive_limit(size):
-        show.say(f"It is far smaller than its values: to read it, give --max-inflated {manifest.nbytes}.")
+        terminal.say(f"It is far smaller than its values: to read it, give --max-inflated {manifest.nbytes}.")
     provenance = manifest.provenance
     if provenance.importer and provenance.files:
-        show.say(f"Imported by {provenance.importer}, from {len(provenance.files)} file(s).", quiet=arguments.quiet)
-        show.say(f"Note: {show.cut(provenance.note or '')}.", quiet=arguments.quiet or not provenance.note)
+        terminal.say(f"Imported by {provenance.importer}, from {len(provenance.files)} file(s).", quiet=arguments.quiet)
+        terminal.say(f"Note: {terminal.cut(provenance.note or '')}.", quiet=arguments.quiet or not provenance.note)
     if manifest.incomplete is not None:
-        show.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
+        terminal.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:
-        show.say(f"{manifest.loss.summary()}. {manifest.loss.errors()}")
+        terminal.say(f"{manifest.loss.summary()}. {manifest.loss.errors()}")
     return 0
 
 
@@ -123,12 +123,12 @@ def _in_place(arguments: argparse.Namespace) -> int:
     if not archive.exists():
         raise UsageError(f"--in-place takes an archive, and there is no {archive}.")
     before = archive_size(archive)[0]
-    with show.busy(f"writing {archive} anew and verifying it", quiet=arguments.quiet):
+    with terminal.busy(f"writing {archive} anew and verifying it", quiet=arguments.quiet):
         patterns = names(arguments.plain, "pattern")
         change = partial(_plainly, patterns=patterns) if patterns else None
         manifest = convert_in_place(archive, arguments.profile or "tuned", change)
     size, _ = archive_size(archive)
-    show.say(
+    terminal.say(
         f"{archive}: {len(manifest.tensors)} tensors, {before:,} bytes before, {size:,} now, verified bit for bit.",
         quiet=arguments.quiet,
     )

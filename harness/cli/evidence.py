@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness import registry
-from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
-from harness.analysis.earlier import earlier
-from harness.cli import answer, closing, options, show
+from harness.analysis.earlier_comparison import earlier
+from harness.analysis.report_options import Options, find_options
+from harness.cli import answer, options, run_messages, terminal
 from harness.cli.parser import examples
 from harness.cli.running import continuable, interrupted
 from harness.documents import decode
@@ -23,10 +23,10 @@ from harness.evidence.claims import claimed, shown
 from harness.evidence.rerun import compare_runs, rerun_config
 from harness.files import plain_name, write_text
 from harness.report.folders import held
-from harness.report.measured import run_and_report
+from harness.report.run_report import run_and_report
 from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 
 _MOST = 12  # problems printed for one file
 
@@ -107,16 +107,16 @@ def _report(arguments: argparse.Namespace) -> int:
         _make_out(out)
     target = None if out is None else Target(out)
     asked = Options(baseline=arguments.baseline or config.baseline, mix=mix, earlier=arguments.earlier)
-    with held(out or run), show.busy("writing the report and its drawings", quiet=arguments.quiet):
+    with held(out or run), terminal.busy("writing the report and its drawings", quiet=arguments.quiet):
         written = write_report(run, asked, target=target)
     for text in written.incomplete:
-        show.say(text)
+        terminal.say(text)
     if arguments.quiet:
         return 0
-    show.answer(answer.screen(written))
+    terminal.answer(answer.screen(written))
     if written.answer not in written.deciding:
-        show.say(written.answer)
-    show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
+        terminal.say(written.answer)
+    terminal.say(f"Report: {written.page}   for a pull request: {written.markdown}")
     return 0
 
 
@@ -131,7 +131,7 @@ def _report_several(arguments: argparse.Namespace) -> int:
         raise UsageError("No installed package reports on several runs: name one run, or install one that does.")
     compare, out = registry.load("comparisons", names[0]), arguments.out
     _require_no_run(out)
-    with show.progress(quiet=arguments.quiet) as progress:
+    with terminal.progress(quiet=arguments.quiet) as progress:
         files, lines = compare(arguments.runs, arguments.baseline, lambda what: progress.step(what, 0))
     _make_out(out)  # nothing is left of runs that were refused
     with held(out):
@@ -139,8 +139,8 @@ def _report_several(arguments: argparse.Namespace) -> int:
             write_text(out / name, text)
     if arguments.quiet:
         return 0
-    show.answer(lines)
-    show.say(f"Report: {out / 'report.html'}   for a pull request: {out / 'report.md'}")
+    terminal.answer(lines)
+    terminal.say(f"Report: {out / 'report.html'}   for a pull request: {out / 'report.md'}")
     return 0
 
 
@@ -161,10 +161,10 @@ def _make_out(folder: Path) -> None:
 def _bundle(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.run
     destination = arguments.out or Path(f"{folder.resolve().name}{SUFFIX}")
-    with show.busy(f"making the report of {folder} again, and packing it", quiet=arguments.quiet):
+    with terminal.busy(f"making the report of {folder} again, and packing it", quiet=arguments.quiet):
         bundle = write_bundle(folder, destination)
-    show.say(f"Bundle: {destination}", quiet=arguments.quiet)
-    show.say(f"sha256 of its manifest, to cite: {bundle.sha256}", quiet=arguments.quiet)
+    terminal.say(f"Bundle: {destination}", quiet=arguments.quiet)
+    terminal.say(f"sha256 of its manifest, to cite: {bundle.sha256}", quiet=arguments.quiet)
     return 0
 
 
@@ -176,7 +176,7 @@ def _check(arguments: argparse.Namespace) -> int:
         raise UsageError("--json prints what was checked, and not the result of a second run: give it without --rerun.")
     with (
         tempfile.TemporaryDirectory(prefix="harness-check-") as folder,
-        show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress,
+        terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress,
     ):
         progress.step(f"reading {arguments.bundle}", 0)
         bundle = read_bundle(arguments.bundle)
@@ -186,7 +186,7 @@ def _check(arguments: argparse.Namespace) -> int:
         _print(bundle, results)
     else:
         _say(results, quiet=arguments.quiet)
-    show.say(f"sha256 of its manifest: {bundle.sha256}", quiet=arguments.quiet)
+    terminal.say(f"sha256 of its manifest: {bundle.sha256}", quiet=arguments.quiet)
     if wrong:
         said = f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
         raise HarnessError(f"{said}{_untyped(bundle)}")
@@ -215,13 +215,13 @@ def _untyped(bundle: Bundle) -> str:
 def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
     """Say in two lists what follows from the samples, and what is only claimed."""
     here = " that was checked here" if any(result.unchecked for result in results) else ""
-    show.say(f"Every published figure{here} follows from the samples.", quiet=quiet)
+    terminal.say(f"Every published figure{here} follows from the samples.", quiet=quiet)
     for note in (result.note for result in results if result.note):
-        show.say(f"But: {note}")
+        terminal.say(f"But: {note}")
     for title, lines in (("Shown", shown(results)), ("Only claimed", claimed(bundle, results))):
-        show.say(f"{title}:", quiet=quiet)
+        terminal.say(f"{title}:", quiet=quiet)
         for line in lines:
-            show.say(f"  - {line}", quiet=quiet)
+            terminal.say(f"  - {line}", quiet=quiet)
 
 
 def _print(bundle: Bundle, results: list[Result]) -> None:
@@ -229,7 +229,7 @@ def _print(bundle: Bundle, results: list[Result]) -> None:
     checks = [dataclasses.asdict(result) for result in results]
     sound = not any(result.problems for result in results)
     left = list(claimed(bundle, results)) if sound else []  # which needs files that are all there
-    show.result({"sha256": bundle.sha256, "sound": sound, "checks": checks, "claimed": left})
+    terminal.result({"sha256": bundle.sha256, "sound": sound, "checks": checks, "claimed": left})
 
 
 def _say(results: list[Result], *, quiet: bool) -> None:
@@ -237,13 +237,13 @@ def _say(results: list[Result], *, quiet: bool) -> None:
     for result in results:
         if result.problems:
             more = [f"and {len(result.problems) - _MOST} more"] if len(result.problems) > _MOST else []
-            show.say(f"WRONG  {result.what}")
+            terminal.say(f"WRONG  {result.what}")
             for text in (*result.problems[:_MOST], *more):
-                show.say(f"         {text}")
+                terminal.say(f"         {text}")
         elif result.unchecked:
-            show.say(f"not checked here  {result.what}: {result.unchecked}")
+            terminal.say(f"not checked here  {result.what}: {result.unchecked}")
         else:
-            show.say(f"ok     {result.what}", quiet=quiet)
+            terminal.say(f"ok     {result.what}", quiet=quiet)
 
 
 def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
@@ -255,7 +255,7 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     with held(folder, new=True), continuable(folder, config):
         config.save(folder / "run.json")
         asked = find_options(folder, bundle.files["report.json"])
-        progress = show.progress(quiet=arguments.quiet, verbose=arguments.verbose)
+        progress = terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose)
         try:
             run_and_report(planned, folder, progress, options=asked)
         except KeyboardInterrupt as error:
@@ -265,5 +265,5 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
         for file in ("summary.csv", "report.json"):
             (first / file).write_bytes(bundle.files[file])
         repeat = compare_runs(first, folder)
-    closing.repeat(repeat, folder)
+    run_messages.repeat(repeat, folder)
     return 0 if repeat.holds else 1

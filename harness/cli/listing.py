@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harness import registry
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import add_output
 from harness.cli.parser import examples
 from harness.errors import unknown_name
@@ -47,17 +47,17 @@ def _list(arguments: argparse.Namespace) -> int:
         groups = _WHAT if arguments.what is None else (arguments.what,)
         found = {group: list(_lines(group, arguments.check)) for group in groups}
     if arguments.json:
-        show.result({title: [line._asdict() for line in lines] for title, lines in found.items()})
+        terminal.result({title: [line._asdict() for line in lines] for title, lines in found.items()})
     else:
         for title, lines in found.items():
-            table = show.table(title, "", "")
+            table = terminal.table(title, "", "")
             for line in lines:
                 state = "" if line.missing is None else line.missing or "ready"
                 mark = " " if state.endswith(".") else "; " if state else ""
                 table.add_row(line.name, f"{state}{mark}{line.description}")
-            show.console(plain_width=_WIDTH).print(table, markup=False)
+            terminal.console(plain_width=_WIDTH).print(table, markup=False)
         if not arguments.check and arguments.what != _READERS:
-            show.say("Whether each can be used here: harness list --check")
+            terminal.say("Whether each can be used here: harness list --check")
     return 1 if any(line.broken for lines in found.values() for line in lines) else 0
 
 

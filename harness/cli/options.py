@@ -143,7 +143,9 @@ def size(option: str, *, least: int = 0) -> Callable[[str], int]:
         value = int(found[1]) << _UNITS[found[2]] if found else -1
         if value < least:
             more = f" of at least {least}" if least and found else ""
-            raise UsageError(f"{option} takes a number of bytes{more}, or one of MiB or GiB such as 8GiB, got {text!r}.")
+            raise UsageError(
+                f"{option} takes a number of bytes{more}, or one of MiB or GiB such as 8GiB, got {text!r}."
+            )
         return value
 
     return take

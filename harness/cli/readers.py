@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.capacity import capacity
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.run.config import RunConfig
@@ -153,7 +153,7 @@ def require_readers(config: RunConfig, *, quiet: bool) -> None:
     cores = capacity().cores_usable
     if many := {n for executor, n in asked if executor.here(config.settings) and n > cores}:
         numbers = ", ".join(map(str, sorted(many)))
-        show.say(f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times "
+        terminal.say(f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times "
                  "as fast as one.", quiet=quiet)  # fmt: skip
     for executor in dict.fromkeys(executor for executor, _ in asked):
         executor.require(config.settings, max(n for one, n in asked if one is executor))

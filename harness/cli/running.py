@@ -14,24 +14,24 @@ from typing import Any
 from harness import registry
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.cli import answer, closing, launching, readers, show
+from harness.cli import answer, cluster_option, readers, run_messages, terminal
 from harness.cli.options import add_max_inflated, add_output, add_plugins, integer, integers, names, one_of, size
 from harness.cli.parser import examples
-from harness.cli.taking import add_taking, file_text, show_taken
-from harness.cli.usual import fill_in
+from harness.cli.project_defaults import fill_in
+from harness.cli.source_options import add_taking, file_text, show_taken
 from harness.errors import MachineError, UsageError, cause_of
 from harness.foreign.opening import Asked, taken
 from harness.formats.base import PROFILES
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.folders import held
-from harness.report.measured import run_and_report
+from harness.report.run_report import run_and_report
 from harness.report.write import write_plots
 from harness.run.config import RunConfig
 from harness.run.defaults import all_suites, complete, default_formats, usable_traces
 from harness.run.experiment import run
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import installed
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.planning import choose_arms
 from harness.run.presets import OWN, PRESETS, STANDARD
 from harness.sampling.interrupt import exit_code
@@ -73,7 +73,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     extended = partial(add, parser.add_argument_group("measurements of extensions"))
     for each in installed():
         each.add_options(extended)
-    launching.add_launchers(parser)
+    cluster_option.add_launchers(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     group.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
@@ -130,8 +130,8 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    tell = partial(show.say, quiet=arguments.quiet)
-    launcher = launching.chosen(arguments)
+    tell = partial(terminal.say, quiet=arguments.quiet)
+    launcher = cluster_option.chosen(arguments)
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     if launcher:
         settled = launcher.settled(config, folder, tell)
@@ -142,14 +142,14 @@ def _run(arguments: argparse.Namespace) -> int:
     for subject in planned.subjects:
         provenance = subject.manifest.provenance
         if provenance.importer and provenance.note:
-            tell(f"Note on {subject.label}: {show.cut(provenance.note)}.")
+            tell(f"Note on {subject.label}: {terminal.cut(provenance.note)}.")
     for group in ("measurements", "sections"):
         for listed in registry.listing(group):
             if listed.plugin is None:
                 tell(f"Left out: {listed.missing}")
     readers.require_readers(config, quiet=arguments.quiet)
     if launcher and (preview := launcher.preview(planned, folder)):
-        show.say(preview)
+        terminal.say(preview)
         return 0
     typed, codes = launcher.typed if launcher else "", list[int]()
     with ExitStack() as stack:
@@ -164,22 +164,22 @@ def _run(arguments: argparse.Namespace) -> int:
             config.save(folder / "run.json")
         stack.enter_context(continuable(folder, config, typed))
         written = run_and_report(
-            planned, folder, show.progress(quiet=arguments.quiet, verbose=arguments.verbose), disk,
+            planned, folder, terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose), disk,
             measure=launcher.run if launcher else run,
             interrupted=lambda error: codes.append(interrupted(error, folder, config)),
         )  # fmt: skip
     if not arguments.quiet:
-        show.answer(answer.screen(written))
-        closing.sections(written)
-        closing.where(folder, written)
+        terminal.answer(answer.screen(written))
+        run_messages.sections(written)
+        run_messages.where(folder, written)
     onward = readers.resume_command(folder, config, typed)
-    failed = sum(codes) or closing.failures(written.cells, folder, onward)
+    failed = sum(codes) or run_messages.failures(written.cells, folder, onward)
     return max(failed, launcher.check(folder, tell)) if launcher else failed
 
 
 def interrupted(error: KeyboardInterrupt, folder: Path, config: RunConfig) -> int:
     """Say how to continue a run that Ctrl-C or its kin ended; return the exit code."""
-    show.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
+    terminal.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
     return exit_code(error)
 
 
@@ -216,10 +216,10 @@ def _require_same_machine(folder: Path) -> None:
 
 def _plot(arguments: argparse.Namespace) -> int:
     with held(arguments.run):
-        with show.busy("drawing", quiet=arguments.quiet):
+        with terminal.busy("drawing", quiet=arguments.quiet):
             written = write_plots(arguments.run)
         for path in written:
-            show.say(str(path), quiet=arguments.quiet)
+            terminal.say(str(path), quiet=arguments.quiet)
     return 0
 
 
@@ -237,7 +237,7 @@ def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    tell = partial(show.say, quiet=arguments.quiet)
+    tell = partial(terminal.say, quiet=arguments.quiet)
     if usual := fill_in(arguments, arguments.types):
         tell(usual)
     preset = arguments.preset or (OWN if arguments.paths else STANDARD)

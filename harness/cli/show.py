@@ -1,155 +1,108 @@
-"""What a person sees in the terminal: progress, tables, and plain text when it is not a terminal; or JSON alone."""
+"""The command ``show``: every figure of a run, and its answer, in a terminal of any width."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+import argparse
+import textwrap
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Column, Table
-from rich.text import Text
+import pandas as pd
 
-from harness.cli.pace import Pace
-from harness.errors import escaped
+from harness.analysis import formatting
+from harness.analysis.plain_values import plain
+from harness.cli import answer, run_messages, terminal
+from harness.cli.options import add_output, add_plugins
+from harness.cli.parser import examples
+from harness.errors import unknown_name
+from harness.records import kind_of
+from harness.report.write import read_report
+from harness.suite import suite_named
 
-if TYPE_CHECKING:
-    from harness.run.progress import Progress
-
-PLAIN_WIDTH = 200
-"""Of text that goes to no terminal."""
-_PLAIN_EVERY, _FIRST = 10.0, 2.0  # seconds between lines of progress where there is no terminal, and before the first
-_BEAT = 1.0  # seconds between looks at whether a line is due while a step takes long
+_PLACE = ["trace", "n_res", "suite", "access", "cache", "executor", "workers"]
+_NAME = 32
+"""Characters of a contender's name; what is longer has a line of its own."""
 
 
-class _EscapingConsole(Console):
-    """Shows no text as it is that would do something to a terminal: lines, titles and cells all come through here."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(escaped(text), **options)
-
-
-def console(*, errors: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
-    """Return a console; one that is not a terminal gets plain text of a fixed width."""
-    found = _EscapingConsole(stderr=errors, highlight=False)
-    if found.is_terminal:
-        return found
-    return _EscapingConsole(stderr=errors, highlight=False, width=plain_width, no_color=True)
-
-
-class _Plain:
-    """A line every few seconds, also while a step takes long: the time left, or since when where nothing is counted."""
-
-    def __init__(self, out: Console | None, every: float) -> None:
-        self._out, self._every, self._text = out, every, ""
-        self._pace = Pace(time.monotonic())
-        self._said = time.monotonic() - max(0.0, _PLAIN_EVERY - _FIRST)
-
-    def total(self, steps: int) -> None:
-        self._pace.begin(steps, time.monotonic())
-
-    def step(self, text: str, steps: int = 1) -> None:
-        self._text = text
-        self._pace.add(steps, time.monotonic())
-        self.say(self._every)
-
-    def say(self, every: float) -> None:
-        now = time.monotonic()
-        if self._out and now - self._said >= every:
-            self._out.print(f"{self._pace.told(now)}  {self._text}", markup=False)
-            self._said = now
-
-    def beat(self, ended: Event) -> None:
-        while not ended.wait(_BEAT):
-            self.say(_PLAIN_EVERY)
+def add_show(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``show``."""
+    parser.epilog = examples(
+        "show results/first           # every cell, then its answer",
+        "show results/first --answer  # the answer alone",
+        "show results/first --json    # both, for a program to go on with",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--answer", action="store_true", help="print only the answer")
+    parser.add_argument("--trace", metavar="NAME", help="print the cells of one trace (default: all)")
+    add_plugins(parser)
+    add_output(parser, json=True)
+    parser.set_defaults(command=_show)
 
 
-class _Bar:
-    def __init__(self, bar: RichProgress) -> None:
-        self._bar, self._pace = bar, Pace(time.monotonic())
-        self._task = bar.add_task("starting", total=None, left="")
-
-    def total(self, steps: int) -> None:
-        self._pace.begin(steps, time.monotonic())
-        self._bar.update(self._task, total=steps)
-
-    def step(self, text: str, steps: int = 1) -> None:
-        now = time.monotonic()
-        self._pace.add(steps, now)
-        self._bar.update(self._task, advance=steps, description=escaped(text), left=self._pace.left(now))
-
-
-@contextmanager
-def progress(*, quiet: bool, verbose: bool = False) -> Iterator[Progress]:
-    """Show progress on standard error: a bar on a terminal, else a line now and then; if `verbose`, a line per step."""
-    out = console(errors=True)
-    if quiet:
-        yield _Plain(None, 0.0)
-    elif verbose or not out.is_terminal:
-        plain, ended = _Plain(out, 0.0 if verbose else _PLAIN_EVERY), Event()
-        beat = Thread(target=plain.beat, args=(ended,), daemon=True)
-        beat.start()
-        try:
-            yield plain
-        finally:
-            ended.set()
-            beat.join()
-    else:
-        text = TextColumn("{task.description:<40}", markup=False)
-        left = TextColumn("{task.fields[left]}", markup=False)
-        columns = (text, BarColumn(bar_width=10), TaskProgressColumn(), TimeElapsedColumn(), left)
-        with RichProgress(*columns, console=out, transient=True) as bar:
-            yield _Bar(bar)
+def _show(arguments: argparse.Namespace) -> int:
+    written = read_report(arguments.run)
+    found = of_trace(written.cells, arguments.trace)
+    if arguments.json:
+        answered = {"deciding": list(written.deciding), "criteria": plain(written.grades)}
+        terminal.result(answered if arguments.answer else {**answered, "cells": plain(found)})
+        return 0
+    if not arguments.answer:
+        for line in cells(found):
+            terminal.say(line)
+        terminal.say("")
+    terminal.answer(answer.screen(written))
+    run_messages.where(arguments.run, written)
+    return 0
 
 
-@contextmanager
-def busy(text: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show that something is done which may take long, and has no steps."""
-    with progress(quiet=quiet) as shown:
-        shown.step(text, 0)
-        yield
+def of_trace(summary: pd.DataFrame, trace: str | None) -> pd.DataFrame:
+    """Return the cells of one trace, or all where none is named.
+
+    Raises
+    ------
+    UsageError
+        When there is no such trace, naming those that there are.
+    """
+    if trace is None:
+        return summary
+    if trace not in set(summary["trace"]):
+        raise unknown_name("trace of this run", trace, sorted(set(summary["trace"])))
+    return summary[summary["trace"] == trace]
 
 
-def say(text: str, *, quiet: bool = False) -> None:
-    """Print a line, unless quiet."""
-    if not quiet:
-        console().print(text, markup=False, soft_wrap=True)
+def cells(summary: pd.DataFrame) -> Iterator[str]:
+    """Yield a line per contender of `WrittenReport.cells`: median, ratio with interval, and verdict."""
+    before = ""
+    for _, found in summary.groupby(_PLACE, sort=False, dropna=False):
+        if (found["status"] != "skipped").any():
+            first = found.iloc[0]
+            length = "" if pd.isna(first["n_res"]) else f", {int(first['n_res'])} residues"
+            if (trace := formatting.pretty_trace(str(first["trace"])) + length) != before:
+                yield from ("", *textwrap.wrap(trace, answer.WIDTH))
+            before = trace
+            yield "  " + ": ".join(filter(None, (suite_named(str(first["suite"])).prefix, formatting.case(first))))
+            for row in found.to_dict("records"):
+                if kind_of(str(row["format"])) != "control":
+                    yield from _contender(row)
 
 
-def cut(text: str, most: int = 1000) -> str:
-    """Return what a file says of itself as a terminal shows it: thousands of names would push the answer away."""
-    return text if len(text) <= most else f"{text[:most]}..."
+def _contender(row: Mapping[Hashable, Any]) -> Iterator[str]:
+    name = " ".join(str(row[part]) for part in ("format", "profile", "slim", "reader") if formatting.known(row[part]))
+    if len(name) > _NAME:
+        yield f"    {name}"
+        name = ""
+    yield f"    {name:<{_NAME}}{_figure(row)}".rstrip()
 
 
-def answer(lines: Iterable[str]) -> None:
-    """Print the answer of a run; in a terminal with colours, the best of each column stands out."""
-    out = console()
-    for line in lines:
-        text = Text(escaped(line))
-        if line.startswith("  "):  # of the table
-            text.highlight_regex(r"(?<= )best\b", "bold green")
-            text.highlight_regex(r"(?<= )tie\b", "green")
-        out.print(text, soft_wrap=True)
-
-
-def result(document: Any) -> None:
-    """Print what a command found as JSON, for a program to go on with: all that ``--json`` prints."""
-    print(json.dumps(document, indent=1))
-
-
-def complain(text: str) -> None:
-    """Print on standard error what failed."""
-    print(f"harness: {escaped(text)}", file=sys.stderr)
-
-
-def table(title: str, *headings: str) -> Table:
-    """Make an empty table in this project's one style; in a narrow terminal its cells wrap, and are never cut."""
-    columns = [Column(heading, overflow="fold") for heading in headings]
-    return Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(headings))
+def _figure(row: Mapping[Hashable, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}".removesuffix(": ")
+    if pd.isna(row["median_seconds"]):
+        return f"{formatting.size(row['size_bytes']):>9}" if formatting.known(row["size_bytes"]) else ""
+    text = f"{formatting.duration(row['median_seconds']):>9}"
+    if pd.isna(row["ratio"]) or row["samples"] == 1:
+        return text
+    ratio = f"{formatting.times(row['ratio'])} ({formatting.between(row['ratio_low'], row['ratio_high'])})"
+    short = {**row, "why": row["why"] if row["why"] == "rounds" else None, "decided_after": None}
+    return f"{text}  {ratio} {formatting.verdict(short)}"

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib import ft2font
 
 from harness import zips
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
 from harness.files import appearing, plain_name

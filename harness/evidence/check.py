@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness import registry
 from harness.analysis.accesses import archive_sizes
-from harness.analysis.asked import REPORT_VERSION, find_options, version_of
+from harness.analysis.report_options import REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import (
@@ -34,7 +34,7 @@ from harness.records import KEY_COLUMNS
 from harness.report.section import installed as sections
 from harness.report.write import Target, write_report
 from harness.row_files import read_samples
-from harness.run.complete import SAMPLES, read_own_rows, required_rows
+from harness.run.completeness import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import installed, of_installed, unknown_parts

@@ -10,9 +10,9 @@ import numpy as np
 from harness.files import open_regular
 from harness.formats.flat import read_flat
 from harness.formats.selection import whole
-from harness.formats.threads import Crew
+from harness.formats.threads import ThreadTeam
 
-_ALONE = Crew(1)
+_ALONE = ThreadTeam(1)
 
 
 class FlatArray:

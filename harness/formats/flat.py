@@ -10,7 +10,7 @@ import numpy as np
 from harness.errors import ArchiveError
 from harness.formats.parts import planes
 from harness.formats.selection import Selection, lengths, whole
-from harness.formats.threads import Crew
+from harness.formats.threads import ThreadTeam
 from harness.limits import in_words
 
 SHARED = 32 << 20
@@ -41,7 +41,7 @@ def fill_from(descriptor: int, offset: int, memory: np.ndarray) -> None:
         done += got
 
 
-def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: Crew) -> None:
+def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: ThreadTeam) -> None:
     """Do what `fill_from` does, a large part of it on each thread."""
     part = -(-len(memory) // crew.threads)
 
@@ -52,13 +52,18 @@ def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: Crew) 
     crew.share(range(0, len(memory), part), fill)
 
 
-def threads_of_flat(crew: Crew) -> str:
+def threads_of_flat(crew: ThreadTeam) -> str:
     """Say on how many threads `read_flat` reads, for `harness.formats.describing.Opened`."""
     return f"{crew.threads} for runs of {in_words(SHARED)} and more, else 1"
 
 
 def read_flat(
-    descriptor: int, offset: int, shape: tuple[int, ...], dtype: np.dtype | str, selection: Selection | None, crew: Crew
+    descriptor: int,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype | str,
+    selection: Selection | None,
+    crew: ThreadTeam,
 ) -> np.ndarray:
     """Read a tensor that is stored in C order, or a part of it.
 
@@ -74,7 +79,7 @@ def read_flat(
         Of the tensor.
     selection : tuple of slice or None
         The part; all of it when None.
-    crew : Crew
+    crew : ThreadTeam
         The threads that read runs of `SHARED` and more.
 
     Returns

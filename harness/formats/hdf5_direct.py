@@ -31,7 +31,7 @@ from harness.formats.hdf5_file import BLOSC, CHECKSUM
 from harness.formats.hdf5_reader import Hdf5Reader
 from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths, whole
-from harness.formats.threads import ALONE, Crew, cores
+from harness.formats.threads import ALONE, ThreadTeam, cores
 
 blosc.use_threads = False  # threads are those of the budget: Blosc's own, in a main thread, would be beside them
 
@@ -134,7 +134,7 @@ class DirectHdf5Reader(Hdf5Reader):
     def __init__(self, path: Path, *, cache_bytes: int | None = None) -> None:
         super().__init__(path, cache_bytes=cache_bytes)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._crew = Crew(cores())
+        self._crew = ThreadTeam(cores())
         self._located = lru_cache(self.held)(lambda name: _locate(self.dataset(name)))
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:

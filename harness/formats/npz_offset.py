@@ -17,7 +17,7 @@ from harness.formats.describing import Opened
 from harness.formats.flat import read_flat, threads_of_flat
 from harness.formats.npz_reader import NpzReader
 from harness.formats.npz_recovery import LOCAL_HEADER, header_length
-from harness.formats.threads import Crew, cores
+from harness.formats.threads import ThreadTeam, cores
 
 _Place = tuple[int, tuple[int, ...], np.dtype]
 """Offset of a member's first value in the file, and its shape and dtype."""
@@ -33,7 +33,7 @@ class OffsetNpzReader(NpzReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._crew = Crew(cores())
+        self._crew = ThreadTeam(cores())
         self._place = lru_cache(maxsize=None)(self._find)
 
     def _find(self, path: str) -> _Place | None:

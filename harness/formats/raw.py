@@ -20,7 +20,7 @@ from harness.formats.extents import Extent
 from harness.formats.flat import read_flat, threads_of_flat
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
-from harness.formats.threads import Crew, cores
+from harness.formats.threads import ThreadTeam, cores
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
@@ -149,7 +149,7 @@ class RawReader(Reader):
     """Reads with `os.preadv`: one call per contiguous run, split over the threads of the budget if the run is large."""
 
     def __init__(self, path: Path, contents: Contents | None = None) -> None:
-        self._path, self._file, self._crew = path, path.open("rb", buffering=0), Crew(cores())
+        self._path, self._file, self._crew = path, path.open("rb", buffering=0), ThreadTeam(cores())
         try:
             size = os.fstat(self._file.fileno()).st_size
             self._contents = contents or find_contents(path, size, self._piece)

@@ -24,7 +24,7 @@ def cores() -> int:
     return capacity().cores_usable
 
 
-class Crew:
+class ThreadTeam:
     """Threads, the caller's among them, that live as long as one reader; several callers may use them at once."""
 
     def __init__(self, threads: int) -> None:

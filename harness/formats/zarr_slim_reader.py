@@ -20,12 +20,12 @@ from harness.files import read_bytes
 from harness.formats.base import Reader, Selection
 from harness.formats.describing import Opened, ShowsStorage, StoredTensor
 from harness.formats.extents import ByteSource, opened
-from harness.formats.gather import find_chunks, gather
 from harness.formats.recovered import Place
 from harness.formats.selection import lengths, whole
 from harness.formats.shard import MISSING
+from harness.formats.shard_reads import find_chunks, gather
 from harness.formats.sharded import VERSION, ShardedArray, describe
-from harness.formats.threads import Crew, cores
+from harness.formats.threads import ThreadTeam, cores
 from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
 from harness.slimming.narrowing import Narrowing, by_name
 from harness.trace.manifest import Manifest
@@ -156,7 +156,7 @@ class ZarrSlimReader(SlimArchive):
         super()._begin(folder, manifest, nodes, places)
         self._known: dict[str, tuple[ShardedArray, Narrowing]] = {}
         self._indices: dict[tuple[str, int], np.ndarray] = {}
-        self._crew = Crew(cores())
+        self._crew = ThreadTeam(cores())
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name, index = self.place(path)

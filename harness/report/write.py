@@ -11,15 +11,15 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, Options, find_options
 from harness.analysis.findings import Findings, find
+from harness.analysis.report_options import REPORT_VERSION, Options, find_options
 from harness.analysis.summary import before
 from harness.files import write_text
 from harness.report.drawing.attribution import draw_attribution
 from harness.report.drawing.criteria import draw_criteria
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.page.deciding import Said, said
+from harness.report.page.conclusions import Said, said
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.documents import Count, Digest, Positive, read_document
-from harness.run.entries import EntryFile
+from harness.run.entry_file import EntryFile
 from harness.run.preparation import Prepared
 from harness.run.subject import Subject
 

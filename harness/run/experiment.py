@@ -12,17 +12,17 @@ from harness.formats.archive import remove
 from harness.records import EVICTED, NoFigure, Sample
 from harness.row_files import SampleFile, done
 from harness.run.archives import ArchiveRecord
-from harness.run.figures import counts_of, sizes_of, times_of
+from harness.run.disk_space import Space
 from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
 from harness.run.measurement import Measuring, RunSession
 from harness.run.plan import save_plan
-from harness.run.planned import PlannedRun, Prepare
+from harness.run.planned_run import PlannedRun, Prepare
 from harness.run.preparation import Prepared, prepare, probe, write
 from harness.run.progress import Progress, weight
 from harness.run.races import Races
 from harness.run.recorder import Recorder
-from harness.run.space import Space
+from harness.run.sample_values import counts_of, sizes_of, times_of
 from harness.run.store import Uploads
 from harness.run.subject import Arm, Subject
 from harness.run.turns import (
@@ -39,7 +39,7 @@ from harness.sampling.cache import require_evictable
 from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.executor import load_executor
 from harness.sampling.interrupt import deferred
-from harness.sampling.probing import RehearseTask
+from harness.sampling.reader_probe import RehearseTask
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
@@ -126,7 +126,7 @@ class Experiment:
     records: tuple[ArchiveRecord, LedgerFile]  # Where digests of archives go, and what their readers say of them.
     uploads: Uploads | None  # The archives in the store that they are read from.
     races: Races | None = None  # What chooses each format's best, in a run that asks for it.
-    prepare: Prepare = prepare  # As of `harness.run.planned.PlannedRun`.
+    prepare: Prepare = prepare  # As of `harness.run.planned_run.PlannedRun`.
 
     def __post_init__(self) -> None:
         # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one at

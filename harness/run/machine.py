@@ -18,8 +18,8 @@ import msgspec
 import harness
 from harness.capacity import capacity
 from harness.documents import Figure, Positive, convert, read_document
-from harness.run.entries import EntryFile
-from harness.run.newest import Newest, newest
+from harness.run.entry_file import EntryFile
+from harness.run.newest_releases import Newest, newest
 from harness.sampling.cache import mount_of
 
 _LIBRARIES = (
@@ -129,7 +129,7 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 class Environment:
-    """``environment.json``: the machine of every session of a run, with the disk space found by `harness.run.space`."""
+    """``environment.json``: the machine of each session of a run, and the disk space from `harness.run.disk_space`."""
 
     def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
         head = {"run_id": run_id}

@@ -19,7 +19,7 @@ from harness.run.subject import Arm, Subject
 from harness.sampling import cache
 from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.executor import load_executor
-from harness.sampling.probing import Probed, ProbeTask, RehearseTask
+from harness.sampling.reader_probe import Probed, ProbeTask, RehearseTask
 from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.records import CellKey, RaceSample
 from harness.row_files import RowFile, closed, done, read_rows
-from harness.run.complete import race_times
+from harness.run.completeness import race_times
 from harness.run.recorder import Recorder
 
 
@@ -29,7 +29,7 @@ class Races:
         return cls(Recorder(run_id, RaceSample, file, known), race_times(read_rows(path, RaceSample)))
 
     def note(self, key: CellKey, number: int, values: dict[str, Any]) -> None:
-        """Remember the time of a round, as `harness.run.complete.race_times` reads it again."""
+        """Remember the time of a round, as `harness.run.completeness.race_times` reads it again."""
         times = self.times.setdefault(key, {})
         times.pop(number, None)
         if (seconds := closed(values)) is not None:

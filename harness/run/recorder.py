@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from harness.records import AnyRow, CellKey, Mark, NoFigure, Sample
 from harness.row_files import RowFile, closed
-from harness.run.leaving import stays
+from harness.run.early_decision import stays
 from harness.run.machine import load_average
 from harness.run.subject import Arm
 from harness.run.turns import Turns

@@ -17,7 +17,7 @@ from harness.capacity import capacity
 from harness.errors import UsageError
 from harness.formats.archive import archive_size, sync_archive
 from harness.formats.seal import files_of
-from harness.sampling.accounting import fetched_bytes
+from harness.sampling.counters import fetched_bytes
 
 COLD_BELOW = 0.01
 """An archive is cold when less than this part of its pages is resident."""

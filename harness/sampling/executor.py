@@ -13,10 +13,10 @@ from harness import registry
 from harness.errors import UsageError
 from harness.formats.base import Format, Profile
 from harness.sampling import cache
-from harness.sampling.accounting import LocalCounter
-from harness.sampling.rehearsal import FormatOpener, rehearsed
+from harness.sampling.counters import LocalCounter
+from harness.sampling.parallel_sample import WorkerPart, shares, take_share
 from harness.sampling.sample import Counter, Opener, Reading
-from harness.sampling.together import WorkerPart, shares, take_share
+from harness.sampling.self_test import FormatOpener, rehearsed
 from harness.sampling.verify import Expected
 from harness.workload import ReadAccess
 

@@ -7,9 +7,9 @@ from multiprocessing.context import SpawnProcess
 
 from harness.errors import HarnessError, ended
 from harness.sampling.executor import Executor, Readers, Settings, Share
+from harness.sampling.parallel_sample import WorkerPart, combine
 from harness.sampling.sample import Reading
 from harness.sampling.spawning import started
-from harness.sampling.together import WorkerPart, combine
 from harness.sampling.worker import GRACE, WorkerError, told
 
 

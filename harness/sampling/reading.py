@@ -13,10 +13,10 @@ from harness.errors import HarnessError
 from harness.formats.archive import archive_size
 from harness.records import EVICTED
 from harness.sampling import cache
-from harness.sampling.accounting import count_opens
 from harness.sampling.budget import beyond_budget
-from harness.sampling.elsewhere import nothing_elsewhere
+from harness.sampling.counters import count_opens
 from harness.sampling.executor import Settings, Share, T, load_executor
+from harness.sampling.outside_files import nothing_elsewhere
 from harness.sampling.sample import Reading
 from harness.sampling.verify import read_id
 from harness.sampling.worker import Children

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.formats.base import Reader, blame
 from harness.formats.selection import Selection
-from harness.sampling.accounting import LocalCounter, ReadCounts, peak_rss, reset_peak_rss
+from harness.sampling.counters import LocalCounter, ReadCounts, peak_rss, reset_peak_rss
 from harness.sampling.verify import MAPPED, Expected, check_all, mapped, read_id
 from harness.workload import Read
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.sampling.executor import Executor, Readers, Settings, Share
+from harness.sampling.parallel_sample import take_threads
 from harness.sampling.sample import Reading, take
-from harness.sampling.together import take_threads
 
 
 class MainThread(Executor, Readers):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.sampling.accounting import read_aside
+from harness.sampling.counters import read_aside
 from harness.trace.manifest import Manifest
 from harness.trace.stream import digest
 from harness.workload import Read

@@ -15,9 +15,9 @@ from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import Format, Profile
 from harness.formats.describing import Opened, ShowsStorage
 from harness.formats.seal import read_seal
-from harness.sampling.accounting import peak_rss, reset_peak_rss
-from harness.sampling.rehearsal import rehearsed
+from harness.sampling.counters import peak_rss, reset_peak_rss
 from harness.sampling.sample import Clock
+from harness.sampling.self_test import rehearsed
 from harness.sampling.verify import is_bfloat16
 from harness.sampling.worker import Children
 from harness.trace.first_layers import first_layers

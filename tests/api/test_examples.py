@@ -39,7 +39,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = PlanOptions(attention_windows=2, pair_windows=1, parallel_windows=2, workers=(("threads", 1),))
     for preset in PRESETS:
         monkeypatch.setitem(PRESETS, preset, PRESETS[preset] | asked | {"options": plan})
-    monkeypatch.setattr("harness.run.planned.open_measurements", lambda config: [])  # no process more for them
+    monkeypatch.setattr("harness.run.planned_run.open_measurements", lambda config: [])  # no process more for them
     monkeypatch.setattr("harness.api.comparing.default_formats", lambda tell: ("hdf5", "zarr"))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import harness
-from harness.api.stored import StoredTrace
+from harness.api.open_files import StoredTrace
 from harness.api.values import as_held, as_type, numpy_type
 from harness.errors import ArchiveError, UsageError
 from harness.formats.selection import lengths

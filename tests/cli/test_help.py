@@ -10,7 +10,7 @@ import shlex
 import pytest
 
 from harness import registry
-from harness.cli import _COMMANDS, _parser, main, show
+from harness.cli import _COMMANDS, _parser, main, terminal
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.trace.sources import open_trace
@@ -64,12 +64,12 @@ def test_a_list_fits_and_no_name_in_it_is_cut(words, names, capsys):
 
 def test_a_table_in_a_narrow_terminal_wraps_and_cuts_nothing(capsys):
     table, names = (
-        show.table("times", "access"),
+        terminal.table("times", "access"),
         ("parallel_access/windows_of_pair", "parallel_access/windows_of_heads"),
     )
     for name in names:
         table.add_row(name)
-    show.console(plain_width=24).print(table, markup=False)
+    terminal.console(plain_width=24).print(table, markup=False)
     out = "".join(line.strip() for line in capsys.readouterr().out.splitlines())
     assert all(name in out for name in names)
 

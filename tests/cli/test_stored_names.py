@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.cli import _COMMANDS, main
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.report.write import write_report

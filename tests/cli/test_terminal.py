@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.cli import main, show
+from harness.cli import main, terminal
 from harness.errors import escaped
 
 HOSTILE = "a\x1b[31m\x9b1m\r\nb\x07\u202e\u2066\u200b\x7f\udcff"
@@ -15,31 +15,31 @@ SHOWN = r"a\x1b[31m\x9b1m\r\nb\x07\u202e\u2066\u200b\x7f\udcff"
 @pytest.mark.parametrize("text", ["plain", "Å²  [bold]x[/bold] naïve – ×", r"C:\x1b", ""])
 def test_what_can_be_printed_is_shown_as_it_is(text, capsys):
     assert escaped(text) == text
-    show.say(text)
+    terminal.say(text)
     assert capsys.readouterr().out == f"{text}\n"
 
 
 def test_lines_and_tables_show_escapes(capsys):
-    show.say(HOSTILE)
+    terminal.say(HOSTILE)
     assert capsys.readouterr().out == f"{SHOWN}\n"
-    table = show.table(f"title {HOSTILE}", f"heading {HOSTILE}")
+    table = terminal.table(f"title {HOSTILE}", f"heading {HOSTILE}")
     table.add_row(f"cell {HOSTILE}")
-    show.console().print(table, markup=False)
+    terminal.console().print(table, markup=False)
     out = capsys.readouterr().out
     assert all(f"{part} {SHOWN}" in out for part in ("title", "heading", "cell"))
     assert all(c.isprintable() for c in out.replace("\n", ""))
 
 
 def test_progress_shows_escapes(capsys, monkeypatch):
-    monkeypatch.setattr(show, "_PLAIN_EVERY", 0.0)
-    with show.progress(quiet=False) as progress:
+    monkeypatch.setattr(terminal, "_PLAIN_EVERY", 0.0)
+    with terminal.progress(quiet=False) as progress:
         progress.total(2)
         progress.step(HOSTILE)
     assert SHOWN in capsys.readouterr().err
 
 
 def test_what_failed_is_said_with_escapes(capsys):
-    show.complain(HOSTILE)
+    terminal.complain(HOSTILE)
     assert capsys.readouterr().err == f"harness: {SHOWN}\n"
 
 

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.cli import evidence, main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle, read_bundle, write_bundle

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.asked import FIRST_REPORT_VERSION, REPORT_VERSION, find_options
+from harness.analysis.report_options import FIRST_REPORT_VERSION, REPORT_VERSION, find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle
 from harness.evidence.check import check

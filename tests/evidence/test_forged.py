@@ -181,7 +181,7 @@ def test_figures_of_another_library_agree_and_changed_ones_do_not():
 
 
 def test_a_run_without_verdicts_has_nothing_to_hold(copied, capsys, tmp_path):
-    from harness.cli.closing import repeat
+    from harness.cli.run_messages import repeat
     from harness.evidence.rerun import compare_runs
 
     shutil.copytree(copied, tmp_path / "second")

@@ -24,7 +24,7 @@ from harness.formats.base import load_format
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import Prepared, prepare, probe
 from harness.run.subject import Arm
-from harness.sampling.probing import Probed, ProbeTask
+from harness.sampling.reader_probe import Probed, ProbeTask
 from harness.sampling.writing import WriteTask
 from harness.suite import load_suite
 from harness.trace.manifest import Manifest, Provenance

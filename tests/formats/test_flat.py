@@ -12,7 +12,7 @@ import pytest
 from harness.errors import ArchiveError
 from harness.formats import flat
 from harness.formats.flat import read_flat
-from harness.formats.threads import Crew
+from harness.formats.threads import ThreadTeam
 
 SHAPE = (7, 1001, 3)
 
@@ -23,7 +23,7 @@ def stored(tmp_path: Path):
     values = np.random.default_rng(0).integers(0, 2**31, SHAPE, dtype=np.int32)
     path = tmp_path / "flat"
     path.write_bytes(b"12345" + values.tobytes())
-    descriptor, crew = os.open(path, os.O_RDONLY), Crew(3)
+    descriptor, crew = os.open(path, os.O_RDONLY), ThreadTeam(3)
     yield values, descriptor, crew, path
     crew.close()
     os.close(descriptor)

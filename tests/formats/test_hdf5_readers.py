@@ -17,7 +17,7 @@ from harness.errors import ArchiveError
 from harness.formats import hdf5_direct
 from harness.formats.base import load_format
 from harness.formats.hdf5_reader import cache_slots
-from harness.formats.threads import Crew
+from harness.formats.threads import ThreadTeam
 from harness.testing.comparing import parts
 from harness.testing.samples import specials
 from tests.formats.samples import assert_same, put
@@ -48,7 +48,7 @@ def assert_as_h5py(path: Path, names: list[str]) -> dict[str, str]:
         with backend.reader(path, kind) as reader:
             if isinstance(reader, hdf5_direct.DirectHdf5Reader):
                 reader._crew.close()
-                reader._crew = Crew(3)  # also on a machine of one core
+                reader._crew = ThreadTeam(3)  # also on a machine of one core
             for name, array in expected.items():
                 assert_same(reader.read(name), array)
                 for part in parts(array.shape, rng):

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ArchiveError
-from harness.formats import gather
+from harness.formats import shard_reads
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import Layout, Profile, load_format
 from harness.formats.settings import profile_of
 from harness.formats.shard import sealed, shard_shape
-from harness.formats.threads import Crew
+from harness.formats.threads import ThreadTeam
 from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.slimming.narrowing import by_name
 from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
@@ -169,10 +169,10 @@ def test_an_archive_of_the_version_before_slimming_was_a_layer_is_read(tmp_path:
 def test_threads_that_share_a_reader_read_the_same(
     setting: str, tmp_path: Path, sample: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gather, "ALONE", 0)  # so that helpers are at work for every read of more than one chunk
+    monkeypatch.setattr(shard_reads, "ALONE", 0)  # so that helpers are at work for every read of more than one chunk
     path = put(tmp_path, "zarr-slim", sample, setting)
     with open_archive(path) as (_, reader, _), ThreadPoolExecutor(6) as pool:
-        reader._crew = Crew(3)  # also on a machine of one core
+        reader._crew = ThreadTeam(3)  # also on a machine of one core
         for _ in range(5):
             found = pool.map(lambda key: (key, reader.read(key)), list(sample) * 2)
             for key, array in found:
@@ -180,7 +180,7 @@ def test_threads_that_share_a_reader_read_the_same(
 
 
 def test_a_crew_raises_what_a_task_raised_and_leaves_no_thread_at_work() -> None:
-    crew, done = Crew(3), []
+    crew, done = ThreadTeam(3), []
 
     def work(tasks: Iterator[int]) -> None:
         for task in tasks:
@@ -238,7 +238,7 @@ def test_whatever_is_written_is_read_by_both_readers(
 ) -> None:
     # Threads, gaps and the length of a run must make no difference; the defaults would leave small arrays to one run.
     for constant, values in {"ALONE": [0, 1 << 20], "_GAP": [0, 40, 1 << 14], "_RUN": [1, 100, 1 << 20]}.items():
-        monkeypatch.setattr(gather, constant, data.draw(st.sampled_from(values), label=constant))
+        monkeypatch.setattr(shard_reads, constant, data.draw(st.sampled_from(values), label=constant))
     like: Any = load_format("zarr-slim")
     backend = AnyChunks(like, setting, data.draw(st.integers(1, 6), label="edge"))
     first = data.draw(arrays())

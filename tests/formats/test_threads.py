@@ -25,5 +25,5 @@ def test_a_reader_has_the_threads_of_the_budget(
     path = put(tmp_path, name, {"pair/layer_0": np.ones((8, 8, 4), np.float32)})
     monkeypatch.setattr(threads, "capacity", lambda: usable)
     with load_format(name).reader(path, reader) as opened:
-        crews = [value for value in vars(opened).values() if isinstance(value, threads.Crew)]
+        crews = [value for value in vars(opened).values() if isinstance(value, threads.ThreadTeam)]
         assert [crew.threads for crew in crews] == [budget]

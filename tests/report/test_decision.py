@@ -17,8 +17,8 @@ import pytest
 
 from harness.analysis.choice.costs import cost_parts
 from harness.analysis.choice.decision import headline
-from harness.analysis.choice.flips import lower_envelope, stays
 from harness.analysis.choice.mix import Mix
+from harness.analysis.choice.sensitivity import lower_envelope, stays
 from harness.analysis.table import SampleTable
 from harness.workload import PlanOptions
 from tests.report.synthetic_samples import cell, decided, frame, size, worked

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.decoded import DECODED, with_decoded
+from harness.analysis.decoded_cache import DECODED, with_decoded
 from harness.run.subject import Subject
 from harness.testing.samples import manifest_of
 from harness.trace.schema import tensor

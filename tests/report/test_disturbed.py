@@ -1,11 +1,11 @@
-"""Words on disturbed machines, where the truth is known; ``python -m benchmarks.words`` has more draws and cases."""
+"""Verdicts on disturbed machines, where the truth is known; ``benchmarks.verdict_power`` has more draws and cases."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from benchmarks.words import CASES, RACING, beside_the_best, leaving_rates, lost, shares, together
+from benchmarks.verdict_power import CASES, RACING, beside_the_best, leaving_rates, lost, shares, together
 
 DRAWS = 300
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import SIMILAR_SINCE
 from harness.analysis.attribution import attribute
 from harness.analysis.efforts import at
-from harness.analysis.floors import NEAREST, Floors
 from harness.analysis.grades import grade
+from harness.analysis.noise_floors import NEAREST, Floors
+from harness.analysis.report_options import SIMILAR_SINCE
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.verdict import Floor, noise_floor

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.criteria import criteria, rules, word
-from harness.analysis.earlier import SAME, earlier, hold
+from harness.analysis.earlier_comparison import SAME, earlier, hold
 from harness.analysis.formatting import listed
 from harness.analysis.grades import GRADE_COLUMNS
 from harness.report.page.sections import grades as grades_shown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.report.write import write_report

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.cells import CLOSED_SINCE
 from harness.analysis.grades import grade
 from harness.analysis.summary import BELOW_RAW, summarise, too_few
 from harness.analysis.table import SampleTable
-from harness.run.leaving import LEAVES_AFTER, decided
+from harness.run.early_decision import LEAVES_AFTER, decided
 from tests.report.synthetic_samples import cell, frame
 
 
@@ -37,7 +37,7 @@ def test_few_rounds_decide_what_is_far_slower_and_say_so():
     summary = summarise(found, "zarr")
     npz = of(summary, "npz")
     assert (npz["verdict"], npz["samples"], npz["decided_after"]) == ("slower", LEAVES_AFTER, LEAVES_AFTER)
-    assert words.verdict(npz) == f"slower, decided after {LEAVES_AFTER} rounds" and not too_few(summary).any()
+    assert formatting.verdict(npz) == f"slower, decided after {LEAVES_AFTER} rounds" and not too_few(summary).any()
     grades = grade(found).table
     row = of(grades[grades["criterion"] == "full read"], "npz")
     assert row["grade"] == "Poor" and row["low"] < row["figure"] < row["high"]
@@ -61,7 +61,7 @@ def test_few_rounds_decide_nothing_else(npz, zarr):
     summary = summarise(table(zarr, *EQUAL[1:], npz), "zarr")
     row = of(summary, "npz")
     assert (row["verdict"], row["why"]) == ("inconclusive", "rounds") and pd.isna(row["decided_after"])
-    assert words.verdict(row) == ""
+    assert formatting.verdict(row) == ""
 
 
 def test_who_leaves_is_a_matter_of_the_worst_round_of_all_arms():
@@ -109,4 +109,4 @@ def test_a_warm_read_below_the_raw_ceiling_is_flagged_and_marked_where_it_is_gra
     ],
 )
 def test_verdicts_are_said_in_plain_words(cell, said):
-    assert words.verdict(cell) == said
+    assert formatting.verdict(cell) == said

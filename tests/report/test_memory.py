@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.asked import find_options
 from harness.analysis.findings import find
+from harness.analysis.report_options import find_options
 from harness.report.page.limits import limits
 from harness.report.page.sections import facts
 

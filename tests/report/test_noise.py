@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.busy import busy
+from harness.analysis.machine_load import busy
 from harness.analysis.noise import MAD_TO_DEVIATION, DroppedSamples, describe_noise, mixed_machines
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable

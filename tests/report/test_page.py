@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 import harness
-from harness.analysis.asked import Options
 from harness.analysis.findings import Findings, find
 from harness.analysis.formatting import subject
+from harness.analysis.report_options import Options
 from harness.cli import main
 from harness.records import SCHEMA_VERSION
-from harness.report.page import deciding
+from harness.report.page import conclusions
 from harness.report.page.answer import answer, flips
-from harness.report.page.deciding import said
+from harness.report.page.conclusions import said
 from harness.report.page.render import inline_svg, render
 from harness.report.write import core_drawings, write_report
 from tests.evidence.conftest import draw_from
@@ -116,8 +116,8 @@ def test_what_a_report_begins_with_is_worked_out_once(small, tmp_path, monkeypat
     shutil.copytree(small, copy)
     draw_from(small, monkeypatch)
     answered = []
-    plain = deciding.answer
-    monkeypatch.setattr(deciding, "answer", lambda found: answered.append(found) or plain(found))
+    plain = conclusions.answer
+    monkeypatch.setattr(conclusions, "answer", lambda found: answered.append(found) or plain(found))
     write_report(copy, Options(baseline="hdf5"))
     assert len(answered) == 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.errors import HarnessError
 from harness.evidence.bundle import drawings, measured_too, read_bundle, tables
 from harness.report.section import Items, Picture, Section, Table, Text

@@ -13,7 +13,7 @@ from harness.analysis.grades import Grades, grade
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.withdrawal import CORRECTION
-from harness.report.page.deciding import blocks, lead
+from harness.report.page.conclusions import blocks, lead
 from tests.report.synthetic_samples import cell, frame, size
 
 ROUNDS = 12

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from harness.errors import UsageError
 from harness.run.store import ArchiveStore
-from harness.sampling.accounting import LocalCounter
+from harness.sampling.counters import LocalCounter
 from harness.sampling.executor import Executor, Readers
-from harness.sampling.together import combine
+from harness.sampling.parallel_sample import combine
 
 
 class InTurn(Executor, Readers):

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.records import Sample
 from harness.row_files import SampleFile, in_force, read_samples
-from harness.run.complete import read_own_rows
+from harness.run.completeness import read_own_rows
 from tests import liars
 
 pytestmark = pytest.mark.slow

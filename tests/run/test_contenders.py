@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from harness.analysis.asked import find_options
 from harness.analysis.efforts import BEST, STOCK, at, has_best
+from harness.analysis.report_options import find_options
 from harness.analysis.table import SampleTable
 from harness.errors import UsageError
 from harness.evidence.bundle import write_bundle
@@ -18,7 +18,7 @@ from harness.formats.base import load_format
 from harness.records import RaceSample
 from harness.report.write import write_report
 from harness.row_files import read_rows, read_samples
-from harness.run.complete import RACES, race_times, read_own_rows, required_rows
+from harness.run.completeness import RACES, race_times, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.subject import groups

@@ -13,11 +13,11 @@ from harness.errors import UsageError
 from harness.formats.archive import write_archive
 from harness.formats.npz import NpzFormat
 from harness.row_files import read_samples
-from harness.run import space
+from harness.run import disk_space
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
 from harness.run.experiment import run
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.planning import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
@@ -112,7 +112,7 @@ def test_what_is_no_backend_is_refused():
 
 
 def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch, tmp_path):
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with pytest.raises(UsageError, match=r"2 archives of synthetic.* MB free: choose fewer formats"):
         measure()
 
@@ -196,7 +196,7 @@ def test_a_trace_is_sampled_by_as_many_first_layers_as_fit_at_its_largest_length
     cut = "synthetic:values=protein,layers=3,heads=2,hidden_dim=16,pair_dim=8 (first 2 of 3 layers)"
     subjects = open_subjects(config)
     assert [subject.label for subject in subjects] == [cut, cut]
-    need = space.space(Path(), subjects, choose_arms(config))
+    need = disk_space.space(Path(), subjects, choose_arms(config))
     assert need.count == 2 and need.each == subjects[1].manifest.nbytes <= 200_000
     written = subjects[1].manifest.nbytes // 2  # about one layer with its pair representation under two names
     assert 2 * need.each + written < need.archives < 2 * need.each + 2 * written

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from harness import registry
-from harness.analysis.asked import find_options
 from harness.analysis.findings import find
+from harness.analysis.report_options import find_options
 from harness.cli import main
 from harness.records import Row
 from harness.row_files import RowFile, done

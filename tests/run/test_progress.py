@@ -7,8 +7,8 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from harness.cli import show
-from harness.cli.pace import Pace
+from harness.cli import terminal
+from harness.cli.time_left import Pace
 from harness.run.progress import weight
 from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import Role, TensorSpec
@@ -22,11 +22,11 @@ def _manifest(nbytes: int) -> Any:
 def test_the_time_left_follows_from_the_bytes_that_are_asked_for(monkeypatch, capsys):
     """Steps take 50 ms, and as long again for each 120 MB: 100 of 3 MB, then 100 of 1.2 GB."""
     clock = [0.0]
-    monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
     weights = [weight(_manifest(3_000_000)), weight(_manifest(1_200_000_000))]
     times = [0.05, 0.55]
     whole = 100 * sum(times)
-    with show.progress(quiet=False) as progress:
+    with terminal.progress(quiet=False) as progress:
         progress.total(sum(100 * weighs for weighs in weights))
         for weighs, seconds in zip(weights, times, strict=True):
             for _ in range(100):
@@ -56,8 +56,8 @@ def test_a_step_weighs_what_its_access_asks_for():
 def test_the_first_steps_say_nothing_of_the_time_left(monkeypatch, capsys):
     """Archives are written in the first steps, each of which takes as long as many reads."""
     clock = [0.0]
-    monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
-    with show.progress(quiet=False) as progress:
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    with terminal.progress(quiet=False) as progress:
         progress.total(1000)
         clock[0] = 20.0
         progress.step("archives are written", 5)
@@ -68,17 +68,17 @@ def test_the_first_steps_say_nothing_of_the_time_left(monkeypatch, capsys):
 
 
 def test_a_step_that_takes_long_is_said_again_and_again(monkeypatch, capsys):
-    monkeypatch.setattr(show, "_BEAT", 0.001)
-    monkeypatch.setattr(show, "_PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(terminal, "_BEAT", 0.001)
+    monkeypatch.setattr(terminal, "_PLAIN_EVERY", 0.0)
     said, end = "", time.monotonic() + 60
-    with show.busy("building both sides"):
+    with terminal.busy("building both sides"):
         while said.count("building both sides") < 3 and time.monotonic() < end:
             said += capsys.readouterr().err
     assert said.count("building both sides") >= 3
 
 
 def test_every_step_has_a_line_where_that_is_asked_for(capsys):
-    with show.progress(quiet=False, verbose=True) as progress:
+    with terminal.progress(quiet=False, verbose=True) as progress:
         progress.total(2)
         progress.step("one")
         progress.step("two")

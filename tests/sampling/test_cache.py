@@ -10,7 +10,7 @@ import pytest
 from harness.capacity import capacity
 from harness.errors import UsageError
 from harness.sampling import cache
-from harness.sampling.accounting import count_opens, fetched_bytes, peak_rss, read_counts, reset_peak_rss
+from harness.sampling.counters import count_opens, fetched_bytes, peak_rss, read_counts, reset_peak_rss
 
 SIZE = 3 << 20
 

@@ -11,8 +11,8 @@ from harness.errors import HarnessError
 from harness.formats.archive import write_archive
 from harness.formats.raw import RawFormat
 from harness.row_files import read_samples
+from harness.sampling.parallel_sample import take_threads
 from harness.sampling.sample import take
-from harness.sampling.together import take_threads
 from harness.sampling.verify import Expected, check, expectations
 from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace

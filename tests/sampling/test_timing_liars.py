@@ -16,10 +16,10 @@ from harness.formats.raw import RawFormat
 from harness.sampling import process_groups, verify
 from harness.sampling.budget import TICK, beyond_budget, own_processors
 from harness.sampling.contenders import ContenderProcesses
+from harness.sampling.parallel_sample import combine, take_share, take_threads
 from harness.sampling.reading import ReadTask
-from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Reading, take
-from harness.sampling.together import combine, take_share, take_threads
+from harness.sampling.self_test import rehearsed
 from harness.sampling.verify import LATER, MAPPED, asked_bytes, check, expectations, mapped
 from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess

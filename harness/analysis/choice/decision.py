@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.choice.costs import CostParts, Use, control_floor, cost, cost_parts, needed
-from harness.analysis.choice.flips import Flip, vary
 from harness.analysis.choice.mix import Mix, several
+from harness.analysis.choice.sensitivity import Flip, vary
 from harness.analysis.statistics import bounds
 from harness.analysis.table import SampleTable
 from harness.records import CONTROL

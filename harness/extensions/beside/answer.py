@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.extensions.beside.document import SideBySide
 from harness.extensions.beside.verdicts import FRONT, Agreement, HeldVerdict, Kind, counted
-from harness.report.page.deciding import HOW
+from harness.report.page.conclusions import HOW
 
 KINDS: dict[Kind, str] = {
     "standing": "Formats by criterion", "grade": "Grades", "use": "Formats for a use", "cell": "Formats by cell",
@@ -35,7 +35,7 @@ def compared(found: SideBySide) -> str:
     """Say what is compared, and how many further cells each run has."""
     more = [f"{name} {count or 'none'}" for name, count in zip(found.names, found.shared.further, strict=True)]
     count = len(found.shared.cells)
-    return f"Compared in {count} cells that all runs have; further cells, not compared: {words.listed(more)}."
+    return f"Compared in {count} cells that all runs have; further cells, not compared: {formatting.listed(more)}."
 
 
 def differences(found: SideBySide) -> str:
@@ -45,7 +45,7 @@ def differences(found: SideBySide) -> str:
         return "Nothing that was recorded of machines and settings differs."
     more = f", and {len(labels) - _FACTS} more" if len(labels) > _FACTS else ""
     named = [label[:1].lower() + label[1:] for label in labels[:_FACTS]]
-    return f"The runs differ in {', '.join(named) if more else words.listed(named)}{more}."
+    return f"The runs differ in {', '.join(named) if more else formatting.listed(named)}{more}."
 
 
 def in_front(found: SideBySide) -> list[str]:
@@ -56,7 +56,7 @@ def in_front(found: SideBySide) -> list[str]:
         for one in found.of("standing", effort):
             if one.agreement == "holds" and all(FRONT in each.possible for each in one.said):
                 by.setdefault(one.of, []).append(one.format)
-        told = [f"{criterion}: {words.listed(names)}" for criterion, names in by.items()]
+        told = [f"{criterion}: {formatting.listed(names)}" for criterion, names in by.items()]
         said.append(f"{HOW[effort].capitalize()}, in front on all runs: {'; '.join(told) or 'none'}.")
     return said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.verdict import EQUIVALENT_WITHIN
 from harness.errors import escaped
 from harness.extensions.beside.answer import AGREEMENTS, KINDS, compared, contradictions, counts, differences, in_front
@@ -13,7 +13,7 @@ from harness.extensions.beside.document import FILE, SideBySide
 from harness.extensions.beside.systems import RunFact
 from harness.extensions.beside.verdicts import Agreement, HeldVerdict, Kind, counted
 from harness.records import Effort
-from harness.report.page.deciding import HOW
+from harness.report.page.conclusions import HOW
 from harness.report.page.render import PageHead, PagePart, write_page
 from harness.report.section import Block, Items, Table, Text
 
@@ -44,7 +44,7 @@ def render_page(found: SideBySide) -> tuple[str, str]:
     head = PageHead(
         title="Which verdicts hold on all runs?",
         of="Runs",
-        name=words.listed(found.names),
+        name=formatting.listed(found.names),
         facts="Each was checked first, as by harness check. Times of one are never compared with times of another.",
     )
     parts = [
@@ -134,7 +134,7 @@ def _agreement(one: HeldVerdict, names: Sequence[str]) -> str:
     none = one.agreement == "none"
     pairs = zip(names, one.said, strict=True)
     of = [name for name, said in pairs if (not said.possible if none else len(said.possible) > 1)]
-    return f"{AGREEMENTS[one.agreement]}: {words.listed(of)}" if of else AGREEMENTS[one.agreement]
+    return f"{AGREEMENTS[one.agreement]}: {formatting.listed(of)}" if of else AGREEMENTS[one.agreement]
 
 
 def _listed(found: SideBySide, kind: Kind, first: str) -> list[Block]:

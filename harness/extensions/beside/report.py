@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import harness
-from harness.analysis import formatting as words
-from harness.analysis.asked import Options
+from harness.analysis import formatting
 from harness.analysis.findings import Findings, find
+from harness.analysis.report_options import Options
 from harness.errors import UsageError, unknown_name
 from harness.extensions.beside.answer import screen
 from harness.extensions.beside.document import FILE, SideBySide, to_json
@@ -69,6 +69,6 @@ def _baseline(runs: Sequence[CheckedRun], shared: SharedCells, asked: str | None
     theirs = dict.fromkeys(run.config.baseline for run in runs)
     if asked is None and len(theirs) > 1:
         raise UsageError(
-            f"The ratios of the runs refer to different formats, {words.listed(theirs)}: choose one with --baseline."
+            f"The ratios of the runs refer to different formats, {formatting.listed(theirs)}: choose one with --baseline."
         )
     return asked or next(iter(theirs))

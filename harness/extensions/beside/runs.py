@@ -23,7 +23,7 @@ from harness.evidence.check import Result, check
 from harness.records import CellKey, Effort, kind_of
 from harness.row_files import read_samples
 from harness.run.archives import read_archives
-from harness.run.complete import SAMPLES
+from harness.run.completeness import SAMPLES
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import is_apart, of_installed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
-from harness.analysis.plain import plain
+from harness.analysis.plain_values import plain
 from harness.documents import Figure, read_document
 from harness.report.section import Block, Section, Table, Text
 
@@ -101,14 +101,14 @@ def _told(run: Run) -> list[str]:
     cache = run["cache_bytes"]
     return [
         run["run"], cores or "–", f"{run['threads'] or run['cores'] or '–'}",
-        "as each library has it" if cache is None else words.size(cache), f"{run['rounds']}",
-        ", ".join(map(words.pretty_trace, run["traces"])), run["started"] or "–", run["commit"][:12] or "–",
+        "as each library has it" if cache is None else formatting.size(cache), f"{run['rounds']}",
+        ", ".join(map(formatting.pretty_trace, run["traces"])), run["started"] or "–", run["commit"][:12] or "–",
     ]  # fmt: skip
 
 
 def _grades(runs: list[Run]) -> Table:
     """Put the grades of all runs into one table, a row for each criterion, effort and run."""
-    formats = words.ordered(row["format"] for run in runs for row in run["grades"])
+    formats = formatting.ordered(row["format"] for run in runs for row in run["grades"])
     places = dict.fromkeys((row["criterion"], row["effort"]) for run in runs for row in run["grades"])
     rows = []
     for criterion, effort in places:
@@ -123,4 +123,4 @@ def _grades(runs: list[Run]) -> Table:
 def _grade(row: Graded | None) -> str:
     if row is None or not row["grade"] or row["figure"] is None:
         return "no grade"
-    return f"{row['grade']} ({words.times(row['figure'])})"
+    return f"{row['grade']} ({formatting.times(row['figure'])})"

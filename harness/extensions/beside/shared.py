@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.table import CaseKey
 from harness.errors import UsageError
 from harness.extensions.beside.runs import CheckedRun, Settled, cases_of
 from harness.records import Effort, kind_of
-from harness.report.page.deciding import HOW
+from harness.report.page.conclusions import HOW
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def share(runs: Sequence[CheckedRun]) -> SharedCells:
     shared = {case: _formats(runs, case, efforts) for case in runs[0].cells if case in alike}
     cells = {case: of for case, of in shared.items() if len(of) > 1 and needed <= {name for name, _ in of}}
     if lost := len(shared) - len(cells):
-        said = f"two formats and {words.listed(sorted(needed))}"
+        said = f"two formats and {formatting.listed(sorted(needed))}"
         notes = (*notes, f"Not compared, because not all runs measured {said} in the same profile: {_cells(lost)}.")
     if not cells:
         raise UsageError(f"The runs share no cell that can be compared. {' '.join(notes)}".rstrip())
@@ -79,7 +79,7 @@ def _efforts(runs: Sequence[CheckedRun]) -> tuple[Effort, ...]:
     shared = tuple(effort for effort in runs[0].efforts if all(effort in run.efforts for run in runs))
     if shared:
         return shared
-    said = words.listed(f"{run.name}: {words.listed(HOW[effort] for effort in run.efforts)}" for run in runs)
+    said = formatting.listed(f"{run.name}: {formatting.listed(HOW[effort] for effort in run.efforts)}" for run in runs)
     raise UsageError(
         f"The runs measured formats in other ways ({said}), so that none are compared: measure them again with the "
         "same --readers."
@@ -103,10 +103,12 @@ def _left_out(
     for case, formats in cells.items():
         lost.update({of for run in runs for of in run.measured[case]} - formats)
     if lost:
-        names = words.listed(f"{words.arm_name(of, lost)} in {_cells(count)}" for of, count in sorted(lost.items()))
+        names = formatting.listed(
+            f"{formatting.arm_name(of, lost)} in {_cells(count)}" for of, count in sorted(lost.items())
+        )
         yield f"Not compared, because not all runs measured it so: {names}."
     for effort in sorted({effort for run in runs for effort in run.efforts} - {*efforts}):
-        without = words.listed(run.name for run in runs if effort not in run.efforts)
+        without = formatting.listed(run.name for run in runs if effort not in run.efforts)
         yield f"Formats {HOW[effort]} are not compared: {without} did not measure them."
 
 
@@ -121,7 +123,7 @@ def _comparable(runs: Sequence[CheckedRun], named: frozenset[CaseKey]) -> tuple[
         (other, "its values differ between the runs"),
     ):
         if left:
-            traces = words.listed(words.subject(*place) for place in sorted(left, key=str))
+            traces = formatting.listed(formatting.subject(*place) for place in sorted(left, key=str))
             notes.append(f"Not compared, because {why}: {traces}.")
     cells = {case for case in named if (case.trace, case.n_res) not in unknown | other}
     # A run that has only rejected reads of a cell recorded no bytes of it.
@@ -142,7 +144,7 @@ def _traces(runs: Sequence[CheckedRun]) -> str:
     said = []
     for run in runs:
         places = dict.fromkeys((case.trace, case.n_res) for case in run.cells)
-        said.append(f"{run.name} measured {words.listed(words.subject(*place) for place in places)}")
+        said.append(f"{run.name} measured {formatting.listed(formatting.subject(*place) for place in places)}")
     return "; ".join(said)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.extensions.beside.runs import CheckedRun, Settled
 from harness.run.config import RunConfig
 
@@ -85,7 +85,7 @@ def _asked(config: RunConfig) -> dict[str, str]:
         "Threads of a contender": _said(config.threads, "no bound"),
         "Decoded chunks kept": "as each library has it"
         if config.cache_bytes is None
-        else words.size(config.cache_bytes),
+        else formatting.size(config.cache_bytes),
         "Store": config.store.describe() if config.store is not None else "none: a folder",
         "Profile files": ", ".join(f"{one.name} ({_digest(one.text)})" for one in config.profile_files) or _NONE,
     }

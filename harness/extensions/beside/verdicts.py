@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.choice.decision import Decision
 from harness.analysis.criteria import WORDS, criteria
 from harness.analysis.criteria import word as grade_word
@@ -53,7 +53,9 @@ class RunWord:
     def short(self) -> str:
         """The word, with the ratio where it has one."""
         return (
-            self.word if self.ratio is None or self.word in ("", "best") else f"{self.word} ({words.times(self.ratio)})"
+            self.word
+            if self.ratio is None or self.word in ("", "best")
+            else f"{self.word} ({formatting.times(self.ratio)})"
         )
 
     def __str__(self) -> str:
@@ -61,8 +63,8 @@ class RunWord:
             return "best, not for sure"
         if self.ratio is None or self.word in ("", "best"):
             return self.word or "–"
-        between = "" if self.low in (None, self.high) else f" ({words.between(self.low, self.high or 0)})"
-        return f"{self.word}, {words.times(self.ratio)}{between}"
+        between = "" if self.low in (None, self.high) else f" ({formatting.between(self.low, self.high or 0)})"
+        return f"{self.word}, {formatting.times(self.ratio)}{between}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,7 @@ def _by_criterion(
                 of[key] = replace(say(row, unsure), among=among)
         each.append(of)
     joined = list(_joined(kind, effort, each))
-    order = {name: place for place, name in enumerate(words.ordered(one.format for one in joined))}
+    order = {name: place for place, name in enumerate(formatting.ordered(one.format for one in joined))}
     criteria = {name: place for place, name in enumerate(dict.fromkeys(one.of for one in joined))}
     return sorted(joined, key=lambda one: (criteria[one.of], order[one.format]))
 
@@ -180,7 +182,7 @@ def _grade(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
 
 def _uses(findings: Findings) -> _Found:
     return {
-        (f"{mix} on {words.subject(one.trace, one.n_res)}", "", mix): _choice(one)
+        (f"{mix} on {formatting.subject(one.trace, one.n_res)}", "", mix): _choice(one)
         for mix, of in findings.decisions.items()
         for one in of
     }
@@ -189,9 +191,9 @@ def _uses(findings: Findings) -> _Found:
 def _choice(decision: Decision) -> RunWord:
     if decision.preferred is None:
         return RunWord()
-    names = words.ordered({decision.preferred, *decision.indistinguishable})
+    names = formatting.ordered({decision.preferred, *decision.indistinguishable})
     among = frozenset(decision.costs["format"])
-    return RunWord(word=words.listed(names, "or"), possible=frozenset(names), among=among)
+    return RunWord(word=formatting.listed(names, "or"), possible=frozenset(names), among=among)
 
 
 def _cells(findings: Findings, effort: Effort) -> _Found:
@@ -202,7 +204,7 @@ def _cells(findings: Findings, effort: Effort) -> _Found:
     found: _Found = {}
     for row in rows.to_dict("records"):
         case = case_of(row)
-        place = f"{words.case(row)}, {words.subject(case.trace, case.n_res)}"
+        place = f"{formatting.case(row)}, {formatting.subject(case.trace, case.n_res)}"
         suite = suite_named(case.suite)
         of = ": ".join(filter(None, (suite.prefix, place)))
         name = f"{row['format']} ({row['group']})" if several else str(row["format"])
@@ -226,7 +228,7 @@ class _Ratio(TypedDict):
 
 def _ratio(row: Mapping[Hashable, Any], *names: str) -> _Ratio:
     """Return a ratio with its interval; None for what a row does not have."""
-    ratio, low, high = (float(row[name]) if words.known(row[name]) else None for name in names)
+    ratio, low, high = (float(row[name]) if formatting.known(row[name]) else None for name in names)
     return _Ratio(ratio=ratio, low=low, high=high)
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.extensions.breakdown.analysis import OPENED, PARTS, PartOfRead, drawn_cells
 from harness.report.drawing.figure import GREY, Page, drawing, halo, inches, segments
 from harness.report.drawing.ticks import across, upwards
@@ -30,7 +30,7 @@ def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
     trace, n_res, shown = drawn_cells(cells[cells["total_seconds"].notna()])
     shown = shown.assign(profile=shown["profile"].fillna(""))
     accesses = [name for name in _ACCESSES if (shown["access"] == name).any()]
-    arms = words.arms_of(shown)
+    arms = formatting.arms_of(shown)
     unknown = shown[[*PARTS]].isna().all(axis=1).any()
     with drawing():
         rows = -(-len(accesses) // _ACROSS)
@@ -55,7 +55,7 @@ def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
                 continue
             _bars(axes, shown[shown["access"] == accesses[k]], arms, labelled=k % columns == 0)
             page.under(k // columns, "of the parts together", 0.26, [k % columns])
-            axes.set_title(words.access(accesses[k]), fontsize=8, pad=5)
+            axes.set_title(formatting.access(accesses[k]), fontsize=8, pad=5)
         return page.save(folder, "where_time_goes")
 
 
@@ -72,7 +72,7 @@ def _caption(trace: str, n_res: float, shown: pd.DataFrame, *, unknown: bool) ->
         "The black line is the real read, opening included. Where parts reach beyond it, the library does better than "
         "one step after the other: it works on several threads, or decodes straight into the result.",
         *(empty if unknown else []),
-        f"Trace: {words.pretty_trace(trace)}{length}. {how}, apart from the samples that verdicts are made of.",
+        f"Trace: {formatting.pretty_trace(trace)}{length}. {how}, apart from the samples that verdicts are made of.",
     ]
 
 
@@ -106,12 +106,12 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
             axes.text(0.02, place, "no result", va="center", fontsize=7, color=GREY)
             continue
         reads.append((seconds / full, place))
-        axes.text(1.03, place, words.duration(float(seconds)), va="center", fontsize=7)
+        axes.text(1.03, place, formatting.duration(float(seconds)), va="center", fontsize=7)
     ends = ([(x, place + side) for x, place in reads] for side in (-0.42, 0.42))
     segments(axes, *ends, color="black", linewidth=1.6, path_effects=halo(1.6))
     axes.set_xlim(0, _WIDE)
     axes.set_ylim(len(arms) - 0.4, -0.6)
-    names = [words.arm_name(arm, arms) for arm in arms]
+    names = [formatting.arm_name(arm, arms) for arm in arms]
     if max(inches(name, size=_NAMES) for name in names) > Page.LEFT - 0.1:  # it would leave the page
         names = [name.replace(" (", "\n(") for name in names]
     upwards(axes, range(len(arms)), names if labelled else [], mark=0, size=_NAMES)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
-from harness.analysis.plain import plain
+from harness.analysis.plain_values import plain
 from harness.extensions.breakdown.analysis import OPENED, below_zero, drawn_cells, where_time_goes
 from harness.extensions.breakdown.plot import draw_time
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown
@@ -66,7 +66,7 @@ class TimeSection(Section):
         if cells is None or cells.empty or cells["total_seconds"].isna().all():
             return [Text("It was not measured in this run.")]
         trace, n_res, shown = drawn_cells(cells)
-        arms = words.arms_of(shown)
+        arms = formatting.arms_of(shown)
         summary = findings.summary
         of_it = summary["n_res"].isna() if pd.isna(n_res) else summary["n_res"] == n_res
         rows = _rows(shown, arms, summary[(summary["trace"] == trace) & of_it])
@@ -98,8 +98,8 @@ _DURATIONS = ["total_seconds", *(name for name in OPENED if name != "rest_second
 _FLAG = " (parts beyond the read)"
 
 _COUNTED = {  # how the figures of the summary are written that are known
-    "percent_of_raw": lambda share: words.percent(share / 100),
-    "read_amplification": words.times,
+    "percent_of_raw": lambda share: formatting.percent(share / 100),
+    "read_amplification": formatting.times,
     "median_requests": "{:.0f}".format,
     "files_opened": "{:.0f}".format,
 }
@@ -119,11 +119,11 @@ def _rows(shown: pd.DataFrame, arms: list[tuple[str, str]], summary: pd.DataFram
         told = counts.get((row["access"], row["format"], row["profile"]), {})
         rows.append(
             [
-                words.access(row["access"]),
-                words.arm_name((row["format"], row["profile"]), arms),
-                *(words.duration(row[name]) if words.known(row[name]) else "–" for name in _DURATIONS),
-                words.duration(row["rest_seconds"]) + flag if words.known(row["rest_seconds"]) else "–",
-                *(write(told[name]) if words.known(told.get(name)) else "–" for name, write in _COUNTED.items()),
+                formatting.access(row["access"]),
+                formatting.arm_name((row["format"], row["profile"]), arms),
+                *(formatting.duration(row[name]) if formatting.known(row[name]) else "–" for name in _DURATIONS),
+                formatting.duration(row["rest_seconds"]) + flag if formatting.known(row["rest_seconds"]) else "–",
+                *(write(told[name]) if formatting.known(told.get(name)) else "–" for name, write in _COUNTED.items()),
             ]
         )
     return rows
@@ -134,9 +134,12 @@ def _too_long(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
     found = cells[below_zero(cells)]
     if found.empty:
         return ""
-    names, of = [words.arm_name(arm, arms) for arm in words.arms_of(found)], cells["rest_seconds"].notna().sum()
+    names, of = (
+        [formatting.arm_name(arm, arms) for arm in formatting.arms_of(found)],
+        cells["rest_seconds"].notna().sum(),
+    )
     return (
-        f"In {len(found)} of {of} cells, of {words.listed(names)}, the parts take "
+        f"In {len(found)} of {of} cells, of {formatting.listed(names)}, the parts take "
         "clearly longer than the read. They are marked: the read decodes on several threads and the replay on one, or "
         "the replay was disturbed. The parts say there what there is to do, and not how the time of the read divides."
     )
@@ -159,8 +162,8 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
         shares = {name: float((parts[name] / parts.sum(axis=1)).mean()) for name in OPENED}
         top = sorted(shares, key=lambda name: -shares[name])[:2]
         said.append(
-            f"{words.arm_name(arm, arms)} on "
-            + words.listed(f"{OPENED[name].doing} ({words.percent(shares[name])})" for name in top)
+            f"{formatting.arm_name(arm, arms)} on "
+            + formatting.listed(f"{OPENED[name].doing} ({formatting.percent(shares[name])})" for name in top)
         )
     if not said:
         return "No format says where its bytes lie, so only whole reads were timed."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from harness import registry
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import add_output, integers, names, typed
 from harness.cli.parser import examples
 from harness.errors import HarnessError, UsageError
@@ -83,12 +83,12 @@ def _capture(arguments: argparse.Namespace) -> int:
     model = _ready(arguments, kind, settings)
     manifest, layers = model.manifest, len(settings.kept_layers)
     length = f"{manifest.length} {'tokens' if manifest.chains else 'residues'}"
-    show.say(
+    terminal.say(
         f"{shown_label(kind.name, manifest)}: {length}, {layers} of {settings.blocks} blocks, "
         f"{settings.recycles + 1} passes, {len(manifest.tensors)} tensors, {manifest.nbytes:,} bytes.",
         quiet=arguments.quiet,
     )
-    with show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
+    with terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
         progress.total(len(model.manifest.tensors))
         try:
             manifests = record(
@@ -98,7 +98,7 @@ def _capture(arguments: argparse.Namespace) -> int:
             for destination in destinations:
                 incomplete = incomplete_path(destination.path)
                 if incomplete.exists() and (kept := what_is_kept(incomplete)):
-                    show.complain(kept)
+                    terminal.complain(kept)
             raise
     for destination, manifest in zip(destinations, manifests, strict=True):
         _verify(destination, manifest, quiet=arguments.quiet)
@@ -126,7 +126,7 @@ def _verify(destination: Destination, manifest: Manifest, *, quiet: bool) -> Non
         raise HarnessError(f"The archive differs from the output of the model, and was removed: {problems[0]}")
     size, _ = archive_size(destination.path)
     text = f"{len(manifest.tensors)} tensors, {size:,} bytes, bit for bit what the model gave."
-    show.say(f"{shown_label(str(destination.path), manifest)}: {text}", quiet=quiet)
+    terminal.say(f"{shown_label(str(destination.path), manifest)}: {text}", quiet=quiet)
 
 
 def _destinations(texts: list[str]) -> list[Destination]:

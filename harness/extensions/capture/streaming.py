@@ -17,9 +17,9 @@ from harness.errors import HarnessError
 from harness.extensions.capture.session import Destination, PreparedModel, Push, record
 from harness.formats.archive import remove
 from harness.formats.archive_trace import ArchiveTrace
-from harness.sampling.accounting import reset_peak_rss
-from harness.sampling.rehearsal import rehearsed
+from harness.sampling.counters import reset_peak_rss
 from harness.sampling.sample import without_collection
+from harness.sampling.self_test import rehearsed
 from harness.sampling.worker import Children
 from harness.sampling.writing import WriteTask, Written, written
 from harness.trace.manifest import Manifest

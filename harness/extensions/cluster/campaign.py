@@ -17,9 +17,9 @@ from harness.extensions.cluster.task import TaskResult, TypedOptions, Unheard, m
 from harness.files import plain_name
 from harness.formats.archive import remove
 from harness.records import NoFigure
-from harness.run.complete import SAMPLES
+from harness.run.completeness import SAMPLES
 from harness.run.experiment import SCRATCH, run
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.planning import asked_traces
 from harness.run.preparation import Prepared
 from harness.run.progress import Progress

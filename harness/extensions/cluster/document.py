@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.documents import Count, Figure, Name, Positive, read_document
 from harness.extensions.cluster.node import Node, Offset
 from harness.files import write_text
@@ -83,7 +83,7 @@ def _failed(document: ClusterDocument) -> Iterator[str]:
 
 def _named(task: TaskEnd) -> str:
     of = "Writing" if task["part"] == "write" else "Measuring"
-    return f"{of} {words.subject(task['trace'], task['n_res'])}"
+    return f"{of} {formatting.subject(task['trace'], task['n_res'])}"
 
 
 def _counted(document: ClusterDocument, part: TaskPart) -> dict[str, tuple[TaskEnd, Node]]:
@@ -121,8 +121,8 @@ def _memory(document: ClusterDocument) -> Iterator[str]:
     together = sum(memory.values())
     if memory and data:
         hosts = "1 host" if len(memory) == 1 else f"{len(memory)} hosts together"
-        known = f"{words.size(together)}; the data are {data / together:.2g} times that" if together else "unknown"
-        yield f"All archives have {words.size(data)}. The memory of {hosts} that read them: {known}."
+        known = f"{formatting.size(together)}; the data are {data / together:.2g} times that" if together else "unknown"
+        yield f"All archives have {formatting.size(data)}. The memory of {hosts} that read them: {known}."
 
 
 def _files(document: ClusterDocument) -> Iterator[str]:

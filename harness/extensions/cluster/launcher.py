@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from harness.cli import show
-from harness.cli.launching import Launcher
+from harness.cli import terminal
+from harness.cli.cluster_option import Launcher
 from harness.cli.options import integer
 from harness.cli.readers import resume_command
 from harness.errors import HarnessError, UsageError, escaped
@@ -26,12 +26,12 @@ from harness.extensions.cluster.task import TypedOptions
 from harness.files import write_text
 from harness.formats.archive import remove
 from harness.records import LUKEWARM
-from harness.run.complete import SAMPLES
+from harness.run.completeness import SAMPLES
 from harness.run.config import RunConfig
+from harness.run.disk_space import Space
 from harness.run.measurement import installed
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.progress import Progress
-from harness.run.space import Space
 from harness.sampling.cache import cold_is_proven
 from harness.sampling.interrupt import exit_code
 from harness.workload import Cache
@@ -158,7 +158,7 @@ class ClusterLauncher(Launcher):
         finally:
             jobs.cancel()
             for problem in (text for block in blocks for text in clear(block)):
-                show.complain(problem)
+                terminal.complain(problem)
 
     def check(self, folder: Path, tell: Callable[[str], object]) -> int:
         """Say what follows from the tasks; pack the merged run, and check that its report follows from its samples."""
@@ -173,7 +173,7 @@ class ClusterLauncher(Launcher):
         wrong = [result for result in results if result.problems]
         for result in wrong:
             more = f" (harness check names {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
-            show.complain(f"{result.what}: {result.problems[0]}{more}")
+            terminal.complain(f"{result.what}: {result.problems[0]}{more}")
         if not wrong:
             tell(f"Checked: {len(results)} statements of the merged run follow from its samples.")
         return 1 if wrong else 0

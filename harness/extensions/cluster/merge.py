@@ -20,7 +20,7 @@ from harness.evidence.bundle import measured_too
 from harness.files import write_text
 from harness.records import CellKey, Row, Sample, columns
 from harness.row_files import read_rows
-from harness.run.complete import SAMPLES, own_rows, read_own_rows, required_rows
+from harness.run.completeness import SAMPLES, own_rows, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.plan import describe_access, read_plan

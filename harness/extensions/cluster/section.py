@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
 from harness.extensions.cluster.document import FILE, ClusterDocument, TaskEnd, notes, read_cluster
 from harness.report.section import Block, Items, Section, Table, Text
@@ -51,11 +51,11 @@ def _row(task: TaskEnd) -> list[str]:
     stripes = node["stripe_count"] if node else None
     storage = ", ".join(filter(None, (node["filesystem"], node["storage"]))) if node else ""
     return [
-        words.subject(task["trace"], task["n_res"]), task["part"], str(task["attempt"]),
-        node["host"] if node else "–", words.size(memory) if memory else "–", storage or "–",
+        formatting.subject(task["trace"], task["n_res"]), task["part"], str(task["attempt"]),
+        node["host"] if node else "–", formatting.size(memory) if memory else "–", storage or "–",
         "–" if stripes is None else str(stripes),
-        str(task["files"]) if wrote else "–", words.size(task["archive_bytes"]) if wrote else "–",
-        "–" if task["seconds"] is None else words.duration(task["seconds"]), "no" if task["problem"] else "yes",
+        str(task["files"]) if wrote else "–", formatting.size(task["archive_bytes"]) if wrote else "–",
+        "–" if task["seconds"] is None else formatting.duration(task["seconds"]), "no" if task["problem"] else "yes",
     ]  # fmt: skip
 
 

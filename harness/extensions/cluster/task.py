@@ -20,7 +20,7 @@ from harness.report.folders import held
 from harness.run.config import RunConfig
 from harness.run.experiment import run
 from harness.run.machine import describe
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.preparation import Prepared, prepare
 from harness.run.subject import Arm
 from harness.sampling.interrupt import deferred

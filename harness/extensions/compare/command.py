@@ -10,8 +10,8 @@ import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from harness.analysis import formatting as words
-from harness.cli import show
+from harness.analysis import formatting
+from harness.cli import terminal
 from harness.cli.options import add_output, add_plugins, integers, names
 from harness.cli.parser import examples
 from harness.errors import HarnessError, UsageError
@@ -84,7 +84,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     with ExitStack() as kept:
         try:
             if arguments.env is None and any(text is not None and is_stored(text) for text in texts):
-                with show.busy("reading both runs", quiet=arguments.quiet):
+                with terminal.busy("reading both runs", quiet=arguments.quiet):
                     outcome = _stored(*texts, threshold)
                 kept.enter_context(held(folder, new=True))
             else:
@@ -99,11 +99,11 @@ def _compare(arguments: argparse.Namespace) -> int:
             if outcome.of("times"):
                 draw_ratios(outcome, folder)
     if arguments.json:
-        show.result(as_document(outcome))
+        terminal.result(as_document(outcome))
     else:
         if not arguments.quiet:
             _say(outcome, folder)
-        show.say(outcome.sentence)
+        terminal.say(outcome.sentence)
     return outcome.exit_code
 
 
@@ -124,10 +124,10 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kep
     sides = _sides(arguments)
     cache = (arguments.cache_dir or default_cache()).absolute()
     for side in sides:
-        show.say(f"{side.name}: {side.label}", quiet=arguments.quiet)
+        terminal.say(f"{side.name}: {side.label}", quiet=arguments.quiet)
     with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, ExitStack() as stack:
         scratch = Path(name)
-        progress = stack.enter_context(show.progress(quiet=arguments.quiet, verbose=arguments.verbose))
+        progress = stack.enter_context(terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose))
         progress.step("making the tensors that are compared", 0)
         questions = ask(settings.chosen(), scratch / "data")
         kept.enter_context(held(folder, new=True))
@@ -144,7 +144,7 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kep
         unused.pop_all()
     if differs := differing(base, head):
         kind = "environments" if arguments.env else "commits, as installed,"
-        outcome.notes.append(f"The two {kind} differ in {words.listed(differs)}.")
+        outcome.notes.append(f"The two {kind} differ in {formatting.listed(differs)}.")
     return outcome
 
 
@@ -216,18 +216,18 @@ def _percent(text: str) -> float:
 
 
 def _say(outcome: Outcome, folder: Path) -> None:
-    shown = show.table(words.listed(outcome.subjects), *COLUMNS)
+    shown = terminal.table(formatting.listed(outcome.subjects), *COLUMNS)
     times = sorted(outcome.of("times"), key=lambda entry: _ORDER.index(entry.verdict))
     for entry in times:
         shown.add_row(*row(outcome, entry))
     if times:
-        show.console().print(shown, markup=False)
+        terminal.console().print(shown, markup=False)
     regressions = outcome.regressions
     more = [f"and {len(regressions) - _MOST} more, in compare.md"] if len(regressions) > _MOST else []
     for text in (*regressions[:_MOST], *more, *sentences(outcome)):
-        show.say(text)
-    show.say(
+        terminal.say(text)
+    terminal.say(
         f"For a pull request: {folder / 'compare.md'}   for machines: {folder / 'compare.json'}, {folder / 'junit.xml'}"
     )
     if times:
-        show.say(f"Picture: {folder / 'ratios.png'}")
+        terminal.say(f"Picture: {folder / 'ratios.png'}")

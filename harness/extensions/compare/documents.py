@@ -7,7 +7,7 @@ import json
 from typing import Any
 from xml.etree import ElementTree
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.errors import escaped, escaped_lines
 from harness.extensions.compare.outcome import WORDS, Entry, Outcome
 from harness.extensions.compare.record import CONTENT
@@ -76,7 +76,7 @@ def to_junit(outcome: Outcome) -> str:
 
 def to_markdown(outcome: Outcome) -> str:
     """Write what fits a pull request: the verdict, what changed, and every cell in a folded table."""
-    traces = f"; {words.listed(outcome.subjects)}" if outcome.subjects else ""
+    traces = f"; {formatting.listed(outcome.subjects)}" if outcome.subjects else ""
     lines = [f"**{_marked(outcome.sentence)}**", ""]
     lines += [_marked(f"Base {outcome.base}, head {outcome.head}{traces}."), ""]
     lines += [f"- {_marked(text)}" for text in [*outcome.regressions, *sentences(outcome)]]
@@ -95,7 +95,7 @@ def row(outcome: Outcome, entry: Entry) -> list[str]:
         verdict = f"inconclusive, about {entry.rounds_needed} rounds"
     elif entry.note and not entry.red:
         verdict = f"{verdict} ({entry.note})"
-    seconds = [words.duration(value or 0.0) for value in (entry.base, entry.head)]
+    seconds = [formatting.duration(value or 0.0) for value in (entry.base, entry.head)]
     return [outcome.name(entry), *seconds, str(entry), str(entry.rounds), verdict]
 
 
@@ -114,7 +114,7 @@ def sentences(outcome: Outcome) -> list[str]:
     }
     for verdict, text in _CONTENTS.items():
         if names := [name for name, said in worst.items() if said == verdict]:
-            found.append(text.format(words.listed(names)))
+            found.append(text.format(formatting.listed(names)))
     return [*found, *outcome.notes]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.extensions.compare.outcome import WORDS, Outcome
 from harness.report.drawing.figure import FAINT, GREY, Page, drawing
 
@@ -45,7 +45,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
     band: Patch = Patch(facecolor="#eeeeee", edgecolor=FAINT, label=f"less than {100 * threshold:g} % slower")
     caption = [
         "Time of head divided by base's, paired by round, with its 95 % interval.",
-        f"Trace: {words.listed(outcome.subjects)}.",
+        f"Trace: {formatting.listed(outcome.subjects)}.",
         *outcome.notes,
     ]
     room = sum(Page.shares([1.0, 1.0]))

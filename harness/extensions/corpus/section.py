@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
 from harness.extensions.corpus.measured import PROTEINS, MeasuredCorpora, ProjectedCorpus, measured
 from harness.report.section import Block, Items, Section, Table, Text
@@ -48,15 +48,15 @@ _COLUMNS = (
 
 
 def _rows(found: MeasuredCorpora) -> list[list[str]]:
-    arms = words.arms_of(found.cells)
+    arms = formatting.arms_of(found.cells)
     return [
         [
-            f"{words.pretty_trace(row['trace'])}: {words.case(row)}",
-            words.arm_name((row["format"], row["profile"] if words.known(row["profile"]) else ""), arms),
-            f"{float(words.digits(row['rows_per_second'])):,.0f}",
-            words.duration(row["median_seconds"]),
-            words.times(row["read_amplification"]) if words.known(row["read_amplification"]) else "–",
-            words.size(row["peak_rss_bytes"]) if words.known(row["peak_rss_bytes"]) else "–",
+            f"{formatting.pretty_trace(row['trace'])}: {formatting.case(row)}",
+            formatting.arm_name((row["format"], row["profile"] if formatting.known(row["profile"]) else ""), arms),
+            f"{float(formatting.digits(row['rows_per_second'])):,.0f}",
+            formatting.duration(row["median_seconds"]),
+            formatting.times(row["read_amplification"]) if formatting.known(row["read_amplification"]) else "–",
+            formatting.size(row["peak_rss_bytes"]) if formatting.known(row["peak_rss_bytes"]) else "–",
         ]
         for row in found.cells.to_dict("records")
     ]
@@ -93,9 +93,9 @@ def _projected(each: ProjectedCorpus) -> list[str]:
     named = each.format if each.profile in ("", "tuned") else f"{each.format} ({each.profile})"
     mean = each.corpus.rows / each.corpus.proteins
     return [
-        f"{words.pretty_trace(each.trace)}: {each.corpus.proteins:,} proteins of {mean:.0f} residues",
+        f"{formatting.pretty_trace(each.trace)}: {each.corpus.proteins:,} proteins of {mean:.0f} residues",
         named,
-        told(each.stored, words.size),
-        told(each.layer_seconds, words.duration),
-        told(each.error, words.percent) if not math.isnan(each.error) else "unknown: one corpus",
+        told(each.stored, formatting.size),
+        told(each.layer_seconds, formatting.duration),
+        told(each.error, formatting.percent) if not math.isnan(each.error) else "unknown: one corpus",
     ]

@@ -19,8 +19,8 @@ from harness.formats.base import Profile
 from harness.formats.seal import read_seal
 from harness.sampling import cache
 from harness.sampling.executor import Readers, Share
+from harness.sampling.parallel_sample import WorkerPart, combine
 from harness.sampling.sample import Reading
-from harness.sampling.together import WorkerPart, combine
 
 _LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
 _LOOK = 0.5  # seconds between two looks at which workers are alive

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
 from harness.extensions.entropy import document
 from harness.extensions.entropy.document import TraceEntropy
@@ -39,7 +39,7 @@ class EntropySection(Section):
     def blocks(self, found: list[TraceEntropy], findings: Findings) -> list[Block]:
         """Show how many times smaller than float32 each trace is, by the model and in each format."""
         sizes = _sizes(findings.summary)
-        formats = words.ordered({name for name, _, _ in sizes})
+        formats = formatting.ordered({name for name, _, _ in sizes})
         rows = [_row(each, formats, sizes) for each in found]
         caption = "Times smaller than float32: by the estimate, and as each format stores the trace."
         columns = ("trace", "estimate", *formats)
@@ -62,14 +62,14 @@ def _sizes(summary: pd.DataFrame) -> dict[tuple[str, str, float | None], float]:
 
 def _row(found: TraceEntropy, formats: list[str], sizes: dict[tuple[str, str, float | None], float]) -> tuple[str, ...]:
     length = found["n_res"]
-    estimate = words.times(found["float32_bytes"] / found["entropy_bytes"]) if found["entropy_bytes"] else "any"
-    counted = "" if found["counted"] > 0.999 else f" (of {words.percent(found['counted'])} of the bytes)"
+    estimate = formatting.times(found["float32_bytes"] / found["entropy_bytes"]) if found["entropy_bytes"] else "any"
+    counted = "" if found["counted"] > 0.999 else f" (of {formatting.percent(found['counted'])} of the bytes)"
     key = None if length is None else float(length)
     cells = (sizes.get((name, found["trace"], key)) for name in formats)
     return (
-        words.subject(found["trace"], length),
+        formatting.subject(found["trace"], length),
         f"{estimate}{counted}",
-        *("–" if ratio is None else words.times(ratio) for ratio in cells),
+        *("–" if ratio is None else formatting.times(ratio) for ratio in cells),
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness import registry
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import add_max_inflated, add_output
 from harness.cli.parser import examples
 from harness.errors import UsageError
@@ -39,20 +39,20 @@ def _export(arguments: argparse.Namespace) -> int:
     check_destination(arguments.destination)
     require_outside(arguments.destination)
     trace = open_archived(arguments.archive)
-    with show.busy(f"writing {arguments.destination} and reading it back", quiet=arguments.quiet):
+    with terminal.busy(f"writing {arguments.destination} and reading it back", quiet=arguments.quiet):
         lacking, notes = export(trace, layout, arguments.destination)
     size, _ = archive_size(arguments.destination)
     count = len(trace.manifest.tensors) - len(lacking)
-    show.say(
+    terminal.say(
         f"{arguments.destination}: {count} tensors, {size:,} bytes, read back and the same bit for bit.",
         quiet=arguments.quiet,
     )
     for why in dict.fromkeys(lacking.values()):
         paths = [path for path, reason in lacking.items() if reason == why]
         more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-        show.say(f"Left out, for {why}: {', '.join(paths[:_SHOWN])}{more}.")
+        terminal.say(f"Left out, for {why}: {', '.join(paths[:_SHOWN])}{more}.")
     for note in notes:
-        show.say(note)
+        terminal.say(note)
     if trace.manifest.lacks:
-        show.say(f"Its values are {', '.join(trace.manifest.lacks)}, as those of {arguments.archive}.")
+        terminal.say(f"Its values are {', '.join(trace.manifest.lacks)}, as those of {arguments.archive}.")
     return 0

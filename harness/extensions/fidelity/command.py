@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from harness.analysis.plain import plain
-from harness.cli import show
+from harness.analysis.plain_values import plain
+from harness.cli import terminal
 from harness.cli.options import add_max_inflated, add_output
 from harness.cli.parser import examples
 from harness.extensions.fidelity.comparison import compare
@@ -28,16 +28,16 @@ def _fidelity(arguments: argparse.Namespace) -> int:
     for name, role in (("af2-1ubq", "pair"), ("vit-mnist", "attention")):
         source, _ = find_source(name)
         real[role] = None if source.missing() else open_trace(name)
-    with show.busy("comparing tensors", quiet=arguments.json):
+    with terminal.busy("comparing tensors", quiet=arguments.json):
         rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
     if arguments.json:
-        show.result([{**plain(row), "relative_difference": plain(row.relative_difference)} for row in rows])
+        terminal.result([{**plain(row), "relative_difference": plain(row.relative_difference)} for row in rows])
         return 0
-    table = show.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
+    table = terminal.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
     for row in rows:
         difference = f"{row.relative_difference:+.1%}"
         table.add_row(row.role.value, row.statistic, f"{row.synthetic:.4g}", f"{row.real:.4g}", difference)
-    out = show.console()
+    out = terminal.console()
     out.print(table, markup=False)
     if any(row.published for row in rows):
         out.print(

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.choice.decision import Decision
-from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import several
+from harness.analysis.choice.sensitivity import Flip
 from harness.formats.style import Style, styles
 from harness.report.drawing.figure import TEXT, drawing, halo, save_figure
 
@@ -225,11 +225,11 @@ def _title(decision: Decision) -> str:
 def _answer(decision: Decision) -> str:
     length = f", {decision.n_res} residues" if decision.n_res else ""
     seconds = decision.costs["cost_seconds"].iloc[0]
-    text = f"{words.pretty_trace(decision.trace)}{length}: {decision.preferred} is the cheapest, "
-    text += f"{words.duration(seconds)} per access"
+    text = f"{formatting.pretty_trace(decision.trace)}{length}: {decision.preferred} is the cheapest, "
+    text += f"{formatting.duration(seconds)} per access"
     if others := decision.indistinguishable:
         verb = "is" if len(others) == 1 else "are"
-        text += f"; {words.listed(others)} {verb} statistically indistinguishable from it"
+        text += f"; {formatting.listed(others)} {verb} statistically indistinguishable from it"
     return text + "."
 
 
@@ -245,9 +245,9 @@ def _caption(decision: Decision, shown: list[Flip]) -> list[str]:
             stays = flip.stays and flip.low_interval is flip.high_interval is None
             others[stays].append(_name(flip.weight))
     if others[True]:
-        text.append(f"{decision.preferred} is the cheapest at every value of {words.listed(others[True])}.")
+        text.append(f"{decision.preferred} is the cheapest at every value of {formatting.listed(others[True])}.")
     if others[False]:
-        text.append(f"Whether the choice flips, and where, is not known for {words.listed(others[False])}.")
+        text.append(f"Whether the choice flips, and where, is not known for {formatting.listed(others[False])}.")
     text += decision.assumptions
     if decision.out:
         text.append("Not compared: " + "; ".join(f"{name} ({why})" for name, why in decision.out.items()) + ".")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.formatting import Arm
 from harness.report.drawing.figure import ArmStyle, Page, arm_styles, arms_in, drawing, legend, line, of_arm
 from harness.report.drawing.panels import logarithmic
@@ -46,7 +46,7 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> lis
         page = _Apart(
             title="Growth with length, warm (time; lower is faster, steeper grows faster; both axes logarithmic)",
             caption=[
-                f"{words.pretty_trace(str(trace))}. Points are medians over rounds; lines are the power of the length "
+                f"{formatting.pretty_trace(str(trace))}. Points are medians over rounds; lines are the power of the length "
                 "that fits them best, drawn only between the lengths that were measured. Beside each format the "
                 "exponent with its 95 % interval: 2 is growth with the number of residue pairs.",
             ],

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.efforts import standing
 from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -72,7 +72,7 @@ class GrowthSection(Section):
         for row in shown:
             case = " ".join(filter(None, (f"{row['suite']}/{row['access']}", row["cache"])))
             text = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
-            cases.setdefault((words.pretty_trace(row["trace"]), case), {})[_arm(row)] = text
+            cases.setdefault((formatting.pretty_trace(row["trace"]), case), {})[_arm(row)] = text
         table = Table(
             label="Growth with length: exponents",
             caption="Exponents, with 95 % intervals; growth.csv has them all.",

@@ -10,18 +10,18 @@ from typing import cast
 
 import pandas as pd
 
-from harness.analysis import formatting as words
-from harness.analysis.plain import plain
-from harness.cli import show
+from harness.analysis import formatting
+from harness.analysis.plain_values import plain
+from harness.cli import terminal
 from harness.cli.options import add_output, add_plugins
 from harness.cli.parser import examples
 from harness.errors import UsageError
 from harness.extensions.history.changepoint import LEAST_RUNS
 from harness.extensions.history.file import append, read_history
 from harness.extensions.history.record import Followed, kind_of
+from harness.extensions.history.run_summary import summarise_run
 from harness.extensions.history.series import Series, arrange, vanished
 from harness.extensions.history.steps import FIGURES, Step, cell_name, find_steps, regressions
-from harness.extensions.history.summing import summarise_run
 from harness.extensions.history.trends import draw_trends
 from harness.records import CellKey
 from harness.report.write import write_table
@@ -79,7 +79,7 @@ def _add(arguments: argparse.Namespace) -> int:
     path: Path = arguments.file or FOLDER / f"{record.machine.name}{SUFFIX}"
     history = append(path, record)
     now = f"now {_many(len(history.records), 'run')}"
-    show.say(f"Added {record.run_id} ({record.label}, {len(record.cells)} cells) to {path}, {now}.")
+    terminal.say(f"Added {record.run_id} ({record.label}, {len(record.cells)} cells) to {path}, {now}.")
     _say_corrupt(len(history.corrupt), path)
     return 0
 
@@ -90,7 +90,7 @@ def _show(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         _say_corrupt(len(history.corrupt), *paths)
     if not history.records:
-        raise UsageError(f"{words.listed(map(str, paths))} holds no run: add one with 'harness history add RUN'.")
+        raise UsageError(f"{formatting.listed(map(str, paths))} holds no run: add one with 'harness history add RUN'.")
     series = arrange(history.records)
     found = [find_steps(part) for part in series]
     out: Path = arguments.out or _drawings(paths[0])
@@ -100,10 +100,10 @@ def _show(arguments: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     steps = step_table(found)
     write_table(steps, out / "steps.csv")
-    with show.busy("drawing the trends", quiet=arguments.json):
+    with terminal.busy("drawing the trends", quiet=arguments.json):
         drawn = draw_trends(series, found, out)
     if arguments.json:
-        show.result({
+        terminal.result({
             "machine": series[-1].records[-1].machine.name,
             "lines_skipped": len(history.corrupt),
             "series": [{"runs": [r.run_id for r in part.records], "changed": part.changed} for part in series],
@@ -113,8 +113,8 @@ def _show(arguments: argparse.Namespace) -> int:
             "enough_runs": not outcome.few,
         })  # fmt: skip
         return outcome.code
-    show.say(f"Steps:  {out / 'steps.csv'}")
-    show.say(f"Trends: {', '.join(str(path) for path in drawn if path.suffix == '.png')}")
+    terminal.say(f"Steps:  {out / 'steps.csv'}")
+    terminal.say(f"Trends: {', '.join(str(path) for path in drawn if path.suffix == '.png')}")
     outcome.say()
     return outcome.code
 
@@ -141,8 +141,8 @@ def _many(count: int, what: str) -> str:
 def _say_corrupt(count: int, *paths: Path) -> None:
     if count:
         kept = "they are" if count > 1 else "it is"
-        where = words.listed(map(str, paths))
-        show.say(f"{where}: {_many(count, 'line')} cut or damaged, skipped and kept as {kept}.")
+        where = formatting.listed(map(str, paths))
+        terminal.say(f"{where}: {_many(count, 'line')} cut or damaged, skipped and kept as {kept}.")
 
 
 def step_table(found: Sequence[Sequence[Step]]) -> pd.DataFrame:
@@ -175,27 +175,29 @@ def step_table(found: Sequence[Sequence[Step]]) -> pd.DataFrame:
 
 def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
     newest = series[-1].records[-1]
-    show.say(f"{newest.machine.name}: {sum(len(part.records) for part in series)} runs, {len(series)} series")
+    terminal.say(f"{newest.machine.name}: {sum(len(part.records) for part in series)} runs, {len(series)} series")
     for number, (part, steps) in enumerate(zip(series, found, strict=True), 1):
         runs = part.records
         title = f"Series {number}: {_many(len(runs), 'run')}, {runs[0].label} to {runs[-1].label}"
         if part.changed:
             title += f"; not compared with the one before, because of {part.changed}"
-        show.say(title)
+        terminal.say(title)
         if len(runs) < LEAST_RUNS:
-            show.say(f"  Too few runs for a step in times: {len(runs)} of {LEAST_RUNS}. Exact figures are followed.")
+            terminal.say(
+                f"  Too few runs for a step in times: {len(runs)} of {LEAST_RUNS}. Exact figures are followed."
+            )
         if not steps:
-            show.say("  No step.")
+            terminal.say("  No step.")
             continue
-        shown = show.table("", "case", "figure", "from", "to", "change", "commits", "found in", "meanwhile")
+        shown = terminal.table("", "case", "figure", "from", "to", "change", "commits", "found in", "meanwhile")
         for step in list(reversed(steps))[:_MOST]:
             shown.add_row(
                 step.case, FIGURES[step.figure], step.level(step.level_before), step.level(step.level_after),
                 step.change, step.commits(), step.series, ", ".join(step.meanwhile),
             )  # fmt: skip
-        show.console().print(shown, markup=False)
+        terminal.console().print(shown, markup=False)
         if len(steps) > _MOST:
-            show.say(f"and {len(steps) - _MOST} older ones, in steps.csv")
+            terminal.say(f"and {len(steps) - _MOST} older ones, in steps.csv")
 
 
 @dataclass(frozen=True)
@@ -224,19 +226,21 @@ class _Outcome:
 
     def say(self) -> None:
         for key, run in self.gone[:_MOST]:
-            show.say(f"Gone: {cell_name(key)}: the newest run has no good measurement of it, last was {run}.")
+            terminal.say(f"Gone: {cell_name(key)}: the newest run has no good measurement of it, last was {run}.")
         if len(self.gone) > _MOST:
-            show.say(f"and {len(self.gone) - _MOST} more")
+            terminal.say(f"and {len(self.gone) - _MOST} more")
         if self.gone:
             were = "were" if len(self.gone) > 1 else "was"
-            show.say(f"Regression: {_many(len(self.gone), 'cell')} failed or {were} not measured in the newest run.")
+            terminal.say(
+                f"Regression: {_many(len(self.gone), 'cell')} failed or {were} not measured in the newest run."
+            )
         if self.worse:
             many = _many(len(self.worse), "figure")
-            show.say(f"Regression: the newest step of {many} is for the worse, first of all {self.worse[0].case}.")
+            terminal.say(f"Regression: the newest step of {many} is for the worse, first of all {self.worse[0].case}.")
         if self.code == TOO_FEW:
-            show.say(f"Too few runs: {self.runs} measured the same, {LEAST_RUNS} are needed to find a step.")
+            terminal.say(f"Too few runs: {self.runs} measured the same, {LEAST_RUNS} are needed to find a step.")
         elif self.code == NO_STEP:
-            show.say("No regression.")
+            terminal.say("No regression.")
 
 
 def _number(series: Series, name: str) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import harness
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.verdict import EQUIVALENT_WITHIN
 from harness.extensions.history.changepoint import SIDE, find_changes, shared
 from harness.extensions.history.record import EXACT, RunRecord
@@ -64,13 +64,13 @@ class Step:
     def change(self) -> str:
         """The change in words: a ratio of times, or a difference of exact figures."""
         if self.figure in (SECONDS, MACHINE):
-            return f"{words.times(self.ratio)} {'slower' if self.ratio > 1 else 'faster'}".replace("×", " x")
+            return f"{formatting.times(self.ratio)} {'slower' if self.ratio > 1 else 'faster'}".replace("×", " x")
         return f"{self.level_after - self.level_before:+,.0f}"
 
     def level(self, value: float) -> str:
         """Write a level with its unit."""
         if self.figure == SECONDS:
-            return words.duration(value)
+            return formatting.duration(value)
         return f"{value:.2f}" if self.figure == MACHINE else f"{value:,.0f}"
 
     def commits(self, repository: Path = Path(harness.__file__).parent.parent) -> str:
@@ -112,7 +112,7 @@ class Step:
 def cell_name(key: CellKey) -> str:
     """Name a cell for people."""
     length = "" if key.n_res is None else f" {key.n_res}"
-    return f"{contender_name(key)}: {key.suite}, {words.case(key._asdict())}; {words.pretty_trace(key.trace)}{length}"
+    return f"{contender_name(key)}: {key.suite}, {formatting.case(key._asdict())}; {formatting.pretty_trace(key.trace)}{length}"
 
 
 def contender_name(key: CellKey) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.extensions.history.changepoint import SIDE
 from harness.extensions.history.series import Series
 from harness.extensions.history.steps import MACHINE, SECONDS, Step, contender_name
@@ -86,7 +86,7 @@ def draw_trends(series: Sequence[Series], steps: Sequence[Sequence[Step]], folde
 
 def _pages(keys: Sequence[CellKey]) -> Iterator[Grid]:
     """Arrange cells: a row for each case of a trace and length, a column for each format and profile."""
-    order = words.ordered({key.format for key in keys})
+    order = formatting.ordered({key.format for key in keys})
     arms = sorted({key.contender for key in keys}, key=lambda arm: (order.index(arm.format), arm.profile))
     places = list(dict.fromkeys(key._replace(format="", profile="") for key in keys))
     for first in range(0, len(arms), _MOST_COLUMNS):
@@ -133,7 +133,7 @@ def _row_label(key: CellKey | None) -> str:
         return "time of the raw ceiling\n(1 is usual)"
     name, _, parameters = key.trace.partition(":")
     length = [] if key.n_res is None else [f"{key.n_res} residues"]
-    parts = [*textwrap.wrap(words.case(key._asdict()), _WIDE), name, *parameters.split(","), *length]
+    parts = [*textwrap.wrap(formatting.case(key._asdict()), _WIDE), name, *parameters.split(","), *length]
     return "\n".join(part if len(part) <= _WIDE else f"…{part[1 - _WIDE :]}" for part in parts if part)
 
 
@@ -170,7 +170,7 @@ def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
         room = 0.12 * (most - least) or 0.05 * most
         axes.set_ylim(least - room, most + 5 * room)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=key is not None and not timed))
-        write = words.duration if timed else "{:.2f}".format if key is None else "{:,.0f} B".format
+        write = formatting.duration if timed else "{:.2f}".format if key is None else "{:,.0f} B".format
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value) if value else "0"))
         axes.grid(axis="y")
     axes.tick_params(axis="y", labelsize=6.5)

@@ -9,7 +9,7 @@ import threading
 from obstore import exceptions
 
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
-from harness.sampling.accounting import ReadCounts
+from harness.sampling.counters import ReadCounts
 
 ATTEMPTS = 5
 """How often a request is sent before its fault is reported."""

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.asked import find_options
 from harness.analysis.choice.mix import parse_mix, presets
-from harness.analysis.plain import plain
-from harness.cli import show
+from harness.analysis.plain_values import plain
+from harness.analysis.report_options import find_options
+from harness.cli import terminal
 from harness.cli.options import add_output, add_plugins, integers
 from harness.cli.parser import examples
 from harness.errors import UsageError, unknown_name
@@ -68,21 +68,21 @@ def _flag(name: str) -> str:
 def _project(arguments: argparse.Namespace) -> int:
     counts = {name: _count(getattr(arguments, name), _flag(name)) for name in _COUNTS}
     question = ProjectionQuestion(**counts, mix=parse_mix(arguments.mix), store=_store(arguments))
-    with show.busy("projecting, and writing the report", quiet=arguments.quiet):
+    with terminal.busy("projecting, and writing the report", quiet=arguments.quiet):
         projection = project(arguments.run, arguments.trace, question)
         path = save(projection, arguments.run)
         written = write_report(arguments.run, find_options(arguments.run))
     if arguments.json:
-        show.result(document_of(projection))
+        terminal.result(document_of(projection))
     if not arguments.quiet:
         title = f"Projection: {question.traces:,} traces of {question.n_res} residues {question.asked}"
-        shown = show.table(title, *COLUMNS)
+        shown = terminal.table(title, *COLUMNS)
         for row in plain(projection.table):
             shown.add_row(*cells(row))
-        show.console().print(shown, markup=False)
+        terminal.console().print(shown, markup=False)
         for note in projection.notes:
-            show.say(note)
-        show.say(f"Kept in {path} and shown in {written.page}.")
+            terminal.say(note)
+        terminal.say(f"Kept in {path} and shown in {written.page}.")
     return 0
 
 

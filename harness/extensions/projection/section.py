@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
 from harness.documents import Figure, read_document
 from harness.report.section import Block, Items, Section, Table, Text
@@ -79,13 +79,13 @@ def cells(row: Projected) -> list[str]:
     errors = (row["error_by_length"], row["error_by_access"])
     return [
         row["format"] if row["profile"] in ("", "tuned") else f"{row['format']} {row['profile']}",
-        words.size(row["gigabytes"] * 1e9),
+        formatting.size(row["gigabytes"] * 1e9),
         f"{row['storage_per_month']:,.2f} USD",
         f"{row['upload_requests']:,.0f} ({row['upload']:,.2f} USD)",
         f"{row['requests_per_access']:,.0f}",
         f"{row['requests']:,.0f}",
         f"{row['reading']:,.2f} USD",
-        words.duration(row["seconds_per_access"]),
-        hours if seconds >= 2 * 3600 else minutes if seconds >= 120 else words.duration(seconds),
+        formatting.duration(row["seconds_per_access"]),
+        hours if seconds >= 2 * 3600 else minutes if seconds >= 120 else formatting.duration(seconds),
         ", ".join("unknown" if value is None or value != value else f"{100 * value:.0f} %" for value in errors),
     ]

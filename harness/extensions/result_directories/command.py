@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.cli import options, show
+from harness.cli import options, terminal
 from harness.cli.parser import examples
 from harness.extensions.result_directories.manifest import KINDS, NAME
 from harness.extensions.result_directories.restoring import unslim
@@ -51,7 +51,7 @@ def _slim(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     bound = None if arguments.bound is None else parse_bound(arguments.bound, "--bound")
     was_slim = (folder / NAME).exists()
-    with show.busy(f"slimming {folder}", quiet=arguments.quiet):
+    with terminal.busy(f"slimming {folder}", quiet=arguments.quiet):
         found = slim(folder, arguments.mode, bound=bound, plain=arguments.plain, dry_run=arguments.dry_run)
     lines = [" ".join(_closing(folder, found, arguments.dry_run))]
     if arguments.dry_run and arguments.plain == "best" and not was_slim:
@@ -64,7 +64,7 @@ def _slim(arguments: argparse.Namespace) -> int:
 
 
 def _unslim(arguments: argparse.Namespace) -> int:
-    with show.busy(f"restoring {arguments.folder}", quiet=arguments.quiet):
+    with terminal.busy(f"restoring {arguments.folder}", quiet=arguments.quiet):
         found = unslim(arguments.folder)
     return _say(arguments, found, [f"Restored {found.changed} files, byte for byte."])
 
@@ -72,14 +72,14 @@ def _unslim(arguments: argparse.Namespace) -> int:
 def _say(arguments: argparse.Namespace, found: SlimOutcome, lines: list[str]) -> int:
     if not arguments.quiet:
         title = f"{arguments.folder}: {KINDS[found.kind]}"
-        table = show.table(title, "file", "", "bytes before", "after", "")
+        table = terminal.table(title, "file", "", "bytes before", "after", "")
         for row in found.rows:
             table.add_row(row.path, row.fate, f"{row.before:,}", f"{row.after:,}", row.note)
-        show.console().print(table, markup=False)
+        terminal.console().print(table, markup=False)
     for line in lines:
-        show.say(line)
+        terminal.say(line)
     for problem in found.problems:
-        show.complain(problem)
+        terminal.complain(problem)
     return 1 if found.problems else 0
 
 

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, NAME, VANILLA, asked_of, directory_key
 from harness.extensions.result_directories.measuring import DirectoriesOfRun, open_directories
 from harness.extensions.result_directories.record import DIRECTORIES, RecordedMode, read_directories, total
+from harness.extensions.result_directories.run_options import (
+    ACCESS,
+    DIRECTORY_MODES,
+    NAME,
+    VANILLA,
+    asked_of,
+    directory_key,
+)
 from harness.extensions.result_directories.slimming import parse_bound
 from harness.records import CellKey
 from harness.row_files import read_samples

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.extensions.result_directories.asked import VANILLA, AskedDirectories, directory_key
 from harness.extensions.result_directories.comparing import compare
 from harness.extensions.result_directories.disk import copy_folder, sizes
 from harness.extensions.result_directories.manifest import Kind, Mode, Plain, load_manifest
 from harness.extensions.result_directories.programs import recognise
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord, RecordedFile, RecordedMode, total
 from harness.extensions.result_directories.restoring import unslim
+from harness.extensions.result_directories.run_options import VANILLA, AskedDirectories, directory_key
 from harness.extensions.result_directories.slimming import slim
 from harness.files import file_digest
 from harness.formats.archive import remove

@@ -7,9 +7,9 @@ from typing import NotRequired, TypedDict
 
 from harness.documents import Count, Digest, Figure, read_document
 from harness.errors import HarnessError
-from harness.extensions.result_directories.asked import VANILLA
 from harness.extensions.result_directories.manifest import KINDS, Kind
-from harness.run.entries import EntryFile
+from harness.extensions.result_directories.run_options import VANILLA
+from harness.run.entry_file import EntryFile
 
 DIRECTORIES_VERSION = 1
 DIRECTORIES = "directories.json"

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.findings import Findings
-from harness.analysis.plain import plain
+from harness.analysis.plain_values import plain
 from harness.analysis.summary import COLUMNS, SUMMARY_SCHEMA_VERSION
-from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, VANILLA
 from harness.extensions.result_directories.record import DIRECTORIES, read_directories
+from harness.extensions.result_directories.run_options import ACCESS, DIRECTORY_MODES, VANILLA
 from harness.records import KEY_COLUMNS
 from harness.report.section import Block, Items, Section, Table, Text
 
@@ -134,7 +134,7 @@ class DirectoriesSection(Section):
         shown = [mode for mode in _MODES if (found.cells["format"] == mode).any()]
         for name in map(str, dict.fromkeys(found.cells["trace"])):
             modes = modes_of(found.table, name)
-            program = next((row["program"] for row in modes.values() if words.known(row["program"])), "–")
+            program = next((row["program"] for row in modes.values() if formatting.known(row["program"])), "–")
             other = "none for this program"
             if (kind := found.kinds.get(name, "")) in PUBLISHED:
                 figures = PUBLISHED[kind]
@@ -214,7 +214,7 @@ def _closed(row: Mapping[str, Any]) -> str:
 def _figure(row: Mapping[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason']}"
-    change = f"{row['change_percent']:+.1f} %: " if words.known(row["change_percent"]) else ""
+    change = f"{row['change_percent']:+.1f} %: " if formatting.known(row["change_percent"]) else ""
     files = int(row["files"])
     return f"{change}{int(row['size_bytes']):,} bytes, {files} file{'s' if files != 1 else ''}"
 
@@ -223,7 +223,7 @@ def _read(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for mode, row in modes.items():
         if mode == VANILLA or row["status"] != "ok":
             continue
-        within = f" within {row['bound_angstrom']:g} Å" if words.known(row["bound_angstrom"]) else ""
+        within = f" within {row['bound_angstrom']:g} Å" if formatting.known(row["bound_angstrom"]) else ""
         text = (
             f"{name}, mode {mode}{within}: of {int(row['values_compared'])} values that tools read, "
             f"{int(row['values_same'])} are the same bit for bit, each from the same file as before"
@@ -233,7 +233,7 @@ def _read(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         if row["values_dropped"]:
             text += f"; {int(row['values_dropped'])} more were dropped, to be had again only by a new run"
         text += f"; {int(row['files_restored'])} files came back byte for byte"
-        if words.known(row.get("files_need_unslim")):
+        if formatting.known(row.get("files_need_unslim")):
             text += f"; tools need unslim first for {int(row['files_need_unslim'])} files"
         given_up = int(row["files_given_up"])
         yield text + (f", {given_up} do not come back." if given_up else ".")

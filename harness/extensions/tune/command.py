@@ -11,14 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.capacity import processors
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.convert import source_text
 from harness.cli.options import add_max_inflated, add_output, integer, integers, typed
 from harness.cli.parser import examples
-from harness.cli.taking import add_taking
+from harness.cli.source_options import add_taking
 from harness.errors import UsageError, unknown_name
 from harness.extensions.tune.front import draw_front
 from harness.extensions.tune.question import TuneConfig, questions
@@ -101,12 +101,12 @@ def _tune(arguments: argparse.Namespace) -> int:
         processors(arguments.threads)  # refuses more than there are, before anything is made
     asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
     with held(folder, new=True):
-        with show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
+        with terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
             try:
                 races = search(config, asked, folder, progress)
             except KeyboardInterrupt as error:
                 rows = folder / "samples.csv"
-                show.complain(f"Interrupted; the samples taken so far are in {rows}, nothing is chosen.")
+                terminal.complain(f"Interrupted; the samples taken so far are in {rows}, nothing is chosen.")
                 return exit_code(error)
         found = [find(race) for race in races]
         sampled = "; ".join(question.shown_sample for question in asked)
@@ -114,7 +114,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         candidates = pd.concat([one.table for one in found], ignore_index=True)
         write_table(candidates, folder / "candidates.csv")
         length = f" at {config.n_res} residues" if config.n_res else ""
-        about = f"Trace: {words.pretty_trace(config.trace)}{length}. Mix: {mix.name}."
+        about = f"Trace: {formatting.pretty_trace(config.trace)}{length}. Mix: {mix.name}."
         notes = [_read_by(backend, reader), *notes]
         shown = [about, *notes, f"Sample: {sampled}."]
         draw_front(candidates, folder, title=f"Settings of {config.backend}: size and times", notes=shown)
@@ -124,16 +124,16 @@ def _tune(arguments: argparse.Namespace) -> int:
         files = {"profile": chosen, "candidates": folder / "candidates.csv", "samples": folder / "samples.csv"}
         roles = [_document(one) for one in found]
         paths = {name: str(path) for name, path in files.items()}
-        show.result({**paths, "reader": reader, "roles": roles, "notes": notes})
+        terminal.result({**paths, "reader": reader, "roles": roles, "notes": notes})
     elif not arguments.quiet:
         for one in found:
             _print_table(one)
-            show.say(sentence(one))
+            terminal.say(sentence(one))
         for note in notes:
-            show.say(note)
-        show.say(f"Candidates: {folder / 'candidates.csv'}   samples: {folder / 'samples.csv'}")
-        show.say(f"Pareto front: {folder / 'front.png'}")
-        show.say(f"Profile: {chosen}   use it: harness run --profile-file {chosen}")
+            terminal.say(note)
+        terminal.say(f"Candidates: {folder / 'candidates.csv'}   samples: {folder / 'samples.csv'}")
+        terminal.say(f"Pareto front: {folder / 'front.png'}")
+        terminal.say(f"Profile: {chosen}   use it: harness run --profile-file {chosen}")
     return 0
 
 
@@ -167,18 +167,18 @@ def _print_table(found: Found) -> None:
     """Print the candidates that were measured to the end, cheapest first."""
     last = found.table[(found.table["rounds"] == found.race.rounds) & (found.table["status"] == "ok")]
     columns = ("candidate", "size", "read (95 % interval)", "write", "cost against present", "front", "")
-    shown = show.table(f"{found.race.question.role.value}: {found.race.question.shown_sample}", *columns)
+    shown = terminal.table(f"{found.race.question.role.value}: {found.race.question.shown_sample}", *columns)
     for row in last.to_dict("records"):
         shown.add_row(
             row["candidate"],
-            words.size(row["size_bytes"]),
-            f"{words.duration(row['wait'])} ({words.duration(row['wait_low'])} to {words.duration(row['wait_high'])})",
-            words.duration(row["write"]),
+            formatting.size(row["size_bytes"]),
+            f"{formatting.duration(row['wait'])} ({formatting.duration(row['wait_low'])} to {formatting.duration(row['wait_high'])})",
+            formatting.duration(row["write"]),
             f"x{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
             "yes" if row["front"] else "",
             row["choice"],
         )
-    show.console().print(shown, markup=False)
+    terminal.console().print(shown, markup=False)
 
 
 def _reader(backend: Format, asked: str | None) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.records import CONTROL
 from harness.report.drawing.figure import FAINT, Page, drawing
 
@@ -125,12 +125,12 @@ def _scale(axes: Axes, rows: pd.DataFrame) -> None:
         axes.set_xlim(low, high)
         steps = (1, 2, 5) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
         ticks = [s * 10.0**p for p in range(-9, 5) for s in steps if low <= s * 10.0**p <= high]
-        axes.set_xticks(ticks, [words.duration(t) for t in ticks])
+        axes.set_xticks(ticks, [formatting.duration(t) for t in ticks])
         axes.set_xticks([], minor=True)
     else:  # a role that the mix never reads
-        axes.xaxis.set_major_formatter(lambda value, _: words.duration(value))
+        axes.xaxis.set_major_formatter(lambda value, _: formatting.duration(value))
     sizes = rows["size_bytes"].astype(float)
     room = 0.1 * (sizes.max() - sizes.min()) or 0.05 * sizes.max()
     axes.set_ylim(sizes.min() - room, sizes.max() + room)
-    axes.yaxis.set_major_formatter(lambda value, _: words.size(value))
+    axes.yaxis.set_major_formatter(lambda value, _: formatting.size(value))
     axes.grid()

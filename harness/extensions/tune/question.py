@@ -10,7 +10,7 @@ from harness.analysis.choice.costs import Use
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
 from harness.extensions.tune.candidates import settings_of
-from harness.extensions.tune.corner import corner_of, cut, cut_axes, in_whole_chunks, within
+from harness.extensions.tune.tensor_sample import corner_of, cut, cut_axes, in_whole_chunks, within
 from harness.formats.base import Format, Layout
 from harness.formats.settings import search_space
 from harness.run import schedule

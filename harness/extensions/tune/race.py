@@ -16,9 +16,9 @@ import numpy as np
 from harness.analysis.choice.costs import needed
 from harness.errors import HarnessError, UsageError
 from harness.extensions.tune.candidates import Candidate, candidates, settings_of
-from harness.extensions.tune.corner import SampleTask
 from harness.extensions.tune.costs import WRITE, CandidateCosts, candidate_costs, stages, survivors
 from harness.extensions.tune.question import MeasuredUse, TuneConfig, TuneQuestion
+from harness.extensions.tune.tensor_sample import SampleTask
 from harness.formats.archive import remove
 from harness.formats.base import load_format
 from harness.records import CONTROL, Sample

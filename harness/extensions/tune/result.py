@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.choice.costs import needed
 from harness.analysis.statistics import Interval, median_interval
 from harness.extensions.tune.candidates import Candidate
@@ -130,9 +130,9 @@ def sentence(found: Found) -> str:
     others = [candidate.name for candidate in choice.tied if candidate not in (choice.chosen, present)]
     if others:
         more = [f"{len(others) - _MOST_NAMED} others"] if len(others) > _MOST_NAMED else []
-        said += f" Statistically indistinguishable from the best: {words.listed([*others[:_MOST_NAMED], *more])}."
+        said += f" Statistically indistinguishable from the best: {formatting.listed([*others[:_MOST_NAMED], *more])}."
     said += f" The present setting is {'on' if rows[present.name]['front'] else 'not on'} the Pareto front."
-    said += f" Measured twice, its costs differ by up to {words.percent(np.expm1(found.floor))}."
+    said += f" Measured twice, its costs differ by up to {formatting.percent(np.expm1(found.floor))}."
     return said + (f" {len(race.failed)} failed." if race.failed else "")
 
 

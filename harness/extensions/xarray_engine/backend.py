@@ -9,8 +9,8 @@ from typing import ClassVar
 from xarray import Dataset, DataTree
 from xarray.backends import BackendEntrypoint
 
-from harness.api.labelled import data_tree, flat_dataset, group_datasets
 from harness.api.opening import open
+from harness.api.xarray_objects import data_tree, flat_dataset, group_datasets
 from harness.errors import unknown_name
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.table import CaseKey
 from harness.report.drawing.figure import FAINT, GREY, TEXT, Page, drawing, halo, line, moved, segments
 from harness.report.drawing.ticks import across
@@ -78,14 +78,14 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
         return []
     trace = pd.Series([total["trace"] for total, _ in found]).value_counts(sort=False).idxmax()
     found = [each for each in found if each[0]["trace"] == trace]
-    others = words.ordered({str(total["compared"]) for total, _ in found})
+    others = formatting.ordered({str(total["compared"]) for total, _ in found})
     rows = -(-len(others) // _ACROSS)
     tallest = [max(_height(found, name) for name in others[k * _ACROSS : (k + 1) * _ACROSS]) for k in range(rows)]
     with drawing():
         page = Page(
             title=f"What is due to what: time over that of {baseline}, stock against stock",
             caption=[
-                f"{words.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from top "
+                f"{formatting.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from top "
                 "to bottom lead from 1 to the ratio of the two stock readers (diamond): each bar is one thing that "
                 "differs, with its ratio and 95 % interval; to the right is slower. Ratios multiply to the total. The "
                 "axis is logarithmic.",
@@ -134,7 +134,7 @@ def _panel(axes: Axes, found: _Chains, spare: float) -> None:
     for total, steps in found:
         y -= 1.2
         axes.text(
-            0.01, y + 0.1, words.access(str(total["access"]), str(total["suite"])), fontsize=6.8, fontweight="bold",
+            0.01, y + 0.1, formatting.access(str(total["access"]), str(total["suite"])), fontsize=6.8, fontweight="bold",
             transform=axes.get_yaxis_transform(), va="center", parse_math=False,
         )  # fmt: skip
         here = 1.0
@@ -144,7 +144,7 @@ def _panel(axes: Axes, found: _Chains, spare: float) -> None:
             low, high = here * step["ratio_low"], here * step["ratio_high"]
             bars.setdefault(_due(step), []).append((y, there - here, here))
             exact.append((low, high, y))
-            text = f"{step['format'] if step['format'] == step['against_format'] else ''} {words.times(step['ratio'])}"
+            text = f"{step['format'] if step['format'] == step['against_format'] else ''} {formatting.times(step['ratio'])}"
             axes.text(
                 max(low, high, here, there), y, text.strip(), transform=beside, va="center", fontsize=5.8, color=TEXT,
                 parse_math=False,

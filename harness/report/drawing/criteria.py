@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from harness.analysis.criteria import GradedCriterion
 from harness.report.drawing.figure import FAINT, ArmStyle, Page, arm_styles, drawing, legend, line, segments
 from harness.report.drawing.ticks import across, upwards
-from harness.report.page.deciding import EffortBlock, blocks
+from harness.report.page.conclusions import EffortBlock, blocks
 
 _STEP, _BETWEEN = 0.11, 0.12
 """Inches between formats of a criterion, and between criteria."""

@@ -24,7 +24,7 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.formatting import Arm
 from harness.files import appearing
 from harness.formats.style import Style, styles
@@ -96,7 +96,7 @@ def arm_styles(arms: Iterable[Arm]) -> dict[Arm, ArmStyle]:
     profiles = [profile for profile in (*_PROFILES, *others) if any(profile == arm[1] for arm in wanted)]
     fills = {profile: _FILLS[place % len(_FILLS)] for place, profile in enumerate(profiles)} | {"": "full"}
     return {
-        (name, profile): ArmStyle(**vars(own), label=words.arm_name((name, profile), wanted), fill=fill)
+        (name, profile): ArmStyle(**vars(own), label=formatting.arm_name((name, profile), wanted), fill=fill)
         for name, own in styles(name for name, _ in wanted).items()
         for profile, fill in fills.items()
         if (name, profile) in wanted

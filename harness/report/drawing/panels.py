@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.formatting import Arm
 from harness.records import kind_of
 from harness.report.drawing.figure import CEILING, GREY, ArmStyle, line, segments
@@ -41,7 +41,7 @@ def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, labelled:
     axes.set_ylim(low, high)
     ticks = [step * 10.0**power for power in powers for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    _labelled(axes, ticks, [words.duration(tick) if seconds else f"{tick:g}" for tick in ticks], labelled, how)
+    _labelled(axes, ticks, [formatting.duration(tick) if seconds else f"{tick:g}" for tick in ticks], labelled, how)
 
 
 def linear(axes: Axes, high: float, *, labelled: bool = True, **how: Any) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import of_kind
 from harness.analysis.efforts import BEST, at_their_best, standing
 from harness.analysis.summary import too_few
@@ -89,7 +89,7 @@ def not_shown(cells: pd.DataFrame) -> list[str]:
         name, profile, access, status, reason = map(str, key)
         why = f" ({reason if len(reason) <= 90 else reason[:89] + '…'})" if reason else ""
         times = f", {len(group)} cells" if len(group) > 1 else ""
-        lines.append(f"{words.arm_name((name, profile), arms)} {plain(access)}: {status}{why}{times}")
+        lines.append(f"{formatting.arm_name((name, profile), arms)} {plain(access)}: {status}{why}{times}")
     return lines
 
 
@@ -102,7 +102,9 @@ def _axes_of(cells: pd.DataFrame, points: pd.DataFrame) -> list[TraceAxis]:
         if trace not in shown:
             continue
         if len(sizes) > 1:
-            swept.append(TraceAxis(words.pretty_trace(str(trace)), tuple((str(trace), n) for n in sizes), sweep=True))
+            swept.append(
+                TraceAxis(formatting.pretty_trace(str(trace)), tuple((str(trace), n) for n in sizes), sweep=True)
+            )
         else:
             single.append((str(trace), sizes[0] if sizes else None))
     if single:
@@ -237,7 +239,7 @@ def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
     yield from data.notes
     if of_kind(points, "ceiling").any() and not data.exact:
         yield "Raw ceiling: the same bytes, uncompressed, in one flat file; on a slow disk, fewer bytes can beat it."
-    traces = "; ".join(words.pretty_trace(t) for t in points["trace"].unique())
+    traces = "; ".join(formatting.pretty_trace(t) for t in points["trace"].unique())
     profiles = sorted({str(p) for p in points["profile"]} - {""})
     control = (of_kind(cells, "control") & (cells["status"] == "ok")).any()
     yield f"Traces: {traces}. Profile{'s' if len(profiles) > 1 else ''}: {', '.join(profiles) or 'none'}." + (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import of_kind
 from harness.sampling.executor import Executor, load_executor
 from harness.suite import SIZE, AccessInfo, Plot, Suite, access_named
@@ -150,10 +150,10 @@ def _more(cells: pd.DataFrame, info: AccessInfo) -> str:
     both = base.merge(other, on=on, suffixes=("", "_other"))
     more = both.assign(more=100 * (both["size_bytes_other"] / both["size_bytes"] - 1))
     said: dict[str, list[str]] = {}
-    arms = words.arms_of(more)
+    arms = formatting.arms_of(more)
     for arm in arms:
         values = more["more"][(more["format"] == arm[0]) & (more["profile"] == arm[1])]
         ends = dict.fromkeys((f"{round(values.min())}", f"{round(values.max())}"))
-        said.setdefault(f"{' to '.join(ends)} %", []).append(words.arm_name(arm, arms))
-    figures = "; ".join(f"{words.listed(names)} {percent}" for percent, names in said.items())
+        said.setdefault(f"{' to '.join(ends)} %", []).append(formatting.arm_name(arm, arms))
+    figures = "; ".join(f"{formatting.listed(names)} {percent}" for percent, names in said.items())
     return f"{info.note} More {info.variant}: {figures}." if said else ""

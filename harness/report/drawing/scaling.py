@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import of_kind
 from harness.report.drawing.figure import (
     CEILING,
@@ -87,16 +87,16 @@ def draw_scaling(cells: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def _caption(trace: str, n_res: float, shown: pd.DataFrame, aside: pd.DataFrame) -> list[str]:
-    what = words.access(str(shown["access"].iloc[0]), str(shown["suite"].iloc[0]))
+    what = formatting.access(str(shown["access"].iloc[0]), str(shown["suite"].iloc[0]))
     length = "" if pd.isna(n_res) else f", {n_res:.0f} residues"
     caption = [
-        f"{what.capitalize()} of {words.pretty_trace(trace)}{length}, warm: the same windows in all, split evenly over "
+        f"{what.capitalize()} of {formatting.pretty_trace(trace)}{length}, warm: the same windows in all, split evenly over "
         "workers that start together. Speed: median time of one worker over that of these, with a 95 % interval over "
         "rounds. More workers than cores cannot reach the ideal. Below: the time within which 99 % of single reads "
         "came back, the median over rounds; the thin line down from it ends at the median read.",
         "Raw ceiling: the same bytes from one flat file, with as many workers.",
     ]
-    left = dict.fromkeys(map(words.workers, aside.to_dict("records")))
+    left = dict.fromkeys(map(formatting.workers, aside.to_dict("records")))
     if left:
         caption.append(f"Measured with one number of workers only, see scaling.csv: {'; '.join(left)}.")
     return caption

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import written_once
 from harness.analysis.choice.decision import Decision
-from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import Mix, several
+from harness.analysis.choice.sensitivity import Flip
 from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
@@ -70,10 +70,10 @@ def answer(findings: Findings) -> str:
         "undecided": [_spoken(found) for found in shown if found.preferred is None],
         "by_format": _by_format(good),
         "stock": findings.has_efforts,
-        "unmeasured": words.ordered(findings.best_unmeasured),
+        "unmeasured": formatting.ordered(findings.best_unmeasured),
         "where": _where(good[0]) if good else "",
         "others": [_other(row) for row in _others(good[0])] if good else [],
-        "range": words.between(min(ratios), max(ratios)) if ratios else "",
+        "range": formatting.between(min(ratios), max(ratios)) if ratios else "",
         "without_formats": findings.without_formats,
         "empty": findings.samples.empty,
         "withdrawn": CORRECTION if findings.withdrawn else "",
@@ -94,7 +94,7 @@ def _by_format(decisions: list[Decision]) -> list[str]:
     found: dict[str, list[str]] = {}
     for decision in decisions:
         found.setdefault(_preferred(decision), []).append(_spoken(decision))
-    return [f"{formats} for {words.listed(names)}" for formats, names in found.items()]
+    return [f"{formats} for {formatting.listed(names)}" for formats, names in found.items()]
 
 
 def _spoken(decision: Decision) -> str:
@@ -105,13 +105,13 @@ def _spoken(decision: Decision) -> str:
 def _preferred(decision: Decision) -> str:
     if not decision.indistinguishable:
         return str(decision.preferred)
-    return f"{words.listed([str(decision.preferred), *decision.indistinguishable], 'or')} ({ALIKE})"
+    return f"{formatting.listed([str(decision.preferred), *decision.indistinguishable], 'or')} ({ALIKE})"
 
 
 def _where(decision: Decision) -> str:
     """Name the trace of a decision and its length."""
     length = f" of {decision.n_res} residues" if decision.n_res else ""
-    return f"{words.pretty_trace(decision.trace)}{length}"
+    return f"{formatting.pretty_trace(decision.trace)}{length}"
 
 
 def _others(decision: Decision) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def _others(decision: Decision) -> list[dict[str, Any]]:
 
 
 def _other(row: dict[str, Any]) -> str:
-    ratio = f"{row['format']} costs {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
+    ratio = f"{row['format']} costs {formatting.times(row['ratio'])} ({formatting.between(row['ratio_low'], row['ratio_high'])})"
     return ratio if row["distinguishable"] else f"{ratio}, {ALIKE}"
 
 
@@ -140,12 +140,12 @@ def _use(decision: Decision) -> dict[str, Any]:
     if decision.preferred is None:
         return use | {"close": "; ".join(decision.missing) or decision.reason}
     best = next(row for row in decision.costs.to_dict("records") if row["format"] == decision.preferred)
-    cost, low, high = (words.duration(best[name]) for name in ("cost_seconds", "low", "high"))
+    cost, low, high = (formatting.duration(best[name]) for name in ("cost_seconds", "low", "high"))
     parts = {name: best[f"{column}_seconds"] / best["cost_seconds"] for name, column in _PARTS.items()}
     most = max(parts, key=lambda name: parts[name])
     return use | {
         "cost": f"{cost} ({low} to {high})",
-        "parts": words.listed(f"{name} {words.percent(part)}" for name, part in parts.items()),
+        "parts": formatting.listed(f"{name} {formatting.percent(part)}" for name, part in parts.items()),
         "decides": _DECIDES[most] if parts[most] > _MOST else "",
         "others": [
             *map(_other, _others(decision)),
@@ -158,8 +158,8 @@ def _close(decision: Decision) -> str:
     """Name the formats that may be as good, with the difference between equal contenders that they are held to."""
     if not decision.indistinguishable:
         return ""
-    floor = f" (equal contenders differ by {words.percent(decision.floor)})" if decision.floor else ""
-    return f"{words.listed(decision.indistinguishable)} {ALIKE}{floor}"
+    floor = f" (equal contenders differ by {formatting.percent(decision.floor)})" if decision.floor else ""
+    return f"{formatting.listed(decision.indistinguishable)} {ALIKE}{floor}"
 
 
 def _weights(mix: Mix) -> str:
@@ -172,7 +172,7 @@ def _weights(mix: Mix) -> str:
             f"{mix.hour:g} USD"
         )
     return (
-        f"{words.percent(mix.cold)} cold, {words.percent(mix.opens)} open the archive first, {readers}, "
+        f"{formatting.percent(mix.cold)} cold, {formatting.percent(mix.opens)} open the archive first, {readers}, "
         f"{mix.reads_per_write:g} accesses for each write, {price}"
     )
 
@@ -184,7 +184,9 @@ def assumptions(findings: Findings) -> list[str]:
     for decision in shown:
         for text in decision.assumptions:
             found.setdefault(text, []).append(_spoken(decision))
-    return [text if len(names) == len(shown) else f"For {words.listed(names)}: {text}" for text, names in found.items()]
+    return [
+        text if len(names) == len(shown) else f"For {formatting.listed(names)}: {text}" for text, names in found.items()
+    ]
 
 
 def flips(findings: Findings) -> list[str]:
@@ -229,7 +231,7 @@ def _way(mix: Mix, end: _End) -> str:
     flip, values = end.flip, (end.value, *end.interval)
     if flip.weight == "storage_price" and mix.gb_month is not None:
         dollars = mix.gb_month / mix.storage_price if mix.storage_price else 0.0
-        price, low, high = (words.digits(value * dollars) for value in values)
+        price, low, high = (formatting.digits(value * dollars) for value in values)
         return f"storage costs {end.side} {price} USD for 1 GB and month ({low} to {high}), then {end.name}"
     value, low, high = (_value(flip, value) for value in values)
     if flip.weight not in _WEIGHTS:
@@ -239,4 +241,4 @@ def _way(mix: Mix, end: _End) -> str:
 
 
 def _value(flip: Flip, value: float) -> str:
-    return words.digits(value) if flip.log else words.percent(value)
+    return formatting.digits(value) if flip.log else formatting.percent(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.efforts import stated
 from harness.analysis.findings import Findings
 from harness.analysis.table import CaseKey
@@ -58,10 +58,10 @@ def claims(findings: Findings) -> list[str]:
         counts = Counter(rows["verdict"]) + Counter(turned["verdict"].map(_OPPOSITE))
         cells = sum(counts.values())
         said = [f"{word} in {counts[key]}" for key, word in _SAID.items() if counts[key]]
-        found.append(f"{one} against {other}, in {cells} cells: {words.listed(said)}.{_not_measured(one, other)}")
+        found.append(f"{one} against {other}, in {cells} cells: {formatting.listed(said)}.{_not_measured(one, other)}")
     found += [
         f"{name}: best not measured ({findings.best_unmeasured[name]}). Nothing is claimed about the format."
-        for name in words.ordered(findings.best_unmeasured)
+        for name in formatting.ordered(findings.best_unmeasured)
     ]
     return found or ["No two formats were measured at their best."]
 
@@ -73,7 +73,7 @@ _OPPOSITE = {"faster": "slower", "slower": "faster"} | {word: word for word in (
 def _not_measured(*names: str) -> str:
     """Say what exists of formats and was not measured."""
     lacking = {name: backend.unmeasured for name in names if (backend := stated(name)) and backend.unmeasured}
-    told = [f"of {name} {words.listed(what)}" for name, what in lacking.items()]
+    told = [f"of {name} {formatting.listed(what)}" for name, what in lacking.items()]
     return f" Not measured: {'; '.join(told)}." if told else ""
 
 
@@ -85,8 +85,8 @@ def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any
     rows: dict[str, list[list[str]]] = {}
     for total, steps in chains:
         cells = {due: "; ".join(_step(step) for step in steps if _column(step) == due) for due in columns}
-        rows.setdefault(words.subject(str(total["trace"]), total["n_res"]), []).append([
-            words.case(total), f"{total['compared']} over {total['compared_with']}", _ratio(total), *cells.values(),
+        rows.setdefault(formatting.subject(str(total["trace"]), total["n_res"]), []).append([
+            formatting.case(total), f"{total['compared']} over {total['compared_with']}", _ratio(total), *cells.values(),
             _best(total, best, findings),
         ])  # fmt: skip
     caption = (
@@ -116,10 +116,10 @@ def _best(total: dict[Any, Any], best: dict[tuple[Any, ...], dict[Any, Any]], fi
     row = best.get(_place(total))
     if row is None:
         unknown = [name for name in (total["compared"], total["compared_with"]) if name in findings.best_unmeasured]
-        return f"best not measured of {words.listed(unknown)}" if unknown else "–"
+        return f"best not measured of {formatting.listed(unknown)}" if unknown else "–"
     if row["compared"] != total["compared"]:
         row = turned_around(row) | {"verdict": _OPPOSITE[row["verdict"]]}
-    return f"{_ratio(row)} {words.verdict(row)}".strip()
+    return f"{_ratio(row)} {formatting.verdict(row)}".strip()
 
 
 def _column(step: dict[Any, Any]) -> str:
@@ -135,12 +135,12 @@ def _step(step: dict[Any, Any]) -> str:
         what = f"{name}: {step['profile']} over {step['against_profile']}"
     else:
         what = f"{name} over {step['against_format']}"
-        what += "" if due in _COLUMNS else f", {words.listed(due.split())} together"
+        what += "" if due in _COLUMNS else f", {formatting.listed(due.split())} together"
     return f"{_ratio(step)} {what}"
 
 
 def _ratio(row: dict[Any, Any]) -> str:
-    return f"{words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
+    return f"{formatting.times(row['ratio'])} ({formatting.between(row['ratio_low'], row['ratio_high'])})"
 
 
 def _pairs(pairs: pd.DataFrame) -> list[Block]:
@@ -152,8 +152,8 @@ def _pairs(pairs: pd.DataFrame) -> list[Block]:
     own = bool(shown["own"].any())
     rows: dict[str, list[list[str]]] = {}
     for row in shown.to_dict("records"):
-        rows.setdefault(words.subject(str(row["trace"]), row["n_res"]), []).append([
-            words.case(row), str(row["due"]), _name(row, ""), _name(row, "against_"), _ratio(row), words.verdict(row),
+        rows.setdefault(formatting.subject(str(row["trace"]), row["n_res"]), []).append([
+            formatting.case(row), str(row["due"]), _name(row, ""), _name(row, "against_"), _ratio(row), formatting.verdict(row),
             _busy(row), *(["this project's own" * row["own"]] if own else []),
         ])  # fmt: skip
     caption = (
@@ -170,4 +170,4 @@ def _name(row: dict[Any, Any], side: str) -> str:
 
 def _busy(row: dict[Any, Any]) -> str:
     known = [row["cpu_per_second"], row["against_cpu_per_second"]]
-    return " and ".join(f"{value:.2f}" if words.known(value) else "–" for value in known)
+    return " and ".join(f"{value:.2f}" if formatting.known(value) else "–" for value in known)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import archive_sizes, of_kind, rows_where
-from harness.analysis.asked import SIMILAR_SINCE
 from harness.analysis.efforts import BEST, stated
 from harness.analysis.findings import Findings
-from harness.analysis.floors import NEAREST
 from harness.analysis.noise import Noise
+from harness.analysis.noise_floors import NEAREST
+from harness.analysis.report_options import SIMILAR_SINCE
 from harness.records import kind_of
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Brought, Items, Table, Text
@@ -41,7 +41,7 @@ def ledger(findings: Findings) -> list[Block]:
         }  # fmt: skip
         unknown = {name.capitalize() for name in ("reader", "writer") if name not in told}  # in runs of before
         rows.append({name: text for name, text in row.items() if name not in unknown})
-    rows.sort(key=lambda row: words.ordered(told["format"]).index(row["Format"]))
+    rows.sort(key=lambda row: formatting.ordered(told["format"]).index(row["Format"]))
     table = Table(
         label="Fairness ledger",
         caption="For the longest sequence of the run; ledger.csv has every trace and tensor.",
@@ -55,7 +55,7 @@ def ledger(findings: Findings) -> list[Block]:
 
 def _replies(told: pd.DataFrame) -> list[Block]:
     """List what the maintainers of the formats may object to, with replies."""
-    backends = {name: backend for name in words.ordered(told["format"]) if (backend := stated(name))}
+    backends = {name: backend for name in formatting.ordered(told["format"]) if (backend := stated(name))}
     said = [
         f"{name}: {objection} {reply}" for name, backend in backends.items() for objection, reply in backend.objections
     ]
@@ -79,7 +79,9 @@ def _chunks(part: pd.DataFrame) -> str:
 def noise(found: Noise) -> list[str]:
     """Say how noisy the run was."""
     loads = {"before": found.load_before, "at most during": found.load_during, "after": found.load_after}
-    spreads = [f"{name} {words.percent(value)}" for name, value in found.spread.items() if kind_of(name) != "control"]
+    spreads = [
+        f"{name} {formatting.percent(value)}" for name, value in found.spread.items() if kind_of(name) != "control"
+    ]
     known = [f"{value:.2f} {when}" for when, value in loads.items() if value is not None]
     return sentences("noise", vars(found) | {"spreads": spreads, "loads": known})
 
@@ -97,7 +99,7 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
     lacking: dict[str, list[str]] = {"untrained": [], "lossy": [], "incomplete": [], "sampled": []}
     for trace in traces:
         for what in findings.lacks.get(trace, ()):
-            lacking[what].append(words.pretty_trace(trace))
+            lacking[what].append(formatting.pretty_trace(trace))
     largest = samples.loc[rows_where(samples, lambda info: info.one_tensor), "bytes_requested"].max()
     said = {
         "config": config,
@@ -129,4 +131,4 @@ def _named(archives: pd.DataFrame) -> list[str]:
     """Name archives by format, length and size."""
     lengths = ["" if pd.isna(n_res) else f" at {int(n_res)} residues" for n_res in archives["n_res"]]
     rows = zip(archives["format"], lengths, archives["size_bytes"], strict=True)
-    return [f"{name}{length} ({words.size(size)})" for name, length, size in rows]
+    return [f"{name}{length} ({formatting.size(size)})" for name, length, size in rows]

@@ -23,7 +23,7 @@ from harness.analysis.findings import Findings
 from harness.errors import escaped, escaped_lines
 from harness.report.page import sections
 from harness.report.page.attribution import attribution
-from harness.report.page.deciding import Said
+from harness.report.page.conclusions import Said
 from harness.report.page.limits import ledger, limits, noise
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling

@@ -14,7 +14,7 @@ from harness.report.page.sentences import sentences
 from harness.report.section import Block, Part, Table, Text
 from harness.run.config import RunConfig
 from harness.run.measurement import installed
-from harness.run.newest import Newest, is_older
+from harness.run.newest_releases import Newest, is_older
 from harness.run.presets import PRESETS
 
 _OPTIONS = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import of_kind
 from harness.analysis.findings import Findings
 from harness.records import kind_of
@@ -27,7 +27,7 @@ def scaling(findings: Findings) -> list[Block]:
     trace, n_res, shown = shown_cells(findings.scaling)
     cores = findings.session.get("cores_usable") or findings.session.get("cores")
     said = {
-        "trace": words.pretty_trace(trace),
+        "trace": formatting.pretty_trace(trace),
         "residues": "" if pd.isna(n_res) else f"{n_res:.0f}",
         "cores": cores,
         "many": [str(n) for n in sorted({int(n) for n in shown["workers"]}) if cores and n > cores],
@@ -47,26 +47,26 @@ def scaling(findings: Findings) -> list[Block]:
 
 def _row(row: dict[Any, Any]) -> dict[str, str]:
     speed = "–"
-    if words.known(row["speedup"]):
+    if formatting.known(row["speedup"]):
         one = row["speedup_low"] == row["speedup_high"]
-        interval = "" if one else f" ({words.between(row['speedup_low'], row['speedup_high'])})"
-        speed = f"{words.times(row['speedup'])}{interval}"
+        interval = "" if one else f" ({formatting.between(row['speedup_low'], row['speedup_high'])})"
+        speed = f"{formatting.times(row['speedup'])}{interval}"
     return {
-        "Workers": words.workers(row),
+        "Workers": formatting.workers(row),
         "Format": str(row["format"]),
-        "Time": words.duration(row["median_seconds"]),
+        "Time": formatting.duration(row["median_seconds"]),
         "Speed against one worker": speed,
         "Efficiency": _percent(row["efficiency"]),
         "Of the raw ceiling's speed": _percent(row["raw_fraction"]) if kind_of(row["format"]) != "ceiling" else "–",
-        "Half of the reads within": words.duration(row["latency_p50_seconds"]),
-        "95 % within": words.duration(row["latency_p95_seconds"]),
-        "99 % within": words.duration(row["latency_p99_seconds"]),
+        "Half of the reads within": formatting.duration(row["latency_p50_seconds"]),
+        "95 % within": formatting.duration(row["latency_p95_seconds"]),
+        "99 % within": formatting.duration(row["latency_p99_seconds"]),
         "Cores at work": f"{row['cpu_per_second']:.2f}",
     }
 
 
 def _percent(share: float) -> str:
-    return words.percent(share) if words.known(share) else "–"
+    return formatting.percent(share) if formatting.known(share) else "–"
 
 
 def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
@@ -82,7 +82,7 @@ def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
     trace, n_res = main_subject(cells)
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
     shown = cells[here & ~of_kind(cells, "control")]
-    order = {name: place for place, name in enumerate(words.ordered(shown["format"].astype(str)))}
+    order = {name: place for place, name in enumerate(formatting.ordered(shown["format"].astype(str)))}
     kinds = {name: place for place, name in enumerate(shown["executor"].unique())}
     places = shown.assign(place=shown["format"].map(order), kind=shown["executor"].map(kinds))
     return trace, n_res, shown.loc[places.sort_values(["access", "kind", "workers", "place"], kind="stable").index]

@@ -6,18 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import of_kind, written_once
 from harness.analysis.criteria import criteria
-from harness.analysis.earlier import SAME, Held, earlier
+from harness.analysis.earlier_comparison import SAME, Held, earlier
 from harness.analysis.efforts import BEST, STOCK
 from harness.analysis.findings import Findings
 from harness.analysis.summary import BELOW_RAW, too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import assumptions, flips, uses
-from harness.report.page.deciding import Said
-from harness.report.page.deciding import blocks as by_effort
+from harness.report.page.conclusions import Said
+from harness.report.page.conclusions import blocks as by_effort
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table
 from harness.run.ledger import OWN_WRITER
@@ -100,7 +100,7 @@ def warnings(findings: Findings) -> list[str]:
     failed = findings.cells[findings.cells["status"] == "failed"]
     told = ledger[~of_kind(ledger, "ceiling")] if "format" in ledger else ledger
     checks = told[told["role"] != ""] if "checked" in told else told[:0].reindex(columns=["format", "checked"])
-    verified = words.ordered(checks["format"][checks["checked"] == "yes"])
+    verified = formatting.ordered(checks["format"][checks["checked"] == "yes"])
     said = {
         "few": len(few),
         "few_suites": _suites(few),
@@ -110,14 +110,16 @@ def warnings(findings: Findings) -> list[str]:
         "noise": findings.noise,
         "spread": max(findings.noise.spread.values(), default=0),
         "doubts": [f"{text} ({count})" for why, text in _DOUBTS.items() if (count := (cells["why"] == why).sum())],
-        "below": words.listed(words.ordered(cells["format"][(cells["flag"] == BELOW_RAW) & of_kind(cells, "format")])),
-        "decoded": words.listed(words.ordered(cells["format"][cells["decoded_cache"].notna()])),
+        "below": formatting.listed(
+            formatting.ordered(cells["format"][(cells["flag"] == BELOW_RAW) & of_kind(cells, "format")])
+        ),
+        "decoded": formatting.listed(formatting.ordered(cells["format"][cells["decoded_cache"].notna()])),
         "decoded_cells": int(cells["decoded_cache"].notna().sum()),
         "below_cells": int(((cells["flag"] == BELOW_RAW) & of_kind(cells, "format")).sum()),
         "below_decoded": int(((cells["flag"] == BELOW_RAW) & cells["decoded_cache"].notna()).sum()),
         "verified": verified,
-        "unverified": [name for name in words.ordered(checks["format"]) if name not in verified],
-        "written": words.ordered(told["format"][told["writer"] == OWN_WRITER]) if "writer" in told else [],
+        "unverified": [name for name in formatting.ordered(checks["format"]) if name not in verified],
+        "written": formatting.ordered(told["format"][told["writer"] == OWN_WRITER]) if "writer" in told else [],
     }
     return [*findings.incomplete, *sentences("warnings", said)]
 
@@ -129,17 +131,17 @@ def _suites(cells: pd.DataFrame) -> list[str]:
 def grades(findings: Findings) -> list[Block]:
     """Show the cells behind the table of the answer, and how its words come about."""
     found = findings.grades
-    formats = words.ordered(found.table["format"])
+    formats = formatting.ordered(found.table["format"])
     exact = {criterion.name for criterion in criteria() if criterion.exact}
     cells: dict[str, list[dict[str, Any]]] = {}
     place = ["criterion", "effort", "trace", "n_res", "access", "cache", "executor", "workers"]
     for _, part in found.cells.groupby(place, sort=False, dropna=False):
         row = part.iloc[0]
-        write = words.size if row["criterion"] in exact else words.duration
-        figures = {r["format"]: f"{write(r['value'])}, {words.times(r['ratio'])}" for r in part.to_dict("records")}
-        said = [_labelled(row["criterion"], row["effort"]), words.case(row)]
+        write = formatting.size if row["criterion"] in exact else formatting.duration
+        figures = {r["format"]: f"{write(r['value'])}, {formatting.times(r['ratio'])}" for r in part.to_dict("records")}
+        said = [_labelled(row["criterion"], row["effort"]), formatting.case(row)]
         one = {"place": said, "figures": [figures.get(name, "–") for name in formats]}
-        cells.setdefault(words.subject(str(row["trace"]), row["n_res"]), []).append(one)
+        cells.setdefault(formatting.subject(str(row["trace"]), row["n_res"]), []).append(one)
     shown = {"columns": formats, "cells": cells, "rules": found.rules}
     return [Part("Grades", shown), *(_held(findings.held) if findings.held else [])]
 
@@ -155,7 +157,7 @@ def _held(held: Held) -> list[Block]:
         by = {row["measured_as"]: _measured(row) for row in part.to_dict("records")}
         rows.append([f"{str(criterion).capitalize()}, {name}", part["said"].iloc[0], *map(by.get, _MEASURED_AS)])
     caption = f"{_capital(said.name)} beside what was measured. Its grades: {said.source}."
-    chosen, reasons = said.decision.format, words.listed(list(said.decision.criteria))
+    chosen, reasons = said.decision.format, formatting.listed(list(said.decision.criteria))
     lead = f"It chose {chosen}, by {reasons}. That holds where none that it compared is graded better in one of these:"
     answers = [
         f"{_capital(name)}: {_holds(held.better.get(measured_as))}" for measured_as, name in _MEASURED_AS.items()
@@ -171,14 +173,14 @@ def _capital(text: str) -> str:
 def _measured(row: dict[Any, Any]) -> str:
     if not row["grade"]:
         return "not measured"
-    return f"{row['grade']} ({words.times(row['figure'])}){', borderline' if row['borderline'] else ''}"
+    return f"{row['grade']} ({formatting.times(row['figure'])}){', borderline' if row['borderline'] else ''}"
 
 
 def _holds(better: dict[str, dict[str, str]] | None) -> str:
     if better is None:
         return "not measured."
     said = [f"{criterion}: {', '.join(map(' '.join, graded.items()))}" for criterion, graded in better.items()]
-    return f"no. {_capital(words.listed(said))}." if said else "yes, it holds."
+    return f"no. {_capital(formatting.listed(said))}." if said else "yes, it holds."
 
 
 def _labelled(criterion: str, effort: str) -> str:
@@ -192,13 +194,15 @@ _NO_CELL = {"word": "–", "grade": "", "figure": "", "note": "not measured so"}
 def _standing(row: dict[Any, Any]) -> dict[str, str]:
     """Say how a format stands in a criterion: the word or ratio, its grade, the figure behind it, and notes."""
     given = row["grade"] if isinstance(row["grade"], str) else ""
-    interval = "" if row["low"] == row["high"] else f", {words.between(row['low'], row['high'])}"
+    interval = "" if row["low"] == row["high"] else f", {formatting.between(row['low'], row['high'])}"
     below = [f"faster than the raw ceiling in {row['below_raw']} of {row['cells']} cells"] if row["below_raw"] else []
     notes = (["borderline"] if row["borderline"] else []) + below + ([str(row["reason"])] if row["reason"] else [])
-    held = "" if row["ratio_low"] == row["ratio_high"] else f" ({words.between(row['ratio_low'], row['ratio_high'])})"
-    told = [f"{words.times(row['ratio'])}{held} of the best"] if row["standing"] not in ("", "best") else []
+    held = (
+        "" if row["ratio_low"] == row["ratio_high"] else f" ({formatting.between(row['ratio_low'], row['ratio_high'])})"
+    )
+    told = [f"{formatting.times(row['ratio'])}{held} of the best"] if row["standing"] not in ("", "best") else []
     return {
-        "word": words.stands(row), "grade": given, "figure": f"{words.times(row['figure'])}{interval}" if given else "",
+        "word": formatting.stands(row), "grade": given, "figure": f"{formatting.times(row['figure'])}{interval}" if given else "",
         "note": "; ".join(told + notes),
     }  # fmt: skip
 
@@ -222,5 +226,5 @@ def _alt(findings: Findings, suite: Suite, plot: Plot) -> str:
     if rows.empty:
         return f"{plot.title}."
     best = "smallest" if suite.unit == "B" else "fastest"
-    ranked = [f"{row['format']} {words.times(row['figure'])}" for row in rows.to_dict("records")]
-    return f"{plot.title}. On average over its cells, against the {best} in each: {words.listed(ranked)}."
+    ranked = [f"{row['format']} {formatting.times(row['figure'])}" for row in rows.to_dict("records")]
+    return f"{plot.title}. On average over its cells, against the {best} in each: {formatting.listed(ranked)}."

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 
 
 @cache
@@ -21,7 +21,7 @@ def _environment() -> jinja2.Environment:
         # A name of a stranger's may hold the end of a line, and begins no sentence.
         finalize=lambda value: value.replace("\n", " ") if type(value) is str else value,
     )
-    environment.filters |= {"percent": words.percent, "nbytes": words.size, "listed": words.listed}
+    environment.filters |= {"percent": formatting.percent, "nbytes": formatting.size, "listed": formatting.listed}
     return environment
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.accesses import written_once
 from harness.analysis.cells import CLOSED, closed_seconds
 from harness.analysis.efforts import at_their_best, standing
@@ -32,16 +32,18 @@ def tables(findings: Findings) -> list[Block]:
         _key(dict(zip(_CELL, key, strict=True))): [float(f"{seconds:.4g}") for seconds in group]
         for key, group in good.groupby(_CELL, sort=False, dropna=False)[CLOSED]
     }
-    arms = words.arms_of(summary)
+    arms = formatting.arms_of(summary)
     found = []
     # One that was typed is in the configuration as it was typed, and in rows by its name.
     for name in dict.fromkeys([*findings.config.suites, *summary["suite"]]):
         part, suite = summary[summary["suite"] == name], suite_named(name)
         if groups := _groups(part, best[best["suite"] == name], times, arms):
-            columns = [words.arm_name(arm, arms) for arm in arms]
+            columns = [formatting.arm_name(arm, arms) for arm in arms]
             note = _note(suite, part, findings.options.baseline)
             if own := _own_writers(part, findings.ledger):
-                note += f" Files of {words.listed(own)} are written by code of this project, the others by libraries."
+                note += (
+                    f" Files of {formatting.listed(own)} are written by code of this project, the others by libraries."
+                )
             if (best["suite"] == name).any():
                 note += " In rows of the best, each cell names the reader, and the settings where they are others."
             found.append({"title": suite.heading, "note": note, "columns": columns, "groups": groups})
@@ -49,11 +51,11 @@ def tables(findings: Findings) -> list[Block]:
 
 
 def _key(row: dict[Any, Any]) -> tuple[object, ...]:
-    return tuple(row[name] if words.known(row[name]) or row[name] == "" else None for name in _CELL)
+    return tuple(row[name] if formatting.known(row[name]) or row[name] == "" else None for name in _CELL)
 
 
 def _groups(
-    part: pd.DataFrame, best: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm]
+    part: pd.DataFrame, best: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[formatting.Arm]
 ) -> list[dict[str, Any]]:
     """Arrange the cells of a suite by trace and length: a row for each case, and one for formats at their best."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
@@ -61,8 +63,11 @@ def _groups(
     for place, cells in part.groupby(_PLACE, sort=False, dropna=False):
         if (cells["status"] == "skipped").all():
             continue
-        first, case = cells.iloc[0], words.case(cells.iloc[0])
-        trace, title = words.pretty_trace(str(first["trace"])), words.subject(str(first["trace"]), first["n_res"])
+        first, case = cells.iloc[0], formatting.case(cells.iloc[0])
+        trace, title = (
+            formatting.pretty_trace(str(first["trace"])),
+            formatting.subject(str(first["trace"]), first["n_res"]),
+        )
         n_res = "" if pd.isna(first["n_res"]) else str(int(first["n_res"]))
         group = {"trace": trace, "n_res": n_res, "title": title, "rows": []}
         rows = groups.setdefault((trace, n_res), group)["rows"]
@@ -76,16 +81,23 @@ def _groups(
 
 
 def _row(
-    case: str, cells: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm], *, best: bool
+    case: str,
+    cells: pd.DataFrame,
+    times: dict[tuple[object, ...], list[float]],
+    arms: list[formatting.Arm],
+    *,
+    best: bool,
 ) -> list[dict[str, Any]]:
     """Return a cell for each format; one at its best names its reader."""
     by_arm: dict[Any, dict[Any, Any]] = {(row["format"], row["group"]): row for row in cells.to_dict("records")}
     row = []
     for arm in arms:
-        cell, name = by_arm.get(arm), f"{words.arm_name(arm, arms)}, {case}"
+        cell, name = by_arm.get(arm), f"{formatting.arm_name(arm, arms)}, {case}"
         found = _cell(cell, times.get(_key(cell), [])) if cell else {}
         if cell and best:
-            reader = words.listed(filter(None, [cell["reader"], cell["profile"] * (cell["profile"] != cell["group"])]))
+            reader = formatting.listed(
+                filter(None, [cell["reader"], cell["profile"] * (cell["profile"] != cell["group"])])
+            )
             found["detail"] = "; ".join(filter(None, [found.get("detail", ""), reader]))
         row.append(_EMPTY | {"name": name} | found)
     return row
@@ -115,7 +127,7 @@ def _own_writers(part: pd.DataFrame, ledger: pd.DataFrame) -> list[str]:
         return []
     written = part[part["median_seconds"].notna() & (part["cache"].fillna("") == "")]
     own = set(ledger.loc[ledger["writer"] == OWN_WRITER, "format"]) & set(written["format"])
-    return [name for name in words.ordered(written["format"]) if name in own and kind_of(name) == "format"]
+    return [name for name in formatting.ordered(written["format"]) if name in own and kind_of(name) == "format"]
 
 
 _EMPTY = {"text": "–", "detail": "", "ratio": "", "verdict": "", "word": "", "samples": []}
@@ -125,29 +137,29 @@ _EMPTY = {"text": "–", "detail": "", "ratio": "", "verdict": "", "word": "", "
 def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
     if cell["status"] != "ok":
         return {"text": str(cell["status"]), "detail": str(cell["reason"] or "")}
-    known = {name: value for name, value in cell.items() if words.known(value)}
+    known = {name: value for name, value in cell.items() if formatting.known(value)}
     if "median_seconds" in known:
         several = known["samples"] > 1
         opened = known.get("median_read_seconds", known["median_seconds"])
-        beside = f"; once open {words.duration(opened)}" if opened < known["median_seconds"] else ""
-        interval = f"{words.duration(known['ci_low'])} to {words.duration(known['ci_high'])}"
+        beside = f"; once open {formatting.duration(opened)}" if opened < known["median_seconds"] else ""
+        interval = f"{formatting.duration(known['ci_low'])} to {formatting.duration(known['ci_high'])}"
         found = {
-            "text": words.duration(known["median_seconds"]),
+            "text": formatting.duration(known["median_seconds"]),
             "detail": (interval if several else "one sample") + beside,
             "samples": samples,
         }
         if several and "ratio" in known:
-            between = words.between(known["ratio_low"], known["ratio_high"])
-            found["ratio"] = f"{words.times(known['ratio'])} ({between})"
-            found |= {"verdict": str(known.get("verdict", "")), "word": words.verdict(known)}
+            between = formatting.between(known["ratio_low"], known["ratio_high"])
+            found["ratio"] = f"{formatting.times(known['ratio'])} ({between})"
+            found |= {"verdict": str(known.get("verdict", "")), "word": formatting.verdict(known)}
         marks = [str(known.get("flag", "")), "data fit the decoded cache" if "decoded_cache" in known else ""]
         if any(marks):
-            found["word"] = words.listed(filter(None, [str(found.get("word", "")), *marks]))
+            found["word"] = formatting.listed(filter(None, [str(found.get("word", "")), *marks]))
         return found
     if "size_bytes" not in known:
         return {}
     files = f"{int(known['files'])} file{'s' if known['files'] != 1 else ''}"
     if kind_of(str(cell["format"])) != "ceiling" and "ratio_to_float32" in known:
-        files = f"({words.times(known['ratio_to_float32'])}, {words.times(known['ratio_to_native'])}) {files}"
-    ratio = words.times(known["ratio"]) if "ratio" in known else ""
-    return {"text": words.size(known["size_bytes"]), "detail": files, "ratio": ratio}
+        files = f"({formatting.times(known['ratio_to_float32'])}, {formatting.times(known['ratio_to_native'])}) {files}"
+    ratio = formatting.times(known["ratio"]) if "ratio" in known else ""
+    return {"text": formatting.size(known["size_bytes"]), "detail": files, "ratio": ratio}

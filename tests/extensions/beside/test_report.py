@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.schemas import FOLDER
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.cli import main
 from harness.report.write import write_report
 from tests.conftest import TINY, measured, once, plain

@@ -8,8 +8,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import find_options
 from harness.analysis.findings import find
+from harness.analysis.report_options import find_options
 from harness.evidence.bundle import write_bundle
 from harness.evidence.claims import claimed
 from harness.extensions.breakdown.measurement import measurement

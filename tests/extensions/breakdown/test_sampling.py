@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.errors import HarnessError
 from harness.extensions.breakdown import measurement
 from harness.extensions.breakdown.flat import FlatReplayer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.extensions.cluster.campaign import blocks_of
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from tests.conftest import once
 from tests.extensions.cluster.made import CONFIG, Here, measured
 

@@ -15,7 +15,7 @@ from harness.extensions.cluster.jobs import Ended
 from harness.extensions.cluster.merge import MergedPart, merge
 from harness.extensions.cluster.task import TypedOptions
 from harness.run.config import RunConfig
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from tests.conftest import TINY, Counted
 
 CONFIG = dataclasses.replace(TINY, suites=("size", "layer_read"), sizes=(24, 40), readers=("stock",))

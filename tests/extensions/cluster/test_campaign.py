@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.asked import find_options
 from harness.analysis.findings import find
+from harness.analysis.report_options import find_options
 from harness.errors import HarnessError
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
@@ -23,7 +23,7 @@ from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.plan import read_plan
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.sampling import cache
 from tests.extensions.cluster.made import CONFIG, Here, measured
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import find_options
 from harness.analysis.findings import find
+from harness.analysis.report_options import find_options
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS

@@ -11,26 +11,26 @@ import pandas as pd
 import pytest
 
 from benchmarks.directories import MODELS, af2, af3, digests, openfold3
-from harness.analysis.asked import find_options
+from harness.analysis.report_options import find_options
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
 from harness.evidence.rerun import compare_runs, rerun_config
 from harness.extensions.result_directories import measuring as directories
-from harness.extensions.result_directories.asked import AskedDirectories, asked_of
 from harness.extensions.result_directories.disk import copy_folder, sizes
 from harness.extensions.result_directories.measurement import measurement
 from harness.extensions.result_directories.measuring import SlimTask, open_directories
+from harness.extensions.result_directories.run_options import AskedDirectories, asked_of
 from harness.extensions.result_directories.section import PUBLISHED, modes_of
 from harness.extensions.result_directories.slimming import slim
 from harness.report.write import write_report
 from harness.row_files import read_samples
-from harness.run import space
+from harness.run import disk_space
 from harness.run.config import RunConfig
 from harness.run.experiment import run as take_samples
 from harness.run.measurement import copies, open_measurements
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from tests.conftest import TINY, Counted, plain
 from tests.evidence.conftest import repack
 from tests.report import page_checks
@@ -292,10 +292,10 @@ def slimmed(folder: Path) -> Path:
 
 
 def test_too_little_disk_for_a_copy_is_said_before_anything_is_copied(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     found = open_measurements(dataclasses.replace(TINY, measurements=asking(made / "af2")))
     with pytest.raises(UsageError, match="A copy of what is measured besides"):
-        space.require_space(tmp_path, [], [], copies(found))
+        disk_space.require_space(tmp_path, [], [], copies(found))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from harness.analysis.choice.mix import Mix, parse_mix
 from harness.errors import HarnessError, UsageError
-from harness.extensions.tune.corner import Corner
 from harness.extensions.tune.question import questions
 from harness.extensions.tune.race import TuneConfig, search
 from harness.extensions.tune.result import find, sentence
+from harness.extensions.tune.tensor_sample import Corner
 from harness.formats.base import load_format
 from harness.records import CONTROL
 from harness.row_files import read_samples

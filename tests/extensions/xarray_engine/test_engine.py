@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import harness
-from harness.api.stored import StoredTrace
+from harness.api.open_files import StoredTrace
 from harness.errors import UsageError
 from harness.formats.selection import lengths
 

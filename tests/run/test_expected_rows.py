@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import find_options
 from harness.analysis.findings import find
+from harness.analysis.report_options import find_options
 from harness.errors import HarnessError
 from harness.row_files import read_samples
-from harness.run.complete import SAMPLES, read_own_rows, required_rows
+from harness.run.completeness import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from tests import liars
 from tests.conftest import TINY, measured

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.formats.base import Profile, UnsupportedReader
 from harness.formats.describing import Opened, ShowsStorage
 from harness.formats.selection import Selection
-from harness.sampling.rehearsal import rehearsed
+from harness.sampling.self_test import rehearsed
 from harness.sampling.worker import Children
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.records import Mark
-from harness.run.leaving import LEAVES, LEAVES_AFTER, RACE_LEAVES, stays
+from harness.run.early_decision import LEAVES, LEAVES_AFTER, RACE_LEAVES, stays
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.turns import access_turns, race_turns
 from harness.workload import ReadAccess

@@ -13,7 +13,7 @@ from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.row_files import read_samples
 from harness.run.machine import interpreter_lock
-from harness.sampling.together import combine, shares, take_share, take_threads
+from harness.sampling.parallel_sample import combine, shares, take_share, take_threads
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
 from harness.workload import PlanOptions, Read

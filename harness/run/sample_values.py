@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.sampling.parallel_sample import PERCENTILES
 from harness.sampling.sample import Reading
-from harness.sampling.together import PERCENTILES
 from harness.sampling.writing import Written
 
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cli import show
+from harness.cli import terminal
 from harness.cli.options import typed
-from harness.cli.usual import UsualRun, usual_run
+from harness.cli.project_defaults import UsualRun, usual_run
 from harness.errors import UsageError
 from harness.foreign.containers import list_arrays
 from harness.foreign.guessing import MapRule, parse_rule
@@ -52,7 +52,7 @@ def _usual(usual: UsualRun, asked: Asked, *, quiet: bool) -> tuple[MapRule, ...]
     fitting = tuple(rule for rule in rules if any(map(rule.fits, names)))
     for rule in rules:
         if rule not in fitting:
-            show.say(f"[map] in {usual.where}: {rule.pattern!r} fits no array here.", quiet=quiet)
+            terminal.say(f"[map] in {usual.where}: {rule.pattern!r} fits no array here.", quiet=quiet)
     return fitting
 
 
@@ -66,21 +66,21 @@ def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:
         axes = ", ".join(f"{name} {n}" for name, n in zip(spec.axes, spec.shape, strict=True)) or "one value"
         like = re.sub(r"\d+", "#", spec.path), axes, spec.values or spec.dtype, spec.role.value, guess.why
         groups.setdefault(like, []).append(spec.path)
-    table = show.table("What the arrays are taken for", "name", "axes", "type", "role", "because of")
+    table = terminal.table("What the arrays are taken for", "name", "axes", "type", "role", "because of")
     for (_, *cells), names in list(groups.items())[:_ROWS]:
         name = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
         table.add_row(name, *cells)
-    show.console().print(table, markup=False)
+    terminal.console().print(table, markup=False)
     if more := len(groups) - _ROWS:
-        show.say(f"... and {more} more kinds of arrays.", quiet=more < 0)
+        terminal.say(f"... and {more} more kinds of arrays.", quiet=more < 0)
     if taken.renamed:
         (path, name), *others = taken.renamed.items()
         also = f", and {len(others)} more" if others else ""
-        show.say(f"Stored under plain names: {name!r} as {path}{also}.")
+        terminal.say(f"Stored under plain names: {name!r} as {path}{also}.")
     if taken.left_out:
         listed = [f"{name} ({why})" for name, why in taken.left_out.items()]
-        show.say(f"Left out: {', '.join(listed[:8])}{f' and {len(listed) - 8} more' if len(listed) > 8 else ''}.")
+        terminal.say(f"Left out: {', '.join(listed[:8])}{f' and {len(listed) - 8} more' if len(listed) > 8 else ''}.")
     for note in taken.notes:
-        show.say(f"Note: {note}.")
+        terminal.say(f"Note: {note}.")
     if taken.guessed:
-        show.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")
+        terminal.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")

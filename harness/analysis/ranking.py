@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from harness.analysis.criteria import GradedCriterion
-from harness.analysis.floors import Floors, larger
+from harness.analysis.noise_floors import Floors, larger
 from harness.analysis.statistics import Comparison, usual_size
 from harness.analysis.table import CaseKey, CaseSamples, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, doubt, judge, noise_floor

@@ -13,7 +13,7 @@ from harness.analysis.findings import Findings
 from harness.report.page.reproduce import reproduce
 from harness.report.section import Table, Text
 from harness.run.machine import describe
-from harness.run.newest import Newest, behind, is_older, newest
+from harness.run.newest_releases import Newest, behind, is_older, newest
 from tests.conftest import TINY
 
 KNOWN = Newest(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness.formats.base import Reader, blame
-from harness.sampling.accounting import LocalCounter
+from harness.sampling.counters import LocalCounter
 from harness.sampling.sample import (
     Clock,
     Counter,

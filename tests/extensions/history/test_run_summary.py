@@ -12,7 +12,7 @@ from harness.analysis.table import SampleTable
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import write_bundle
 from harness.extensions.history.record import kind_of
-from harness.extensions.history.summing import summarise_run
+from harness.extensions.history.run_summary import summarise_run
 from harness.records import CellKey
 from harness.report.write import write_table
 from harness.row_files import read_samples

@@ -11,10 +11,10 @@ import pandas as pd
 from harness.records import CellKey, RaceSample, Row, Sample
 from harness.row_files import closed, in_force, read_rows
 from harness.run.config import RunConfig
-from harness.run.faults import Required, rows_of
+from harness.run.expected_rows import require
 from harness.run.measurement import Measurement, installed
 from harness.run.plan import read_planned
-from harness.run.required import require
+from harness.run.row_faults import Required, rows_of
 from harness.run.subject import Arm
 from harness.run.turns import race_turns, require_few_rows, sample_turns
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.run.config import RunConfig
+from harness.run.disk_space import Space, require_space
 from harness.run.measurement import Measuring, copies, open_measurements
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import Prepared, prepare
-from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject
 from harness.run.turns import require_few_rows
 from harness.sampling.worker import Worker
@@ -46,6 +46,6 @@ class PlannedRun:
         return cls(config, arms, subjects, open_measurements(config))
 
     def require_space(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> Space:
-        """Refuse a folder on a disk that cannot hold the archives, as `harness.run.space.require_space`."""
+        """Refuse a folder on a disk that cannot hold the archives, as `harness.run.disk_space.require_space`."""
         copy = copies(self.measuring)
         return require_space(folder, self.subjects, self.arms, copy, timeout=self.config.timeout, tell=tell)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.records import CellKey
-from harness.run.faults import ENDS, Fault, Required, Rows, Seen
-from harness.run.leaving import stays
+from harness.run.early_decision import stays
+from harness.run.row_faults import ENDS, Fault, Required, Rows, Seen
 from harness.run.subject import Arm
 from harness.run.turns import Turns
 from harness.workload import ReadAccess

@@ -12,9 +12,9 @@ from harness import registry
 from harness.cli.options import one_of
 from harness.errors import UsageError
 from harness.run.config import RunConfig
-from harness.run.planned import PlannedRun
+from harness.run.disk_space import Space
+from harness.run.planned_run import PlannedRun
 from harness.run.progress import Progress
-from harness.run.space import Space
 
 
 class Launcher(ABC):

@@ -17,7 +17,7 @@ from harness.formats.extents import ByteSource
 from harness.formats.parts import ChunkPart, parts
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
-from harness.formats.threads import ALONE, Crew
+from harness.formats.threads import ALONE, ThreadTeam
 from harness.slimming.narrowing import Narrowing
 
 _RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
@@ -39,7 +39,7 @@ def gather(
     index: np.ndarray,
     wanted: Selection,
     narrowing: Narrowing,
-    crew: Crew,
+    crew: ThreadTeam,
     out: np.ndarray,
 ) -> None:
     """Read and widen a selection of a file.
@@ -58,7 +58,7 @@ def gather(
         One for each axis, within the file.
     narrowing : Narrowing
         How the values were made narrow.
-    crew : Crew
+    crew : ThreadTeam
         The threads.
     out : ndarray
         What gets the values; of the selection's shape and the narrowing's original dtype.

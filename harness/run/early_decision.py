@@ -27,7 +27,7 @@ def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
     It is when the smallest of its ratios is beyond what `LEAVES` has for as many rounds, beyond the largest difference
     of two equal arms in the same rounds, either way, and beyond the range of its own ratios. All three are of
     logarithms, so one disturbed round of any arm weighs fully against leaving, and never for it. Simulated error rates:
-    ``docs/words.md``.
+    ``docs/verdicts.md``.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.sampling.accounting import read_aside
+from harness.sampling.counters import read_aside
 
 _LEAST = 4096  # bytes: smaller files hold settings
 _CODE = (".py", ".pyc", ".so", ".pyd")

@@ -10,7 +10,7 @@ import pytest
 
 from harness import registry
 from harness.cli import _parser, main
-from harness.cli.usual import fill_in, usual_run
+from harness.cli.project_defaults import fill_in, usual_run
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.trace.sources import open_trace

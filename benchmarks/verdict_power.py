@@ -1,6 +1,6 @@
-"""How often words are right where the truth is known, and how often a contender leaves: ``python -m benchmarks.words``.
+"""How often words are right where the truth is known, and how often a contender leaves: ``python -m benchmarks.verdict_power``.
 
-Prints the tables of ``docs/words.md``. Every sample is noise (log-normal) on a factor that all arms of a round share;
+Prints the tables of ``docs/verdicts.md``. Every sample is noise (log-normal) on a factor that all arms of a round share;
 what disturbs comes on top. Arms are the baseline, its A/A control and one contender; of a race they are its candidates.
 """
 
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.standing import over_cells
+from harness.analysis.ranking import over_cells
 from harness.analysis.statistics import Comparison, compare
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge, noise_floor
 from harness.records import CellKey, Mark, RaceSample
 from harness.row_files import read_rows
-from harness.run.complete import RACES, race_times
-from harness.run.leaving import decided, stays
+from harness.run.completeness import RACES, race_times
+from harness.run.early_decision import decided, stays
 from harness.run.subject import Arm
 from harness.run.turns import RACE, RACE_ROUNDS, Turns, winners
 from harness.workload import ReadAccess

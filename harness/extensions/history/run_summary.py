@@ -23,7 +23,7 @@ from harness.extensions.history.record import EXACT, CellFigures, Definition, Fo
 from harness.records import CellKey
 from harness.row_files import read_samples
 from harness.run.archives import read_archives
-from harness.run.complete import SAMPLES, read_own_rows, required_rows
+from harness.run.completeness import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import installed, is_apart

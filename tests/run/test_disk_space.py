@@ -13,7 +13,7 @@ import pytest
 from harness.cli import main
 from harness.errors import UsageError
 from harness.row_files import read_samples
-from harness.run import space
+from harness.run import disk_space
 from harness.run.estimate import estimate, sampled
 from harness.run.planning import choose_arms, open_subjects
 from harness.sampling.worker import Worker
@@ -21,7 +21,7 @@ from tests.conftest import TINY, allow
 
 
 def free(monkeypatch, nbytes: int) -> None:
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": nbytes})())
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": nbytes})())
 
 
 COMPRESSING = ("synthetic:layers=4,heads=2,hidden_dim=16,pair_dim=16",)
@@ -50,11 +50,11 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
     noise = ("synthetic:values=noise,layers=4,heads=2,hidden_dim=16,pair_dim=16",)
     config = dataclasses.replace(TINY, traces=noise, sizes=(64,))
     (subject,) = open_subjects(config)
-    found = space.space(tmp_path, [subject], choose_arms(config))
+    found = disk_space.space(tmp_path, [subject], choose_arms(config))
     free(monkeypatch, found.archives - 1)
     said: list[str] = []
     with pytest.raises(UsageError, match=r"take about .* estimated from the first layer, with 10% to spare.* MB free"):
-        space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
+        disk_space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
     assert len(said) == 1 and not list(tmp_path.iterdir())
 
 
@@ -62,18 +62,18 @@ def test_a_file_that_does_not_fit_is_refused_with_what_makes_the_run_smaller(mon
     np.savez(tmp_path / "mine.npz", attention=np.zeros((9, 2, 16, 16), np.float32), mask=np.zeros(16, bool))
     config = dataclasses.replace(TINY, traces=(f"file:{tmp_path / 'mine.npz'}",))
     (subject,) = open_subjects(config)
-    found = space.space(tmp_path, [subject], choose_arms(config))
+    found = disk_space.space(tmp_path, [subject], choose_arms(config))
     free(monkeypatch, found.archives // 2)
     said: list[str] = []
     with pytest.raises(UsageError) as refused:
-        space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
+        disk_space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
     matched = re.search(
         r"may take .*fewer layers with --trace-bytes (\d+), fewer arrays with --map", str(refused.value)
     )
     assert matched and not said and "estimated" not in str(refused.value)
     (less,) = open_subjects(dataclasses.replace(config, trace_bytes=int(matched[1])))
     assert "(first 4 of 9 layers)" in less.label
-    space.require_space(tmp_path / "run", [less], choose_arms(config))
+    disk_space.require_space(tmp_path / "run", [less], choose_arms(config))
 
 
 def test_layers_are_not_offered_where_there_are_none_or_the_first_does_not_fit(monkeypatch, tmp_path):
@@ -82,9 +82,9 @@ def test_layers_are_not_offered_where_there_are_none_or_the_first_does_not_fit(m
     for name in ("flat.npy", "deep.npz"):
         config = dataclasses.replace(TINY, traces=(f"file:{tmp_path / name}",))
         (subject,) = open_subjects(config)
-        free(monkeypatch, space.space(tmp_path, [subject], choose_arms(config)).archives // 2)
+        free(monkeypatch, disk_space.space(tmp_path, [subject], choose_arms(config)).archives // 2)
         with pytest.raises(UsageError, match=r"choose fewer formats, fewer arrays with --map 'NAME=skip' or another"):
-            space.require_space(tmp_path / "run", [subject], choose_arms(config))
+            disk_space.require_space(tmp_path / "run", [subject], choose_arms(config))
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(sk
     run = tmp_path / "run"
     config = dataclasses.replace(TINY, traces=COMPRESSING, sizes=(64,), suites=("size",))
     (subject,) = open_subjects(config)
-    bound = space.space(tmp_path, [subject], choose_arms(config)).archives
+    bound = disk_space.space(tmp_path, [subject], choose_arms(config)).archives
     free(monkeypatch, bound - 1)
     assert main(["run", *options, "--suites", "size", "--out", str(run)]) == 0
     said = capsys.readouterr().out

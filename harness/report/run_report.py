@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness.analysis.asked import Options, find_options
+from harness.analysis.report_options import Options, find_options
 from harness.report.write import WrittenReport, write_report
+from harness.run.disk_space import Space
 from harness.run.experiment import run
-from harness.run.planned import PlannedRun
+from harness.run.planned_run import PlannedRun
 from harness.run.progress import Progress
-from harness.run.space import Space
 
 
 def run_and_report(

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis import formatting as words
+from harness.analysis import formatting
 from harness.analysis.criteria import GradedCriterion, criteria
 from harness.analysis.efforts import BEST, STOCK, stated
 from harness.analysis.findings import Findings
-from harness.analysis.standing import SURE
+from harness.analysis.ranking import SURE
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
 from harness.report.page.answer import answer, least_rounds
@@ -63,8 +63,8 @@ def lead(findings: Findings, preferred: str) -> list[str]:
         "least": VERDICT_ROUNDS,
         "few": 0 < rounds < VERDICT_ROUNDS and compared.empty and not findings.withdrawn,
         "noise": findings.noise,
-        "unmeasured": words.ordered(findings.best_unmeasured),
-        "lacking": _lacking(words.ordered(told["format"])),
+        "unmeasured": formatting.ordered(findings.best_unmeasured),
+        "lacking": _lacking(formatting.ordered(told["format"])),
     }
     found = sentences("deciding", values)
     return found if efforts else [*found, preferred]
@@ -81,13 +81,13 @@ def _effort(of: pd.DataFrame, effort: str, exact: set[str]) -> dict[str, Any]:
         if len(near) == 1:
             won.setdefault(str(near.iloc[0]), []).append(name)
         else:
-            close.setdefault(tuple(words.ordered(near)), []).append(name)
+            close.setdefault(tuple(formatting.ordered(near)), []).append(name)
     behind = timed[timed["standing"] == "behind"].groupby("format")["ratio"].agg(["min", "max"]).sort_values("max")
     first = sorted(won.items(), key=lambda each: -len(each[1]))
     return {
         "how": HOW[effort].capitalize(),
         "won": [(name, _won(criteria_, list(by_criterion))) for name, criteria_ in first],
-        "close": [(words.listed(names), words.listed(criteria_)) for names, criteria_ in close.items()],
+        "close": [(formatting.listed(names), formatting.listed(criteria_)) for names, criteria_ in close.items()],
         "behind": [(str(name), _range(row["min"], row["max"])) for name, row in behind.head(_NAMED).iterrows()],
         "sizes": _sizes(of[of["criterion"].isin(exact)]),
     }
@@ -103,11 +103,11 @@ def _lacking(formats: list[str]) -> list[tuple[tuple[str, ...], list[str]]]:
 
 
 def _won(won: list[str], every: list[str]) -> str:
-    return f"all {len(every)} kinds of access" if won == every and len(every) > 1 else words.listed(won)
+    return f"all {len(every)} kinds of access" if won == every and len(every) > 1 else formatting.listed(won)
 
 
 def _range(low: float, high: float) -> str:
-    ends = [words.factor(ratio) for ratio in (low, high)]
+    ends = [formatting.factor(ratio) for ratio in (low, high)]
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
@@ -116,7 +116,7 @@ def _sizes(sizes: pd.DataFrame) -> dict[str, Any] | None:
     if sizes.empty:
         return None
     ordered = sizes[sizes["criterion"] == sizes["criterion"].iloc[0]].sort_values("ratio", kind="stable")
-    more = [(str(row["format"]), words.percent(row["ratio"] - 1)) for row in ordered.iloc[1:].to_dict("records")]
+    more = [(str(row["format"]), formatting.percent(row["ratio"] - 1)) for row in ordered.iloc[1:].to_dict("records")]
     return {"least": str(ordered["format"].iloc[0]), "more": more[:_NAMED]}
 
 

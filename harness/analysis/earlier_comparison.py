@@ -13,7 +13,7 @@ import pandas as pd
 from harness.analysis.criteria import WORDS
 from harness.analysis.efforts import BEST, STOCK
 
-_FILE = Path(__file__).with_name("earlier.toml")
+_FILE = Path(__file__).with_name("earlier_comparison.toml")
 
 SAME = "same settings"
 """Measured in the settings of the earlier comparison; else by effort, in those of this project."""
@@ -43,7 +43,7 @@ class Earlier(msgspec.Struct, frozen=True):
 
 @cache
 def earlier() -> Earlier:
-    """Return what ``earlier.toml`` says."""
+    """Return what ``earlier_comparison.toml`` says."""
     return msgspec.toml.decode(_FILE.read_bytes(), type=Earlier)
 
 

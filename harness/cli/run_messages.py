@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.cli import show
+from harness.cli import terminal
 from harness.evidence.rerun import Repeat
 from harness.records import KEY_COLUMNS
 from harness.report.write import WrittenReport
@@ -17,18 +17,18 @@ def sections(written: WrittenReport) -> None:
     """Print the tables that sections of extensions have for the end of a run."""
     for section, found in written.brought:
         if (table := section.closing(found)) is not None:
-            shown = show.table(table.caption, *table.columns)
+            shown = terminal.table(table.caption, *table.columns)
             for row in table.rows:
                 shown.add_row(*row)
-            show.console().print(shown, markup=False)
+            terminal.console().print(shown, markup=False)
 
 
 def where(folder: Path, written: WrittenReport) -> None:
     """Say where the results are."""
-    show.say("")
-    show.say(f"Report     {written.page}")
-    show.say(f"           {written.markdown} for a pull request; drawings in {written.plots}")
-    show.say(f"All cells  harness show {folder}")
+    terminal.say("")
+    terminal.say(f"Report     {written.page}")
+    terminal.say(f"           {written.markdown} for a pull request; drawings in {written.plots}")
+    terminal.say(f"All cells  harness show {folder}")
 
 
 _OUTCOMES = {
@@ -44,25 +44,25 @@ _OUTCOMES = {
 def repeat(found: Repeat, folder: Path) -> None:
     """Print what a second run says of the first."""
     if found.nothing:
-        show.say(f"There was no verdict to hold: the run gives none for its {len(found.verdicts)} comparisons.")
+        terminal.say(f"There was no verdict to hold: the run gives none for its {len(found.verdicts)} comparisons.")
     else:
         counts = found.verdicts["outcome"].value_counts()
-        shown = show.table(f"{len(found.verdicts)} verdicts, measured again in {folder}", "verdicts", "")
+        shown = terminal.table(f"{len(found.verdicts)} verdicts, measured again in {folder}", "verdicts", "")
         for outcome, text in _OUTCOMES.items():
             shown.add_row(str(counts.get(outcome, 0)), text)
-        show.console().print(shown, markup=False)
+        terminal.console().print(shown, markup=False)
     for row in found.verdicts[found.verdicts["outcome"] == "contradicted"].to_dict("records"):
         place = " ".join(str(row[k]) for k in ("suite", "access", "trace", "n_res", "format", "cache") if row[k])
-        show.say(
+        terminal.say(
             f"contradicted: {place}: {row['before']} ({row['ratio_before']:.2f}), "
             f"then {row['after']} ({row['ratio_after']:.2f})"
         )
     for text in (*found.sizes, *found.digests, *found.answers):
-        show.say(text)
+        terminal.say(text)
     if not found.sizes and not found.digests:
-        show.say("Every archive has the same size and the same bytes.")
+        terminal.say("Every archive has the same size and the same bytes.")
     if not found.answers and not found.nothing:
-        show.say("Every use prefers the same format.")
+        terminal.say("Every use prefers the same format.")
 
 
 def failures(summary: pd.DataFrame, folder: Path, resume: str) -> int:
@@ -76,14 +76,14 @@ def failures(summary: pd.DataFrame, folder: Path, resume: str) -> int:
     failed = summary[summary["status"] == "failed"]
     if failed.empty:
         return 0
-    out = show.console(errors=True)
+    out = terminal.console(errors=True)
     for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
         cases = ", ".join(dict.fromkeys(cells["suite"] + "/" + cells["access"]))
         out.print(f"harness: {name} failed in {_cells(len(cells))} ({cases}): {reason}.", markup=False)
     samples = read_samples(folder / "samples.csv")
     spoilt = samples[samples["cause"] == "machine"].groupby(KEY_COLUMNS, dropna=False).ngroups
     if spoilt:
-        show.complain(
+        terminal.complain(
             f"In {_cells(spoilt)} this machine failed, not the format. When it has what it lacked, take "
             f"{'it' if spoilt == 1 else 'them'} again with: {resume}"
         )

@@ -1,7 +1,7 @@
-"""What happens when one process appends a layer to a file that others are reading: tried in each format, not assumed.
+"""Test, in each format, of what happens when one process appends a layer to a file that others are reading.
 
-Archives of this harness are sealed and never change, so this is no suite. It asks of the formats themselves, through
-their own libraries, what a program gets that appends all the same. Run it as ``python -m benchmarks.appending``.
+Archives of this harness are sealed and never change, so this is not a suite. It tests the formats through their own
+libraries, for programs that append all the same. Run it as ``python -m benchmarks.appending``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import queue
 import tempfile
 import time
 import zipfile
@@ -34,8 +35,8 @@ from harness.trace.sources import open_trace
 TRACE, N_RES = "synthetic:layers=1,heads=4,hidden_dim=16,pair_dim=8", 64
 OLD, NEW = "attention/layer_0", "attention/layer_1"
 
-_PIECES, _PAUSE = 25, 0.02  # the new layer is appended in so many pieces, with so many seconds between them
-_PATIENCE = 3.0  # seconds for which a writer that is kept out tries again
+_PIECES, _PAUSE = 25, 0.02  # number of pieces in which the new layer is appended, and seconds between them
+_PATIENCE = 3.0  # seconds for which a writer retries while it is refused
 _READERS = 2
 
 Found = dict[str, np.ndarray]
@@ -44,7 +45,7 @@ Opener = Callable[[Path], AbstractContextManager[Callable[[str], np.ndarray]]]
 
 @contextmanager
 def read_hdf5(path: Path, **options: Any) -> Iterator[Callable[[str], np.ndarray]]:
-    """Open as a reader does; gives the function that reads a tensor."""
+    """Open a file as a reader does; yield the function that reads a tensor by name."""
     with h5py.File(path, "r", **options) as file:
         yield lambda name: np.asarray(file[name][()])
 
@@ -58,28 +59,28 @@ def read_hdf5_unlocked(path: Path) -> Iterator[Callable[[str], np.ndarray]]:
 
 @contextmanager
 def read_hdf5_swmr(path: Path) -> Iterator[Callable[[str], np.ndarray]]:
-    """Open as HDF5 wants it beside a single writer (SWMR)."""
+    """Open as HDF5 requires while a single writer writes (SWMR)."""
     with read_hdf5(path, swmr=True, libver="latest") as read:
         yield read
 
 
 @contextmanager
 def read_zarr(path: Path) -> Iterator[Callable[[str], np.ndarray]]:
-    """Open a group; every tensor is looked up when it is asked for."""
+    """Open a group; look up a tensor each time it is read."""
     group = zarr.open_group(path, mode="r")
     yield lambda name: np.asarray(group[name][...])  # type: ignore[index]
 
 
 @contextmanager
 def read_slim(path: Path) -> Iterator[Callable[[str], np.ndarray]]:
-    """Open with the harness's own reader: names and bits are stored in a way that the others do not know."""
+    """Open with the harness's reader: other readers do not know how names and bits are stored."""
     with load_format("zarr-slim").reader(path) as reader:
         yield reader.read
 
 
 @contextmanager
 def read_npz(path: Path) -> Iterator[Callable[[str], np.ndarray]]:
-    """Open an archive of members."""
+    """Open an NPZ file."""
     with closing(np.load(path)) as file:
         yield lambda name: np.asarray(file[name])
 
@@ -92,7 +93,7 @@ def _pieces(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def append_hdf5(path: Path, values: np.ndarray, **options: Any) -> None:
-    """Add a dataset piece by piece, each flushed."""
+    """Add a dataset piece by piece, and flush each piece."""
     with h5py.File(path, "a", **options) as file:
         added = file.create_dataset(NEW, values.shape, values.dtype, chunks=(1, 8, values.shape[2]))
         for rows, part in _pieces(values):
@@ -106,7 +107,7 @@ def append_hdf5_unlocked(path: Path, values: np.ndarray) -> None:
 
 
 def append_hdf5_swmr(path: Path, values: np.ndarray) -> None:
-    """Fill a dataset as a single writer beside readers; the mode allows no new dataset, so that comes before it."""
+    """Fill a dataset as a single writer (SWMR); create it before, because that mode allows no new dataset."""
     with h5py.File(path, "a", libver="latest") as file:
         added = file.create_dataset(NEW, values.shape, values.dtype, chunks=(1, 8, values.shape[2]))
         file.swmr_mode = True
@@ -124,7 +125,7 @@ def append_zarr(path: Path, values: np.ndarray) -> None:
 
 
 def append_npz(path: Path, values: np.ndarray) -> None:
-    """Add a member as zipfile does: over the old directory of the file, whose new one comes last."""
+    """Add a member as zipfile does: overwrite the file's old directory, and write a new one at the end."""
     with zipfile.ZipFile(path, "a") as file, file.open(f"{NEW}.npy", "w") as member:
         np.lib.format.write_array_header_1_0(
             member, {"descr": values.dtype.str, "fortran_order": False, "shape": values.shape}
@@ -145,7 +146,7 @@ class Case:
     read: Opener
     append: Callable[[Path, np.ndarray], None]
     locks: bool = False
-    """Whether an open reader keeps writers out: one that stays open would do so for ever, so none does."""
+    """Whether an open reader blocks writers. If so, no reader stays open, as it would block them forever."""
 
 
 CASES = (
@@ -160,7 +161,7 @@ CASES = (
 
 @dataclass
 class Reads:
-    """What one reader met while the writer was at work."""
+    """Outcomes of one reader's reads while the writer was working."""
 
     right: int = 0
     wrong: int = 0
@@ -169,17 +170,17 @@ class Reads:
 
 @dataclass(frozen=True, kw_only=True)
 class Appended:
-    """What happened in one case."""
+    """Result of one case."""
 
-    appended: str  # ``yes``, or what the writer was told last.
+    appended: str  # ``yes``, or the writer's last error.
     refused: int  # How often the writer was refused before.
-    # Of readers that open anew for every read, and of those that keep open what they opened before; summed.
+    # Outcomes of readers that open the file for every read, and of those that keep it open; summed.
     fresh: Reads
     held: Reads
-    # What a reader finds of the new layer afterwards, if it was open before, and if it opens now.
+    # What a reader opened before, and one opened afterwards, find of the new layer.
     held_sees: str
     fresh_sees: str
-    verified: str  # What ``harness verify`` says afterwards; empty when nothing is wrong.
+    verified: str  # Problems that ``harness verify`` reports afterwards; empty if there are none.
 
 
 def _said(error: BaseException) -> str:
@@ -204,7 +205,7 @@ def _count(reads: Reads, seen: str) -> None:
 
 
 def read_on(case: Case, path: Path, values: Found, ready: Event, go: Event, stop: Event, answers: Any) -> None:
-    """Read the old layer until told to stop: in turn with a reader kept open, where that can be, and with a new one."""
+    """Read the old layer until `stop` is set: in turn with a reader kept open, if possible, and with a new one."""
     fresh, held = Reads(), Reads()
     with contextlib.ExitStack() as stack:
         opened = None
@@ -227,7 +228,7 @@ def read_on(case: Case, path: Path, values: Found, ready: Event, go: Event, stop
 
 
 def write_once(case: Case, path: Path, values: np.ndarray, answers: Any) -> None:
-    """Append, trying again for a while when refused; answers with what came of it."""
+    """Append, with retries for a while if refused; put the outcome and the number of refusals into `answers`."""
     refused, until = 0, time.monotonic() + _PATIENCE
     while True:
         try:
@@ -243,19 +244,19 @@ def write_once(case: Case, path: Path, values: np.ndarray, answers: Any) -> None
 
 
 def attempt(case: Case, folder: Path) -> Appended:
-    """Let readers read and a writer append, each in a process of its own, and tell what happened.
+    """Run readers and an appending writer, each in its own process, and return what happened.
 
     Parameters
     ----------
     case : Case
-        What to try.
+        The case to try.
     folder : Path
         An empty folder.
 
     Raises
     ------
     HarnessError
-        When a process gives no answer.
+        If a reader does not start, or a process gives no answer within 60 s.
     """
     context = multiprocessing.get_context("spawn")
     backend = load_format(case.backend)
@@ -280,6 +281,8 @@ def attempt(case: Case, folder: Path) -> Appended:
         appended, refused = told.get(timeout=60)
         stop.set()
         answers = [readers.get(timeout=60) for _ in range(_READERS)]
+    except queue.Empty as error:
+        raise HarnessError(f"{case.name}: a process gave no answer within 60 s.") from error
     finally:
         stop.set()
         go.set()

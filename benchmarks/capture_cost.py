@@ -1,4 +1,4 @@
-"""What a live capture costs beside the bare model: time in interleaved rounds, peak memory in fresh processes."""
+"""Cost of a live capture compared with the bare model: time in interleaved rounds, peak memory in fresh processes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
 FORMATS = ("npz", "hdf5", "zarr", "zarr-slim")
 ARMS = ("bare", "hooks", "collect", *(f"stream {name}" for name in FORMATS))
-COLLECTED = "hdf5"  # the format in which the arm that collects writes at the end
+COLLECTED = "hdf5"  # the format in which the arm ``collect`` writes at the end
 TIME_GOAL, MEMORY_GOAL = 1.05, 2.0
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one run: of the model, until everything is on disk, and of processors on all threads together."""
+    """Seconds of one run: of the model, until everything is on disk, and of processor time of all threads together."""
 
     model: float
     disk: float
@@ -48,7 +48,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is computed: blocks, one pass; residues as copies of ubiquitin in one chain; rows of the alignment."""
+    """Size of the computation: blocks in one pass; copies of ubiquitin in one chain; rows of the alignment."""
 
     blocks: int
     copies: int
@@ -56,7 +56,7 @@ class Size:
 
 
 class _Timed:
-    """A model whose run is timed apart from what the writers do after it."""
+    """A model whose run is timed separately from the work of the writers after it."""
 
     def __init__(self, model: PreparedEvoformer) -> None:
         self.model, self.manifest, self.seconds = model, model.manifest, 0.0
@@ -68,7 +68,7 @@ class _Timed:
 
 
 def prepare(size: Size) -> PreparedEvoformer:
-    """Make the Evoformer ready on copies of ubiquitin, with every kind of attention that is kept by default."""
+    """Prepare the Evoformer on copies of ubiquitin, with every kind of attention that is kept by default."""
     sequence = UBIQUITIN * size.copies
     row = np.frombuffer(sequence.encode(), np.uint8)
     msa = np.tile(row, (size.rows, 1))
@@ -78,7 +78,7 @@ def prepare(size: Size) -> PreparedEvoformer:
 
 
 def run_arm(arm: str, model: PreparedEvoformer, folder: Path) -> Times:
-    """Run the model once in one way."""
+    """Run the model once as an arm does, and return its times."""
     timed = _Timed(model)
     start, cpu = time.perf_counter(), time.process_time()
     if arm == "bare":
@@ -101,7 +101,7 @@ def run_arm(arm: str, model: PreparedEvoformer, folder: Path) -> Times:
 
 
 def measure_times(size: Size, rounds: int, folder: Path) -> dict[str, list[Times]]:
-    """Run every arm once a round, in a new random order each time; the first round is thrown away."""
+    """Run every arm once per round, in a new random order each round; discard the first round."""
     model = prepare(size)
     rng = np.random.default_rng(0)
     found: dict[str, list[Times]] = {arm: [] for arm in ARMS}
@@ -116,10 +116,10 @@ def measure_times(size: Size, rounds: int, folder: Path) -> dict[str, list[Times
 
 
 def measure_memory(arm: str, size: Size, folder: Path) -> int:
-    """Return the peak resident bytes of one arm; run in a process of its own."""
+    """Return the peak resident bytes of one arm; to be called in its own process."""
     model = prepare(size)
     small = prepare(Size(1, 1, 1))
-    for warmed in ARMS:  # libraries and their buffers are there before anything is counted
+    for warmed in ARMS:  # load libraries and their buffers before anything is counted
         run_arm(warmed, small, folder)
     model.compute()
     gc.collect()
@@ -128,8 +128,8 @@ def measure_memory(arm: str, size: Size, folder: Path) -> int:
     return int(peak_rss() or 0)
 
 
-# Large blocks then come from the system and go back to it at once, so that the peak is what is held and not what the
-# allocator kept; it reads this when a process starts.
+# With this, large blocks come from the system and return to it at once, so that the peak is the memory in use and not
+# what the allocator kept. The allocator reads it when a process starts.
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
@@ -143,7 +143,7 @@ def _ratio(times: dict[str, list[Times]], arm: str, pick: Callable[[Times], floa
 
 
 def report_times(times: dict[str, list[Times]]) -> bool:
-    """Print medians, and medians of ratios to the bare hooks paired by round; return whether the goal is met."""
+    """Print medians, and medians of ratios to the arm ``hooks`` paired by round; return whether the goal is met."""
     columns: tuple[Callable[[Times], float], ...] = (lambda t: t.model, lambda t: t.disk, lambda t: t.cpu)
     print(f"{'':18}" + "".join(f"{name:>11}{'to hooks':>10}" for name in ("model s", "on disk s", "cpu s")))
     for arm, runs in times.items():
@@ -155,7 +155,7 @@ def report_times(times: dict[str, list[Times]]) -> bool:
 
 
 def report_memory(size: Size, folder: Path) -> bool:
-    """Print peak memory beyond the bare hooks in layers; return whether the goal is met."""
+    """Print peak memory beyond the arm ``hooks``, in layers; return whether the goal is met."""
     layer = layer_bytes(prepare(size).manifest.tensors)
     os.environ.update(_ALLOCATOR)
     peaks = {arm: _in_fresh_process(arm, size, folder) for arm in ARMS}
@@ -170,7 +170,7 @@ def report_memory(size: Size, folder: Path) -> bool:
 
 
 def main() -> int:
-    """Print what was measured; return 1 when a goal is missed."""
+    """Print the measurements; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=48)
     parser.add_argument("--copies", type=int, default=1, help="of ubiquitin's 76 residues, for times")

@@ -1,8 +1,8 @@
-"""What checkpoints cost: the time of writing a trace with them over that without, format by format.
+"""Cost of checkpoints: the ratio of the time of writing a trace with them to that without, for each format.
 
 ``python -m benchmarks.checkpoints [N_RES] [ROUNDS]``. Both write the same trace of twelve layers, which is held in
-memory, in turn and in alternating order; the wait for the disk is left out. A ratio is the median over the rounds, of
-the time on the clock and of the time of the processor, which other processes on the machine disturb less.
+memory, in turn and in alternating order; the wait for the disk is excluded. Ratios are medians over the rounds, of
+wall-clock time and of processor time, which other processes on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.trace.stream import MemoryTrace, Trace, read_whole
 
 
 class _Pause:
-    """Adds up the time within its blocks."""
+    """Stopwatch that adds up the seconds within its blocks."""
 
     def __init__(self) -> None:
         self.seconds, self._start = 0.0, 0.0
@@ -38,7 +38,7 @@ class _Pause:
 
 
 def write_once(trace: Trace, backend: Format, path: Path, *, checkpoints: bool) -> tuple[float, float]:
-    """Write a trace, and return the seconds on the clock and of the processor, without the wait for the disk."""
+    """Write a trace; return the seconds of wall-clock and of processor time, without the wait for the disk."""
     waiting = _Pause()
     clock, processor = time.perf_counter(), time.process_time()
     write_archive(trace, backend, path, sync_stopwatch=waiting, keep_incomplete=checkpoints)
@@ -48,7 +48,7 @@ def write_once(trace: Trace, backend: Format, path: Path, *, checkpoints: bool) 
 
 
 def main(n_res: int, rounds: int) -> int:
-    """Print one line a format."""
+    """Print one line per format."""
     made = open_trace("synthetic:layers=12", n_res)
     trace = MemoryTrace(
         made.label, made.manifest, {spec.path: read_whole(made, spec.path) for spec in made.manifest.tensors}

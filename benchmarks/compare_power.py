@@ -1,4 +1,4 @@
-"""How often a comparison is red without any change, and how often it finds a slowdown that was put in."""
+"""Rates of comparisons with a false regression, and of comparisons that find a slowdown that was put in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wilson(count: int, of: int) -> tuple[float, float]:
 
 
 def compare(base: Path, head: Path, seed: int, options: Sequence[str]) -> dict[str, Any]:
-    """Run one comparison as the command line does; returns what is kept of it."""
+    """Run one comparison through the command line; return the figures of it that are kept."""
     with tempfile.TemporaryDirectory(prefix="harness-power-") as name:
         out = Path(name) / "out"
         command = [
@@ -52,7 +52,7 @@ def compare(base: Path, head: Path, seed: int, options: Sequence[str]) -> dict[s
 
 
 def main() -> int:
-    """Make comparisons and print how they ended."""
+    """Run comparisons and print their verdicts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--aa", type=int, default=0, help="comparisons of two equal copies")
     parser.add_argument("--slow", type=float, action="append", default=[], help="a factor, such as 1.10; repeatable")

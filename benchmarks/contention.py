@@ -1,4 +1,4 @@
-"""What threads that read together wait for: whether they are seen to hold a library's lock, and which thread works."""
+"""What threads that read together wait for: how often a library's lock is held, and which threads work."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from harness.workload import Read
 
 FORMATS = ("raw", "npz", "hdf5", "zarr", "zarr-slim")
 LOCKS: dict[str, tuple[str, Any]] = {"hdf5": ("the global lock of h5py", h5py._objects.phil)}
-"""The lock that the library of a format holds while it reads, and what it is called."""
+"""Name and object of the lock that the library of a format holds while it reads."""
 
-_LOOK_EVERY = 0.0005  # seconds between two looks at a lock
+_LOOK_EVERY = 0.0005  # seconds between two probes of a lock
 _TRACE, _WINDOWS, _ROUNDS = "synthetic:layers=1", 96, 3
 
 
 @dataclass(frozen=True)
 class Waits:
-    """What was seen while threads read together."""
+    """Observations while threads read together."""
 
-    # Seconds from the common start to the last end, and of processor time of the whole process meanwhile.
+    # Seconds from the common start to the last end, and of processor time of the complete process meanwhile.
     wall: float
     cpu: float
     readers: float  # Processor time of the reading threads.
-    # The busiest of all other threads of Python, and its processor time.
+    # Name of the busiest of all other threads of Python, and its processor time.
     other: str
     most: float
-    # How often the lock was looked at, and how often it was taken; 0 for a library without one.
+    # How often the lock was probed, and how often it was held; 0 for a library without one.
     looks: int
     held: int
 
 
 class Looker(threading.Thread):
-    """Tries, again and again, to take a lock without waiting, and counts how often somebody else had it."""
+    """Thread that repeatedly tries to acquire a lock without waiting, and counts how often another thread held it."""
 
     def __init__(self, lock: Any) -> None:
         super().__init__(name="looker", daemon=True)
@@ -58,7 +58,7 @@ class Looker(threading.Thread):
         self.looks = self.held = 0
 
     def run(self) -> None:
-        """Look until `end`."""
+        """Probe the lock until `end` is called."""
         while not self._ended.wait(_LOOK_EVERY):
             self.looks += 1
             if self._lock.acquire(False):
@@ -67,18 +67,18 @@ class Looker(threading.Thread):
                 self.held += 1
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop probing, and wait for the thread to end."""
         self._ended.set()
         self.join()
 
 
 def look(name: str, archive: Path, reads: Sequence[Read], expected: Mapping[str, Expected], workers: int) -> Waits:
-    """Read once with several threads, each with a reader of its own, and look at what they do meanwhile.
+    """Read once with several threads, each with its own reader, and observe them meanwhile.
 
     Raises
     ------
     AssertionError
-        When a value that came back is wrong.
+        If a value that was read is wrong.
     """
     backend, start = load_format(name), threading.Barrier(workers + 1)
 
@@ -124,7 +124,7 @@ def _thread_times() -> dict[tuple[str, int], int]:
 
 
 def looks(folder: Path, name: str, n_res: int, workers: int, rounds: int = _ROUNDS) -> list[Waits]:
-    """Write a trace as an archive of a format and look at windows of it that threads read together; one discarded."""
+    """Write a trace in a format, and observe threads that read windows of it together; discard the first round."""
     backend, raw = load_format(name), folder / "t.raw"
     path = folder / f"t{backend.suffix}"
     trace = open_trace(_TRACE, n_res)
@@ -138,7 +138,7 @@ def looks(folder: Path, name: str, n_res: int, workers: int, rounds: int = _ROUN
 
 
 def line(name: str, found: Sequence[Waits]) -> str:
-    """Say what was seen of a format, pooled over rounds."""
+    """Return a line of text with the observations of a format, pooled over rounds."""
     cpu = sum(each.cpu for each in found)
     said = [f"{cpu / sum(each.wall for each in found):.2f} cores at work"]
     said.append(f"{sum(each.readers for each in found) / cpu:.0%} of it in the reading threads")

@@ -1,4 +1,4 @@
-"""Result directories: small made-up ones as the programs write them, and where real ones lie."""
+"""Result directories: small synthetic ones as the programs write them, and the places of real ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REAL = ("alphapulldown_af2/P0DPR3_and_P0DPR3", "alphapulldown_af2/TEST_and_TEST_
 
 
 def real() -> Iterator[Path]:
-    """Give the real directories that there are."""
+    """Yield the real directories that exist."""
     data = os.environ.get("HARNESS_DATA")
     if data:
         yield from (Path(data) / name for name in REAL if (Path(data) / name).is_dir())
@@ -34,7 +34,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def result(n_res: int, seed: int) -> dict[str, Any]:
-    """Return what AF2 puts into a result pickle; the error's float32 values have no short decimals."""
+    """Return the content of a result pickle of AF2; float32 values of the aligned error have no short decimals."""
     random = np.random.default_rng(seed)
     half = random.normal(0, 3, (n_res, n_res, 64)).astype(np.float32)
     probabilities = random.dirichlet(np.ones(64), (n_res, n_res)).astype(np.float32)

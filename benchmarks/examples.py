@@ -18,7 +18,7 @@ FORMATS = ("npz", "hdf5", "zarr", "zarr-slim")
 
 
 def path_of(name: str) -> Path:
-    """Return where the example in a format lies."""
+    """Return the path of the example in a format."""
     return FOLDER / f"complex{load_format(name).suffix}"
 
 

@@ -1,8 +1,8 @@
-"""What several threads save in reading a run of a flat file: ``python -m benchmarks.flat_threads [MIB ...]``.
+"""Gain of several threads in reading consecutive bytes of a flat file: ``python -m benchmarks.flat_threads [MIB ...]``.
 
-Prints, for each size, the time of the threads over that of one, with its 95 % interval over rounds. Both read the same
-bytes from the page cache into memory of their own, as the raw ceiling does, in turn and in alternating order. Sizes
-below `harness.formats.flat.SHARED` show why one thread reads them.
+Prints, for each size, the ratio of the threads' time to that of one thread, with its 95 % interval over rounds. Both
+read the same bytes from the page cache into their own memory, as the raw ceiling does, in turn and in alternating
+order. Sizes below `harness.formats.flat.SHARED` show why one thread reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MIB, _ROUNDS = 1 << 20, 21
 
 
 def write(path: Path, nbytes: int) -> None:
-    """Write a file of noise that repeats every MiB: what is read is only copied."""
+    """Write a file of noise that repeats every MiB, which is enough, as reads only copy the bytes."""
     block = np.random.default_rng(0).bytes(_MIB)
     with path.open("xb") as file:
         for _ in range(-(-nbytes // _MIB)):
@@ -33,19 +33,19 @@ def write(path: Path, nbytes: int) -> None:
 
 
 def threads_over_one(path: Path, nbytes: int, threads: int, rounds: int = _ROUNDS) -> Interval:
-    """Return the time of several threads over that of one, for the first bytes of a file.
+    """Return the ratio of the time of several threads to that of one, for the first bytes of a file.
 
     Parameters
     ----------
     path : Path
         A file of at least as many bytes.
     nbytes, threads, rounds : int
-        What is read, by how many besides one, and how many pairs count.
+        Bytes to read, number of threads to compare with one, and number of pairs that count.
 
     Raises
     ------
     AssertionError
-        When they do not read the same.
+        If they do not read the same bytes.
     """
     seconds: dict[bool, list[float]] = {False: [], True: []}
     with path.open("rb", buffering=0) as file, closing(ThreadTeam(threads)) as crew:
@@ -61,7 +61,7 @@ def threads_over_one(path: Path, nbytes: int, threads: int, rounds: int = _ROUND
                 if number >= 0:
                     seconds[together].append(time.perf_counter() - start)
                 ends[together] = memory[-_MIB:].tobytes()
-                del memory  # given back before the other takes its own
+                del memory  # freed before the other allocates its own
             assert ends[False] == ends[True]
     return compare(np.array(seconds[True]), np.array(seconds[False])).ratio
 

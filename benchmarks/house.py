@@ -1,21 +1,22 @@
-"""Count how large and how tangled this project is, against what was aimed for: ``python -m benchmarks.house [FOLDER]``.
+"""Measure size and coupling of this project, compared with its targets: ``python -m benchmarks.house [FOLDER]``.
 
-- Lines are lines of Python files under ``harness/`` with docstrings, comments and blank ones; the core's are those
-  outside ``harness/extensions/``. Docstrings' share: lines of docstrings among all of ``harness/``.
+- Lines are lines of Python files under ``harness/``, including docstrings, comments and blank lines; the core's are
+  those outside ``harness/extensions/``. Docstrings' share: lines of docstrings among all of ``harness/``.
 - A module is long with more than 300 lines, a function with more than 60 from its ``def`` to its end without its
   docstring. Both are warnings: `EXCEPTIONS` lists those that stay, each with its reason.
-- Public class names: top-level classes without a leading underscore, of ``harness/``, ``suites/`` and ``benchmarks/``;
-  counted is each name that is defined more than once. An import is no definition, so re-exports do not count.
-- Circles: groups of files that reach each other over imports, those inside functions and for types alone too.
+- Public class names: top-level classes without a leading underscore, of ``harness/``, ``suites/`` and ``benchmarks/``.
+  Each name that is defined more than once counts. An import is no definition, so re-exports do not count.
+- Circles: groups of files that import each other, directly or indirectly. Imports inside functions and those for types
+  only count too.
 - Constants of a run's configuration: modules that import a name in capitals from ``harness.run.config``.
 - Members of a format: public methods and attributes that the classes `Format`, `Writer` and `Reader` define; to be
   implemented are those without a body or a value.
-- Files of a window: in ``harness run`` of one suite of window reads, on one trace in one format, with its report: those
-  of ``harness/`` and ``suites/`` on the call stack, from the command line down, whenever a process starts, a function
-  returns an array of a window's shape (read, expected or compared), a record is written, the summary or the report is
-  opened to be written, or a function returns a verdict's word. What only prepares a run or describes the machine is no
-  part of it, nor what extensions measure beside the read.
-- Time of ``harness --help``: processor seconds, the least of five; that of an empty Python included.
+- Files of a window: those of ``harness/`` and ``suites/`` on the call stack, from the command line down, of the command
+  ``harness run`` with one suite of window reads, on one trace in one format, with its report. The stack is recorded
+  whenever a process starts, a function returns an array of a window's shape (read, expected or compared), a record is
+  written, the summary or report is opened for writing, or a function returns a verdict. Code that only prepares a run
+  or describes the machine is not part of it, nor is what extensions measure in addition to the read.
+- Time of ``harness --help``: processor seconds, the least of five runs, including the start of Python.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def _module(path: str) -> str:
 
 
 def imports(root: Path) -> dict[str, set[str]]:
-    """Return the modules that each module imports, those that only functions or types need too."""
+    """Return the modules that each module imports, including imports inside functions and for types only."""
     paths = {_module(path): tree for path, tree in trees(root).items()}
     found: dict[str, set[str]] = {}
     for name, tree in paths.items():
@@ -146,7 +147,7 @@ def _named(node: ast.AST) -> set[str]:
 
 
 def circles(root: Path) -> list[set[str]]:
-    """Return the groups of modules that reach each other over imports."""
+    """Return the groups of modules that import each other, directly or indirectly."""
     direct = imports(root)
     reached: dict[str, set[str]] = {}
     for start in direct:
@@ -196,7 +197,7 @@ def _empty(part: ast.AST) -> bool:
 
 
 def files_of_a_window(root: Path) -> list[str]:
-    """Run one suite of window reads, and list the files that a read passes on its way to a word."""
+    """Run one suite of window reads, and list the files that a read passes on its way to a verdict."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "sitecustomize.py").write_text(_LOOK)
@@ -222,7 +223,7 @@ def help_seconds(root: Path) -> float:
 
 
 def figures(root: Path) -> list[tuple[str, str, str]]:
-    """Return every figure with its name and what was aimed for."""
+    """Return the name, the value and the target of every figure."""
     inside = [path for path in trees(root) if path.startswith("harness/")]
     total = sum(lines(root, path) for path in inside)
     core = sum(lines(root, path) for path in inside if not path.startswith("harness/extensions/"))
@@ -244,7 +245,7 @@ def figures(root: Path) -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
-    """Print the table, and what is behind figures that are not as they should be."""
+    """Print the table, and the details of figures that miss their target."""
     root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
     for name, now, target in figures(root):
         print(f"{name:60} {now:>12}   {target}")

@@ -1,8 +1,8 @@
-"""What one large tensor costs in every format and role: processor time, peak memory, size.
+"""Cost of one large tensor in every format and role: processor time, peak memory, size.
 
-``python -m benchmarks.large_tensor [--shape 1500x1500x64] [--formats ...] [--roles ...] [--profile tuned]``. Each step
-runs in a process of its own, one after the other: its figures are the processor time of the step and the peak memory of
-the whole process, libraries included. The values are made block by block, so that the source holds no tensor either.
+``python -m benchmarks.large_tensor [--shape 1500x1500x64] [--formats ...] [--roles ...] [--profile tuned]``. Steps run
+one after the other, each in its own process. Figures are the processor time of the step and the peak memory of its
+process, libraries included. Values are generated block by block, so that the source holds no complete tensor either.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _WINDOWS, _EDGE = 16, 32
 
 
 class MadeTrace(Trace):
-    """One tensor of noise about a smooth surface, made again from its row numbers whenever it is streamed."""
+    """A trace of one tensor, noise on a smooth surface, generated from row numbers each time it is streamed."""
 
     def __init__(self, spec: TensorSpec) -> None:
         self.label = "made"
@@ -51,12 +51,12 @@ class MadeTrace(Trace):
             shape = (min(step, spec.shape[0] - start), *spec.shape[1:])
             values = np.random.default_rng(start).standard_normal(shape, np.float32)
             values += np.arange(shape[-1], dtype=np.float32)
-            # A third of the mantissa, about what a model's values hold in noise that no codec can remove.
+            # Keep 11 of 23 bits of the mantissa: about the noise in a model's values that no codec can remove.
             yield (values.view(np.uint32) & np.uint32(0xFFFFF000)).view(np.float32)
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process; of nothing that ran in it before it was this program."""
+    """Return the peak memory of this process in bytes, without that of a program that ran in it before."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 
@@ -98,7 +98,7 @@ def step(name: str, format_: str, spec: TensorSpec, profile: str, path: Path) ->
 
 
 def in_child(arguments: list[str], limit: float) -> dict[str, float] | str:
-    """Run one step in a process of its own; a sentence where it failed or took too long."""
+    """Run one step in its own process; return its figures, or a sentence if it failed or took too long."""
     command = [sys.executable, "-m", "benchmarks.large_tensor", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measured(common: list[str], folder: Path, suffix: str, limit: float) -> tuple[list[str], float | None]:
-    """Write, read and remove one archive; return what each step took, and the size if every step came to its end."""
+    """Write, read and remove one archive; return the cost of each step, and the size if every step was completed."""
     texts: list[str] = []
     size = None
     with tempfile.TemporaryDirectory(dir=folder, prefix=".large-") as name:

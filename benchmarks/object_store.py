@@ -1,6 +1,6 @@
 """Reads from an object store against its latency: a real S3 server behind a shaper, formats side by side in rounds.
 
-``python -m benchmarks.object_store OUT`` leaves every sample in ``OUT/samples.csv``, the curves in
+``python -m benchmarks.object_store OUT`` writes every sample to ``OUT/samples.csv``, the curves to
 ``OUT/latency.png`` and ``.svg``, and prints the project's goals at 20 ms.
 """
 
@@ -50,7 +50,7 @@ from harness.workload import Read
 WINDOWS, EDGE = 50, 32
 GOAL_LATENCY = 20
 GET = "one GET"
-"""A request for as many bytes as the decoder of this project reads of zarr-slim: nothing could wait less for them."""
+"""One request for as many bytes as this project's decoder reads of zarr-slim: the least possible wait for them."""
 
 _COLUMNS = [
     "trace", "latency_ms", "bandwidth", "access", "format", "profile", "round", "seconds", "open_seconds", "requests",
@@ -60,7 +60,7 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class Archives:
-    """One trace in a store in every format, and what is asked of it."""
+    """One trace in a store in every format, and the accesses to measure."""
 
     label: str
     paths: dict[StoreArm, Path]
@@ -76,7 +76,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
     text, n_res
         The trace, as `harness.trace.sources.open_trace` takes it.
     folder : Path
-        For archives; its name is part of their keys.
+        Folder for archives; its name is part of their keys.
     place : S3Place
         The store.
     """
@@ -106,7 +106,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
 
 
 def measure(archives: Archives, place: S3Place, near: S3Place, rounds: int, seed: int) -> Iterator[dict[str, object]]:
-    """Yield one row a sample: in each round every arm once in random order, after one round that is thrown away."""
+    """Yield one row per sample: in each round every arm once in random order, after one discarded round."""
     order = random.Random(seed)
     for access, reads in archives.accesses.items():
         moved = 0
@@ -114,7 +114,7 @@ def measure(archives: Archives, place: S3Place, near: S3Place, rounds: int, seed
             for arm in order.sample(ARMS, len(ARMS)):
                 path = archives.paths[arm]
                 opener, counter = arm.opener(near, f"{path.parent.name}/{path.name}")
-                # NPZ reads a whole member for each window: at its best it loads each tensor once.
+                # NPZ reads a complete member for each window: at its best it loads each tensor once.
                 once = arm.format == "npz"
                 found = take(opener, path, reads, archives.expected, load_once=once, counter=counter)
                 if found.problem:
@@ -135,7 +135,7 @@ def _row(archives: Archives, place: S3Place, access: str, number: int, found: di
 
 
 def _one_get(near: S3Place, key: str, length: int) -> dict[str, object]:
-    """Time one request for some bytes on a connection that exists."""
+    """Time one request for `length` bytes on an open connection."""
     folder, _, name = key.rpartition("/")
     with closing(Client(near, folder)) as client:
         start = time.perf_counter_ns()
@@ -149,13 +149,13 @@ def _one_get(near: S3Place, key: str, length: int) -> dict[str, object]:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """Read the samples of a folder; what was not counted is missing, and a name that is empty is empty."""
+    """Read the samples of a folder; uncounted figures are NaN, and empty names are empty texts."""
     counted = ("requests", "bytes_read", "retries")
     return pd.read_csv(folder / "samples.csv", keep_default_na=False, na_values={name: [""] for name in counted})
 
 
 def draw(samples: pd.DataFrame, folder: Path) -> None:
-    """Draw the arms that matter, and name the others; see `benchmarks.latency.draw_latency`."""
+    """Draw the arms that have a line, and name the others in the caption; see `benchmarks.latency.draw_latency`."""
     aside = {(arm.label, arm.profile): f"{arm.label} ({arm.profile})" for arm in ARMS if not arm.drawn}
     keys = list(zip(samples["format"], samples["profile"], strict=True))
     others = [text for key, text in aside.items() if key in keys]
@@ -163,10 +163,10 @@ def draw(samples: pd.DataFrame, folder: Path) -> None:
 
 
 def table(samples: pd.DataFrame) -> list[str]:
-    """Return rows of Markdown: by arm and access, the median time from a closed archive at each latency, of one trace.
+    """Return a Markdown table of one trace: by arm and access, the median time from a closed archive at each latency.
 
-    In bold are, of each column, the fastest maintained reader and those that are not slower by
-    `harness.analysis.verdict.judge` over all columns. What this project's code reads or decodes is never in bold.
+    In each column, the fastest maintained reader is in bold, with those that `harness.analysis.verdict.judge` does not
+    call slower over all columns. Arms that this project's code reads or decodes are never in bold.
     """
     samples = samples.assign(total=samples["seconds"] + samples["open_seconds"])
     columns = [(access, latency) for access in samples["access"].unique() for latency in samples["latency_ms"].unique()]
@@ -189,7 +189,7 @@ def table(samples: pd.DataFrame) -> list[str]:
 
 
 def _not_slower(times: Mapping[tuple[StoreArm, str, float], np.ndarray]) -> set[tuple[StoreArm, str, float]]:
-    """Return the fastest of each access and latency, with what cannot be told to be slower."""
+    """Return the fastest arm of each access and latency, and those that are not judged to be slower."""
     fastest: dict[tuple[str, float], tuple[StoreArm, str, float]] = {}
     for key, found in times.items():
         known = fastest.setdefault(key[1:], key)
@@ -202,7 +202,7 @@ def _not_slower(times: Mapping[tuple[StoreArm, str, float], np.ndarray]) -> set[
 
 
 def goals(samples: pd.DataFrame) -> Iterator[FoundSizes]:
-    """Yield the goals at 20 ms, each as the median of the ratios of rounds; opening is not counted in either side."""
+    """Yield the goals at 20 ms, each as the median of the rounds' ratios; neither side includes opening."""
     far = samples[samples["latency_ms"] == GOAL_LATENCY]
     for trace, rows in far.groupby("trace", sort=False):
         windows = _times(rows, f"{WINDOWS} windows")
@@ -223,7 +223,7 @@ def _times(rows: pd.DataFrame, access: str) -> pd.DataFrame:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, draw, print the goals; return 1 when one is missed."""
+    """Measure, draw, and print the goals; return 1 if one is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.object_store", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rounds", type=int, default=10)

@@ -1,7 +1,7 @@
-"""A page beside asv's own that needs no network and no script: every figure of every benchmark, and its way so far.
+"""A page for asv that needs no network and no script: every figure of every benchmark, with its history.
 
-``python -m benchmarks.pages [FOLDER]``, after ``asv publish``. asv's pages load their scripts from the network and
-their figures from a web server; where they cannot, they now lead to this page.
+Run ``python -m benchmarks.pages [FOLDER]`` after ``asv publish``. asv's own pages load their scripts from the network
+and their figures from a web server. If they cannot, they then link to this page.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _ELSEWHERE = f"""<!doctype html>
 
 @dataclass(frozen=True)
 class PageCell:
-    """One figure of a benchmark: the newest as text, its change, and the drawing of all of them."""
+    """A cell of a table: a benchmark's newest figure as text, its change, and a drawing of all its figures."""
 
     text: str
     change: str
@@ -66,7 +66,7 @@ class PageCell:
 
 
 def write_page(folder: Path) -> Path:
-    """Write the page into what ``asv publish`` has written.
+    """Write the page into the output folder of ``asv publish``.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def write_page(folder: Path) -> Path:
     Returns
     -------
     Path
-        The page. asv's page for scripts that could not be loaded leads there.
+        Path of the page. asv's page for scripts that could not be loaded links to it.
 
     Raises
     ------
     UsageError
-        When nothing is published there.
+        If nothing is published in the folder.
     HarnessError
-        When no figure is: of no commit of the branches that asv follows.
+        If no figure of a commit on the branches that asv follows is published.
     """
     try:
         index = json.loads((folder / "index.json").read_text())
@@ -101,7 +101,7 @@ def write_page(folder: Path) -> Path:
 
 
 def _part(folder: Path, index: dict[str, Any], params: dict[str, str], number: int) -> dict[str, Any]:
-    """Collect what one machine has measured with one Python on one branch."""
+    """Collect the figures of one machine with one Python on one branch."""
     from asv.graph import Graph
 
     tables = []
@@ -123,7 +123,7 @@ def _part(folder: Path, index: dict[str, Any], params: dict[str, str], number: i
 
 
 def _table(benchmark: dict[str, Any], points: list[list[Any]]) -> dict[str, Any]:
-    """Arrange a benchmark's figures: its first parameter down, the combinations of the others across."""
+    """Arrange a benchmark's figures: a row for each value of its first parameter, columns for the other parameters."""
     names = [[str(value).strip("'") for value in values] for values in benchmark["params"]] or [["all"]]
     cases = [", ".join(case) for case in product(*names[1:])]
     series = list(zip(*(_values(values, len(names[0]) * len(cases)) for _, values in points), strict=True))
@@ -161,7 +161,7 @@ def _change(before: float, newest: float) -> str:
 
 
 def _way(values: Sequence[float | None]) -> Markup:
-    """Draw figures over commits, from 0 up; nothing for a single one."""
+    """Return a drawing of figures over commits, on an axis from 0; empty for fewer than two figures."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return Markup("")
@@ -178,7 +178,7 @@ def _way(values: Sequence[float | None]) -> Markup:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page and say where it is; return the exit code."""
+    """Write the page and print its path; return the exit code."""
     folder = Path(arguments[0]) if arguments else Path(".asv/html")
     try:
         print(write_page(folder))

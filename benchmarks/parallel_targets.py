@@ -1,4 +1,4 @@
-"""How many times as fast two processes read windows as one, measured in turn so that drift falls on both alike."""
+"""Speed of two processes relative to one in reading windows, measured in turn so that drift affects both equally."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _TRACE, _N_RES, _WINDOWS, _ROUNDS = "synthetic:layers=2", 128, 960, 20
 
 
 def process_speed(folder: Path, name: str, rounds: int = _ROUNDS) -> Interval:
-    """Return the time of one process over that of two, for the same windows, with its 95 % interval over rounds.
+    """Return the ratio of one process's time to that of two for the same windows, with its 95 % interval over rounds.
 
-    Every sample is verified; a round takes one of each, in turn first.
+    Every sample is verified. Each round measures both, in alternating order.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def process_speed(folder: Path, name: str, rounds: int = _ROUNDS) -> Interval:
     name : str
         The format.
     rounds : int
-        How many pairs.
+        Number of pairs.
     """
     backend, raw = load_format(name), folder / "t.raw"
     path = folder / f"t{backend.suffix}"
@@ -76,7 +76,7 @@ def process_speeds(folder: Path) -> Iterator[FoundSizes]:
 
 
 def main() -> int:
-    """Print every goal with what was measured, the flat file's besides; return 1 when one is missed."""
+    """Print every goal with its measured value, and the ratio of the flat file; return 1 if a goal is missed."""
     with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as name:
         found = list(process_speeds(Path(name)))
         with tempfile.TemporaryDirectory(dir=name) as inner:

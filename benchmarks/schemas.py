@@ -1,6 +1,6 @@
-"""JSON Schemas of the documents of a run, made from the types that read them: ``python -m benchmarks.schemas``.
+"""JSON Schemas of the documents of a run, generated from the types that read them: ``python -m benchmarks.schemas``.
 
-They are published in ``docs/schemas``, and a test holds them against the types and against the reference run.
+They are published in ``docs/schemas``. A test compares them with the types and with the reference run.
 """
 
 from __future__ import annotations
@@ -68,16 +68,16 @@ _OF_EXTENSIONS: dict[str, tuple[str, str, dict[str, list[int]], str]] = {
     ),
 }  # fmt: skip
 _GIVEN_APART = ("settings",)
-"""Fields of a type that its document has one by one, beside the others."""
+"""Fields of a type whose entries are top-level fields of its document."""
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the schema of each document of the core, by its name without the ending."""
+    """Return the schema of each document of the core, by its name without the suffix."""
     return _schemas(_FILES)
 
 
 def schemas_of_extensions() -> dict[str, dict[str, Any]]:
-    """Return the schema of each document that an extension adds to a run, by its name without the ending."""
+    """Return the schema of each document that an extension adds to a run, by its name without the suffix."""
     return _schemas({
         name: (getattr(importlib.import_module(module), kind), versions, purpose)
         for name, (module, kind, versions, purpose) in _OF_EXTENSIONS.items()
@@ -91,7 +91,7 @@ def _schemas(stated: dict[str, _Stated]) -> dict[str, dict[str, Any]]:
         top = schema["$defs"].pop(schema.pop("$ref").rpartition("/")[2])
         for part in schema["$defs"].values():
             if said := part.get("description"):
-                part["description"] = cleandoc(said)  # which Python 3.13 does by itself
+                part["description"] = cleandoc(said)  # Python 3.13 does this itself
         for gone in _GIVEN_APART:
             top["properties"].pop(gone, None)
         top["properties"] |= {field: {"enum": known} for field, known in versions.items()}
@@ -103,7 +103,7 @@ def _schemas(stated: dict[str, _Stated]) -> dict[str, dict[str, Any]]:
 
 
 def _without_empty(part: Any) -> Any:
-    """Leave out defaults that are empty, which msgspec states since 0.23."""
+    """Return a schema without empty defaults, which msgspec states since 0.23."""
     if isinstance(part, list):
         return [_without_empty(each) for each in part]
     if not isinstance(part, dict):
@@ -112,7 +112,7 @@ def _without_empty(part: Any) -> Any:
 
 
 def text_of(schema: dict[str, Any]) -> str:
-    """Write a schema as it is published."""
+    """Return the text of a schema as it is published."""
     return json.dumps(schema, indent=1) + "\n"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 
-# Ends the server, which has nothing to keep, when the input of this is closed, as a process that is killed does too.
+# Kills the server, which has no data to keep, when the script's input is closed, also by the death of its parent.
 _GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- & server=$!
@@ -40,7 +40,7 @@ class Server:
 
     endpoint: str  # Its URL.
     bucket: str  # An empty bucket.
-    # Drawn for this server alone.
+    # Random keys of this server only.
     access_key: str
     secret_key: str
 
@@ -55,30 +55,30 @@ class Server:
 
 
 def weed() -> str | None:
-    """Return the server's program, beside this interpreter or on the path; None where it is not installed."""
+    """Return the path of the server's program, next to this interpreter or on ``PATH``; None if not installed."""
     return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
 
 
 @contextmanager
 def seaweed(bucket: str = "traces") -> Iterator[Server]:
-    """Run a server with data and keys of its own until the block ends, however it ends.
+    """Run a server with its own data and keys until the block ends, also with an error.
 
     Parameters
     ----------
     bucket : str
-        Made at the start.
+        Name of the bucket, which is created at the start.
 
     Yields
     ------
     Server
-        Ready.
+        The server, ready for requests.
 
     Raises
     ------
     UsageError
-        When the program is not installed.
+        If the program is not installed.
     HarnessError
-        When it does not answer in time; the message has its last line.
+        If it does not answer in time; the message has the last line of its output.
     """
     program = weed()
     if program is None:
@@ -118,12 +118,12 @@ def _arguments(folder: Path, ports: list[int]) -> list[str]:
         f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=512",
         f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}",
         f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}", f"-filer.localSocket={folder / 'filer.sock'}",
-        "-master.telemetry=false",  # on unless told otherwise
+        "-master.telemetry=false",  # on by default
     ]  # fmt: skip
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on."""
+    """Return free ports of loopback."""
     held = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in held]
     for one in held:
@@ -132,14 +132,14 @@ def free_ports(count: int) -> list[int]:
 
 
 def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the server speaks S3: before, another of its parts may answer, or nobody."""
+    """Wait until the server answers as S3; before that, another of its parts may answer, or none."""
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline and process.poll() is None:
         try:
             _DIRECT.open(f"{endpoint}/", timeout=1)
             return
         except urllib.error.HTTPError as error:
-            if error.code == 403:  # it wants keys
+            if error.code == 403:  # S3 requires keys
                 return
         except OSError:
             pass
@@ -149,7 +149,7 @@ def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _make_bucket(filer: str, bucket: str) -> None:
-    """Make a bucket, which to this server is a folder; it can write a little after it answers."""
+    """Create a bucket, which is a folder to this server; retry, as it can write only shortly after it answers."""
     request = urllib.request.Request(f"{filer}/buckets/{bucket}/?op=mkdir", method="POST")
     deadline = time.monotonic() + _START
     while True:
@@ -168,5 +168,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(_STOP)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own
+        os.killpg(process.pid, signal.SIGKILL)  # it leads its own process group
         process.wait()

@@ -1,4 +1,4 @@
-"""Sides of a comparison that hold a changed copy of this version, made without pip, for slowdowns that are known."""
+"""Environments for comparisons with known slowdowns: each has a changed copy of this version, made without pip."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ READERS = {
     "zarr": ("harness/formats/zarr.py", "ZarrReader"),
     "zarr-slim": ("harness/formats/zarr_slim_reader.py", "ZarrSlimReader"),
 }
-"""Where each format reads: file and class."""
+"""File and class of each format's reader."""
 
 
 def slower(name: str, factor: float) -> dict[str, str]:
-    """Return the text to add to a copy so that every read of a format takes that many times as long, busily."""
+    """Return the text to add to a copy, by file, so that each read of a format takes `factor` times as long, busily."""
     file, reader = READERS[name]
     return {file: _SLOWER.format(factor=factor, reader=reader)}
 
 
 def changed_copy(folder: Path, added: Mapping[str, str]) -> Path:
-    """Make an environment that holds a copy of this version, with text added to the end of some files.
+    """Create an environment with a copy of this version, with text appended to some files.
 
     Parameters
     ----------
     folder : Path
-        Made; the copy and the environment are inside.
+        Folder to create, with the copy and the environment inside.
     added : mapping of str to str
-        What to add, by file.
+        Text to append, by file.
 
     Returns
     -------
     Path
-        Its interpreter; the libraries are those of the present environment.
+        Its interpreter; it uses the libraries of the current environment.
     """
     copy, environment = folder / "copy", folder / "environment"
     for name in ("harness", "suites"):

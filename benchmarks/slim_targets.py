@@ -1,6 +1,6 @@
-"""The goals of slimming: sizes, and processor time through maintained readers, side by side in rounds of one process.
+"""Goals of slimming: sizes, and processor time through maintained readers, in interleaved rounds of one process.
 
-``python -m benchmarks.slim_targets``. Processor time, opening included: load from elsewhere counts less in it.
+``python -m benchmarks.slim_targets``. Processor time includes opening; load from other processes affects it less.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _FAST: tuple[Arm, ...] = tuple(("zarr-slim", "fast", reader) for reader in _READ
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSizes:
-    """A goal and what was measured."""
+    """A goal and its measured value."""
 
     text: str  # What was measured, of what.
-    goal: float  # The least that is wanted, or the most.
-    value: float  # What was found.
-    interval: Interval | None = None  # Of a median over rounds; None for a figure without chance.
-    at_most: bool = False  # Whether the goal is the most that is wanted.
+    goal: float  # The smallest or the largest value that meets the goal.
+    value: float  # The measured value.
+    interval: Interval | None = None  # Interval of a median over rounds; None for a figure without chance.
+    at_most: bool = False  # Whether the goal is the largest value that meets it.
 
     @property
     def met(self) -> bool:
@@ -60,7 +60,7 @@ class FoundSizes:
 
 
 def sizes(folder: Path) -> Iterator[FoundSizes]:
-    """Yield how much smaller than float32 whole archives are, of real values where there are."""
+    """Yield how many times smaller than float32 complete archives are, for real values that are installed."""
     for name, role, profile, least in (
         ("af2-1ubq", Role.PAIR, "tuned", 2.90),
         ("af2-1ubq", Role.PAIR, "cold", 2.98),
@@ -92,7 +92,7 @@ def _accesses(manifest: Manifest) -> dict[str, Sequence[Read]]:
 
 
 def _goals() -> Iterator[tuple[str, Sequence[Arm], Arm, float]]:
-    """Yield an access, the contenders of which the fastest counts, what they are held against, and the most wanted."""
+    """Yield an access, contenders of which the fastest counts, the arm to compare them with, and the largest ratio."""
     for reader, layer, windows in zip(_READERS, (1.0, 1.1, 0.8), (1.0, 0.7, 0.7), strict=True):
         yield "layer", [("zarr-slim", "fast", reader)], ("zarr", "tuned", reader), layer
         yield "windows", [("zarr-slim", "fast", reader)], ("zarr", "tuned", reader), windows
@@ -103,7 +103,7 @@ def _goals() -> Iterator[tuple[str, Sequence[Arm], Arm, float]]:
 
 
 def reading(folder: Path) -> Iterator[FoundSizes]:
-    """Yield the processor time of slimmed Zarr over that of what it is held against, both from a closed archive."""
+    """Yield the ratio of slimmed Zarr's processor time to that of the compared arm, both from a closed archive."""
     trace, goals = open_trace(_SOURCE, _N_RES), list(_goals())
     arms = list(dict.fromkeys(arm for _, these, other, _ in goals for arm in (*these, other)))
     paths: dict[tuple[str, str], Path] = {}
@@ -133,7 +133,7 @@ def _reader_of(arm: Arm, path: Path, reads: Sequence[Read]) -> Callable[[], obje
 
 
 def _times(doing: dict[Arm, Callable[[], object]]) -> dict[Arm, np.ndarray]:
-    """Return the seconds of processor time that each took, all in each round and in turning order."""
+    """Return the seconds of processor time of each arm by round; each round runs all arms, in rotating order."""
     names = list(doing)
     found: dict[Arm, list[float]] = {name: [] for name in names}
     for number in range(-1, _ROUNDS):  # the first is discarded
@@ -146,7 +146,7 @@ def _times(doing: dict[Arm, Callable[[], object]]) -> dict[Arm, np.ndarray]:
 
 
 def writing(folder: Path) -> Iterator[FoundSizes]:
-    """Yield the processor time of writing a pair layer over that of HDF5."""
+    """Yield the ratio of the processor time of writing a pair layer to that of HDF5."""
     whole = open_trace(_SOURCE, _N_RES)
     pair = whole.manifest.with_role(Role.PAIR)[0]
     trace = TraceView(whole, {pair: pair.path})

@@ -1,4 +1,4 @@
-"""How often the rule for a step in a history is wrong, and how often it finds one: simulated, where the truth is known.
+"""Rates of false alarms and of found steps of the rule for a step in a history, simulated with known truth.
 
 Run as ``python -m benchmarks.step_power [HISTORIES]``; counts have their 95 % Wilson intervals.
 """
@@ -23,12 +23,12 @@ _MACHINE = MachineKind(
 
 
 def noisy_logs(rng: np.random.Generator, runs: int, own: tuple[float, float] = (0.01, 0.08)) -> np.ndarray:
-    """Return logarithms of times in which nothing steps: shape (CELLS + PLACES, runs), the raw ceilings last.
+    """Return logarithms of times without any step, shape (CELLS + PLACES, runs), the raw ceilings last.
 
-    All share a machine that drifts (an autoregressive process, 4 % wide, that keeps 80 % from run to run) and is
-    disturbed as a whole by 10 to 50 % in 7 % of runs, of which each takes 0.7 to 1.3 times. Each has noise of its own,
-    as wide as ``own`` says, with the heavy tails of Student's t of 3 degrees, and is disturbed alone by 20 to 100 % in
-    2 % of runs.
+    All series share a machine that drifts (an autoregressive process, 4 % wide, that keeps 80 % from run to run) and is
+    disturbed by 10 to 50 % in 7 % of runs. Each series takes 0.7 to 1.3 times of both. Each has its own noise, of a
+    width within ``own``, with the heavy tails of Student's t of 3 degrees of freedom, and is disturbed alone by 20 to
+    100 % in 2 % of runs.
     """
     count = CELLS + PLACES
     drift = np.zeros(runs)
@@ -44,7 +44,7 @@ def noisy_logs(rng: np.random.Generator, runs: int, own: tuple[float, float] = (
 
 
 def series_of(logs: np.ndarray) -> Series:
-    """Put logarithms of times into runs: four formats at each place, and its ceiling."""
+    """Return logarithms of times as a series of runs: four formats at each place, and its ceiling."""
     names = ("npz", "hdf5", "zarr", "zarr-slim", "raw")
     keys = [
         CellKey("layer_read", f"case{i % PLACES}", "simulated", 64, names[i // PLACES], "", "warm", "main", 1)
@@ -71,13 +71,13 @@ def series_of(logs: np.ndarray) -> Series:
 
 
 def false_alarms(histories: int, runs: int, seed: int = 0) -> int:
-    """Count the histories without any step in which a cell is said to have one."""
+    """Count the histories without any step in which the rule finds one in a cell."""
     rng = np.random.default_rng(seed)
     return sum(any(step.key for step in find_steps(series_of(noisy_logs(rng, runs)))) for _ in range(histories))
 
 
 def found(histories: int, runs: int, ratio: float, own: float, seed: int = 1) -> tuple[int, int, int]:
-    """Count slowed cells that are found, those of them at the very run, and all: a fifth is slower in the last runs."""
+    """Count slowed cells that are found, those found at the exact run, and all: a fifth is slower in the last runs."""
     rng = np.random.default_rng(seed)
     slowed = range(0, CELLS, 5)
     hits = exact = 0
@@ -92,7 +92,7 @@ def found(histories: int, runs: int, ratio: float, own: float, seed: int = 1) ->
 
 
 def _share(count: int, of: int) -> str:
-    """Write a count with the interval of Wilson (1927)."""
+    """Return a count as text, with its 95 % interval (Wilson 1927)."""
     z, p = 1.96, count / of
     middle = (p + z * z / (2 * of)) / (1 + z * z / of)
     half = z / (1 + z * z / of) * np.sqrt(p * (1 - p) / of + z * z / (4 * of * of))
@@ -100,7 +100,7 @@ def _share(count: int, of: int) -> str:
 
 
 def main(histories: int) -> None:
-    """Print what the rule does."""
+    """Print the rates of the rule."""
     for runs in (12, 30):
         print(f"no step, {runs} runs: false alarm in {_share(false_alarms(histories, runs), histories)}", flush=True)
     for own in (0.01, 0.02, 0.03, 0.05):

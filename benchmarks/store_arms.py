@@ -1,4 +1,4 @@
-"""What `benchmarks.object_store` compares: formats in settings, each by some ways to read it from a store."""
+"""Arms of `benchmarks.object_store`: formats in profiles, each with some ways to read it from a store."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from harness.sampling.counters import ReadCounts
 from harness.sampling.sample import Counter, Opener
 
 TENSORSTORE = "tensorstore"
-"""A route that is no route of a run: tensorstore has a client of its own, whose requests nothing here counts."""
+"""A route that runs do not have: tensorstore has its own client, whose requests are not counted here."""
 
 
 @dataclass(frozen=True)
 class StoreArm:
     """A format in a profile, read by one route."""
 
-    # As of a run.
+    # As in a run.
     format: str
     profile: str
-    route: str  # By a name of `harness.extensions.object_store.remotes.RemoteFormat`, or `TENSORSTORE`.
-    reader: str  # What reads it, in the words of the table.
+    route: str  # A name of `harness.extensions.object_store.remotes.RemoteFormat`, or `TENSORSTORE`.
+    reader: str  # Its reader, in the words of the table.
     drawn: bool = True  # Whether it has a line in the picture.
-    own: bool = False  # Whether code of this project reads or decodes: it stands for itself alone.
+    own: bool = False  # Whether code of this project reads or decodes it, so that it represents only itself.
 
     @property
     def label(self) -> str:
@@ -42,7 +42,7 @@ class StoreArm:
         return "" if self.format == RAW else self.profile
 
     def opener(self, place: S3Place, key: str) -> tuple[Opener, Counter]:
-        """Return what opens its archive in a store, and what counts its requests."""
+        """Return the opener of its archive in a store, and the counter of its requests."""
         if self.route == TENSORSTORE:
             return _Tensorstore(place, key), _Uncounted
         backend = load_format(self.format)
@@ -50,8 +50,8 @@ class StoreArm:
         return StoredFormat(configured(backend, profile_of(backend, self.profile)), stored), StoreCounter
 
 
-# Each format as installing its library reads it, and by the best that is maintained; the decoder of this project is
-# one more. Large pages and shards are what the maintainers of HDF5 and Zarr recommend for object stores.
+# Each format by the reader that comes with its library, and by the best maintained one; in addition, this project's
+# decoder. Large pages and shards are what the maintainers of HDF5 and Zarr recommend for object stores.
 ARMS = (
     StoreArm(RAW, "tuned", "ranges", "ranges of a flat file", own=True),
     StoreArm("npz", "tuned", "ranges", "numpy.load, blocks of 1 MiB, each tensor loaded once", drawn=False),
@@ -77,7 +77,7 @@ OWN = "zarr-slim-own"
 
 
 class _Uncounted:
-    """Counts nothing, and says so."""
+    """Counter that counts nothing: every count is None."""
 
     def counts(self) -> ReadCounts:
         return ReadCounts(None, None, None)

@@ -1,4 +1,4 @@
-"""The project's own speed and memory goals, each a ratio or a bound measured side by side in one run."""
+"""The project's goals of speed and memory: ratios and bounds, all measured in one run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WRITE_LIMIT = 600e6
 
 
 def overhead(folder: Path) -> float:
-    """Return the time of a layer read in the harness over that of a bare loop of the same library (goal: within 2 %).
+    """Return the ratio of a layer read's time in the harness to a bare loop of the same library (goal: within 2 %).
 
     Both read the same layer with h5py in one process, in turn; the result is the median of the ratios of pairs.
     """
@@ -82,7 +82,7 @@ def write_memory(folder: Path, name: str, layers: int) -> float:
 
 
 def own_goals(folder: Path, layers: int) -> Iterator[FoundSizes]:
-    """Yield the goals that are not of one format."""
+    """Yield the goals of the harness itself: overhead, generator, and memory of writing."""
     deviation = abs(overhead(folder) - 1)
     yield FoundSizes(text="layer read, harness over bare loop, away from 1", goal=0.02, value=deviation, at_most=True)
     yield FoundSizes(text="generator, bytes per second", goal=2e8, value=generator_speed())
@@ -92,7 +92,7 @@ def own_goals(folder: Path, layers: int) -> Iterator[FoundSizes]:
 
 
 def main(layers: int) -> int:
-    """Print every goal with what was measured; return 1 when one is missed."""
+    """Print every goal with its measured value; return 1 if one is missed."""
     missed = 0
     with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as name:
         folder = Path(name)

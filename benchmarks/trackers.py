@@ -1,14 +1,14 @@
-"""Three trackers of steps over time, judged where the change points are known: asv's, Apache Otava's, and ours.
+"""Scores of three trackers of steps over time on known change points: asv's, Apache Otava's, and this project's.
 
-Run as ``python -m benchmarks.trackers OTAVA_PYTHON [HISTORIES]``. Apache Otava pins numpy and brings cloud clients, so
-it runs in an environment of its own, whose interpreter is named (``pip install apache-otava otava-test-data``). It gets
-series as JSON and answers with places.
+Run as ``python -m benchmarks.trackers OTAVA_PYTHON [HISTORIES]``. Apache Otava pins numpy and installs cloud clients,
+so it runs in its own environment, whose interpreter is the argument (``pip install apache-otava otava-test-data``). It
+receives series as JSON and returns places.
 
-Two kinds of data: the series of ``otava-test-data`` (50 runs, normal noise of 2 and 5 % of the level, each seed anew),
-and histories as this project records them (25 reads in 4 formats, 30 runs, on a machine that drifts and is disturbed;
-see `benchmarks.step_power`). A change point is found when a tracker names a place at most 2 runs away. All three leave
-out changes of less than 5 %. A change of variance or phase, or an outlier, is no change of level: naming one is a false
-alarm.
+Two kinds of data: the series of ``otava-test-data`` (50 runs, normal noise of 2 and 5 % of the level, new for each
+seed), and histories as this project records them (25 reads in 4 formats, 30 runs, on a machine that drifts and is
+disturbed; see `benchmarks.step_power`). A change point is found if a tracker names a place at most 2 runs away. All
+three ignore changes of less than 5 %. A change of variance or phase, or an outlier, is not a change of level: naming
+one is a false alarm.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ Tracker = Callable[[list[np.ndarray]], list[list[int]]]
 
 @dataclass
 class Score:
-    """What a tracker found: change points there are, those it found, and places it named that are none."""
+    """Score of a tracker: existing change points, those that it found, and named places that are none."""
 
     there: int = 0
     found: int = 0
     false: int = 0
 
     def add(self, truth: Iterable[int], named: Sequence[int]) -> None:
-        """Match each change point with the nearest place that was named, once."""
+        """Match each change point with the nearest named place, and each place only once."""
         left = sorted(named)
         for point in truth:
             self.there += 1
@@ -80,7 +80,7 @@ class Score:
         self.false += len(left)
 
     def __str__(self) -> str:
-        """Write precision, recall and their harmonic mean."""
+        """Return precision, recall, their harmonic mean and the counts as text."""
         named = self.found + self.false
         precision, recall = self.found / named if named else 1.0, self.found / self.there if self.there else 1.0
         f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -110,7 +110,7 @@ def otava(python: str, series: list[np.ndarray]) -> list[list[int]]:
 
 
 def ours(series: list[np.ndarray]) -> list[list[int]]:
-    """Return where ours puts steps, of one series at a time."""
+    """Return where this project's rule puts steps, one series at a time."""
     least = float(np.log1p(LEAST))
     logs = [np.log(np.maximum(values, 1e-9))[None, :] for values in series]
     return [[change.place for change in find_changes(one, [], least)[0]] for one in logs]
@@ -163,9 +163,9 @@ def on_histories(trackers: dict[str, Tracker], histories: int) -> None:
 
 
 def ours_together(series: list[np.ndarray]) -> list[list[int]]:
-    """Return what ``harness history`` says of a history: all cells together, without what the machine did.
+    """Return where ``harness history`` puts steps in a history: all cells together, without the machine's changes.
 
-    The raw ceilings are the cells' own machine; here they are the slowest common part of all cells.
+    In a run, the raw ceilings show the machine. Here, the median change over all cells replaces them.
     """
     logs = np.log(np.array(series))
     ceilings = np.repeat(np.median(logs - np.median(logs, axis=1, keepdims=True), axis=0)[None, :], 25, axis=0)
@@ -179,7 +179,7 @@ def ours_together(series: list[np.ndarray]) -> list[list[int]]:
 
 
 def main(python: str, histories: int) -> None:
-    """Judge the trackers."""
+    """Print the scores of the trackers."""
     trackers: dict[str, Tracker] = {"asv": asv, "Apache Otava": partial(otava, python), "ours": ours}
     on_known_series(python, trackers)
     on_histories({**trackers, "ours, cells together": ours_together}, histories)

@@ -1,7 +1,7 @@
-"""How often words are right where the truth is known, and how often a contender leaves: ``python -m benchmarks.verdict_power``.
+"""Rates of right verdicts and of early decisions, simulated with known truth: ``python -m benchmarks.verdict_power``.
 
-Prints the tables of ``docs/verdicts.md``. Every sample is noise (log-normal) on a factor that all arms of a round share;
-what disturbs comes on top. Arms are the baseline, its A/A control and one contender; of a race they are its candidates.
+Prints the tables of ``docs/verdicts.md``. Every sample is log-normal noise on a factor that all arms of a round share,
+with disturbances on top. Arms are the baseline, its A/A control and one contender; in a race, they are its candidates.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CASES: dict[str, dict[str, Any]] = {
     "busy, 30 % of samples slowed 1.5 to 4x": {"noise": 0.3, "slowed": 0.3},
     "busy, one arm 3x slower in 4 rounds": {"noise": 0.3, "long": 3.0},
 }
-"""Machines, by what disturbs them."""
+"""Simulated machines, by their disturbance."""
 
 RACING: dict[str, Sequence[float]] = {
     "0, 2, 5, 10 and 50 %": (1.0, 1.02, 1.05, 1.1, 1.5),
@@ -48,7 +48,7 @@ RACING: dict[str, Sequence[float]] = {
 """Candidates of a race, by how much longer each takes than the fastest."""
 
 RACE_NOISE = (0.02, 0.09, 0.16)
-"""What a tenth, half and three quarters of the candidates of the reference's races have at most."""
+"""Noise that a tenth, half and three quarters of the candidates in the races of the reference run have at most."""
 
 _REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 
@@ -72,21 +72,21 @@ def log_times(
     Parameters
     ----------
     rng, draws, rounds
-        From what, how many cells, and rounds of each.
+        Random generator, number of cells, and number of rounds of each.
     trues : sequence of float
         The true time of each arm.
     noise : float
-        Deviation of each sample.
+        Standard deviation of each sample's logarithm.
     disturbed, arm : int
-        Rounds in which one arm takes 4 times as long, drawn for each cell; which one, None for any.
+        Number of rounds in which one arm takes 4 times as long, drawn for each cell; and which arm, None for any.
     burst : float
-        How many times as long all arms take in one round.
+        Factor by which all arms take longer in one round.
     drift : float
-        By what part the machine slows down from the first round to the last, within rounds too.
+        Fraction by which the machine slows down from the first round to the last, within rounds too.
     slowed : float
         Share of samples that take 1.5 to 4 times as long.
     long : float
-        How many times as long one arm takes in 4 rounds that follow each other.
+        Factor by which one arm takes longer in 4 consecutive rounds.
     """
     arms = len(trues)
     logs = rng.normal(0, noise, (draws, arms, rounds)) + rng.normal(0, _SHARED, (draws, 1, rounds))
@@ -105,7 +105,7 @@ def log_times(
 
 
 def shares(true: float, noise: float, *, draws: int, floor: bool = True, seed: int = 1, **how: Any) -> Counter[str]:
-    """Return the share of each word; without a floor the A/A control is judged, as a report judges it."""
+    """Return the share of each verdict; without `floor`, the A/A control is judged, as a report judges it."""
     times = np.exp(log_times(np.random.default_rng(seed), draws, (1, 1, true), noise, **how))
     found: Counter[str] = Counter()
     for cell in times:
@@ -116,7 +116,7 @@ def shares(true: float, noise: float, *, draws: int, floor: bool = True, seed: i
 
 
 def together(trues: Sequence[float], noise: float, *, seed: int = 1, **how: Any) -> list[str]:
-    """Return the words of a run with a cell of each of these true ratios, judged together as a report does."""
+    """Return the verdicts of a run with one cell for each true ratio, judged together as in a report."""
     rng = np.random.default_rng(seed)
     cells = [np.exp(log_times(rng, 1, (1, 1, true), noise, **how)[0]) for true in trues]
     floors = [noise_floor(compare(cell[CONTROL], cell[BASELINE])) for cell in cells]
@@ -132,7 +132,7 @@ def _over_cells(logs: np.ndarray) -> Comparison:
 def beside_the_best(
     trues: Sequence[float], noise: float, *, cells: int, draws: int, seed: int = 1, **how: Any
 ) -> tuple[float, float]:
-    """Return how often the words of a criterion are wrong, and how often right, where its best is chosen by its times.
+    """Return how often verdicts of a criterion are wrong, and how often right, if its best is chosen by its times.
 
     Parameters
     ----------
@@ -141,18 +141,18 @@ def beside_the_best(
     noise : float
         Deviation of each sample.
     cells : int
-        Of the criterion.
+        Number of cells of the criterion.
     draws : int
-        How many criteria.
+        Number of criteria.
     seed, **how
         As for `log_times`.
 
     Returns
     -------
     wrong : float
-        The share of criteria in which one that is not slower than the best is called behind it.
+        Share of criteria in which a format that is not slower than the best is called slower.
     found : float
-        The share of formats, slower than the fastest, that are called behind; NaN where none is.
+        Share of the formats slower than the fastest that are called slower; NaN if there are none.
     """
     rng, wrong, found = np.random.default_rng(seed), 0, []
     for _ in range(draws):
@@ -170,7 +170,7 @@ def beside_the_best(
 
 
 def leaving_rates(true: float, draws: int, *, seed: int = 1, **how: Any) -> tuple[float, float]:
-    """Return the share of cells that a contender leaves, and of its rounds that are not taken."""
+    """Return the share of cells that a contender leaves early, and the share of its rounds that this saves."""
     logs = log_times(np.random.default_rng(seed), draws, (1, 1, true), **how)
     ratios, equal = logs[:, CONTENDER] - logs[:, BASELINE], logs[:, CONTROL] - logs[:, BASELINE]
     rounds = ratios.shape[1]
@@ -182,7 +182,7 @@ def leaving_rates(true: float, draws: int, *, seed: int = 1, **how: Any) -> tupl
 
 
 def _race(candidates: int) -> Turns:
-    """Return a race of so many candidates for one format's best."""
+    """Return a race of `candidates` arms for one format's best."""
     arms = [Arm(label="f", backend="f", profile=f"{number}", raced=True) for number in range(candidates)]
     place: dict[str, Any] = {"suite": "s", "access": "a", "trace": "t", "n_res": None}
     cells = {
@@ -195,7 +195,7 @@ def _race(candidates: int) -> Turns:
 
 
 def lost(trues: Sequence[float], noise: float, *, draws: int, seed: int = 1, **how: Any) -> np.ndarray:
-    """Return by what part the winner of each race is truly slower than its fastest candidate, shape (draws,).
+    """Return the fraction by which each race's winner is truly slower than its fastest candidate, shape (draws,).
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def lost(trues: Sequence[float], noise: float, *, draws: int, seed: int = 1, **h
 
 
 def recorded_noise(run: Path) -> np.ndarray:
-    """Return the deviation of each candidate's logarithms of times in the races of a run."""
+    """Return the standard deviation of each candidate's logarithms of times in the races of a run."""
     times = race_times(read_rows(run / RACES, RaceSample)).values()
     return np.array([np.std(np.log([*rounds.values()]), ddof=1) for rounds in times if len(rounds) == RACE_ROUNDS])
 

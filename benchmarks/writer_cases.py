@@ -18,12 +18,12 @@ import zarr
 from benchmarks.writers_load import Unit, WritersLoad
 
 Promise = Literal["all", "or refuses", "none"]
-"""What may be expected: each block is stored; it is stored or the writer gets an error; or neither."""
+"""Promise of a case: every block is stored; it is stored or the writer gets an error; or neither."""
 
 BUCKET = "traces"
-"""Where cases write that need an object store."""
+"""Bucket of the cases that need an object store."""
 
-_PATIENCE = 60.0  # seconds for which a writer tries again
+_PATIENCE = 60.0  # seconds for which a writer retries
 
 
 Make = Callable[[Path, WritersLoad], None]
@@ -39,10 +39,10 @@ class WritersCase:
     format: str
     library: str
     name: str
-    make: Make  # Takes the path and the load; makes what is there before the writers begin.
+    make: Make  # Takes the path and the load; creates what must exist before the writers begin.
     write: Write  # Takes the path, the load, the writer, the block and its values.
     read: Read  # Takes the path, the load, the writer and the block; returns its values.
-    promise: Promise = "none"  # What may be expected of it: "all", "or refuses", "none".
+    promise: Promise = "none"  # Its promise: "all", "or refuses", "none".
     unit: Unit = "layers"  # What a block is: "layers", "proteins".
     environment: tuple[tuple[str, str], ...] = ()  # Variables of the processes.
     store: bool = False  # Whether it writes into an object store, a server on loopback.
@@ -53,7 +53,7 @@ class WritersCase:
         return self.name if self.unit == "layers" else f"{self.unit}: {self.name}"
 
 
-# Zarr: an array for each writer, or one of all, in chunks or shards that are a writer's own or shared.
+# Zarr: an array for each writer, or one array for all, with chunks or shards of one writer or shared by several.
 
 Edges = Callable[[WritersLoad], tuple[int, int | None]]
 
@@ -102,7 +102,7 @@ def _read_own_array(path: Path, load: WritersLoad, writer: int, block: int) -> n
     return np.asarray(zarr.open_array(path / f"writer_{writer}/block_{block}", mode="r")[:])
 
 
-# HDF5: one file, which its lock keeps for one process; without the lock; and a file for each writer, linked.
+# HDF5: one file, which its lock reserves for one process; one file without the lock; a linked file for each writer.
 
 
 def _make_hdf5(path: Path, load: WritersLoad) -> None:
@@ -116,7 +116,7 @@ def _write_hdf5(path: Path, load: WritersLoad, writer: int, block: int, array: n
 
 
 def _write_hdf5_patiently(path: Path, load: WritersLoad, writer: int, block: int, array: np.ndarray) -> None:
-    """Try again while another process has the file, which is the only way in which a file serves several."""
+    """Write, with retries while another process has the file: the only way for several processes to use one file."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -144,7 +144,7 @@ def _write_linked(path: Path, load: WritersLoad, writer: int, block: int, array:
         file[f"block_{block}"] = array
 
 
-# NPZ: a zip file has one directory, at its end, which each writer that appends writes anew.
+# NPZ: a zip file has one directory, at its end, which every appending writer writes again.
 
 
 def _make_npz(path: Path, load: WritersLoad) -> None:
@@ -162,12 +162,12 @@ def _read_npz(path: Path, load: WritersLoad, writer: int, block: int) -> np.ndar
         return np.asarray(file[f"writer_{writer}/block_{block}"])
 
 
-# Icechunk: a transaction for each block, made again on top of what others have committed meanwhile. It says itself that
-# a file system is "not safe for concurrent commits" and to prefer object stores, whose writes can be conditional.
+# Icechunk: a transaction for each block, rebased onto what others have committed meanwhile. Icechunk itself warns that
+# a file system is "not safe for concurrent commits", and recommends object stores, whose writes can be conditional.
 
 
 def _repository(path: Path, *, new: bool = False) -> Any:
-    os.environ.setdefault("ICECHUNK_LOG", "error")  # it says the above whenever one is opened
+    os.environ.setdefault("ICECHUNK_LOG", "error")  # else it logs the warning above whenever one is opened
     import icechunk  # an optional package
 
     if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
@@ -234,7 +234,7 @@ CASES = (
     _NPZ,
     _ICECHUNK(name="one array in a folder, a commit for each block"),
     _ICECHUNK(name="one array in S3, a commit for each block", promise="all", store=True),
-    # Proteins have different lengths, so that in one array they share the chunks in which they meet.
+    # Proteins have different lengths, so that neighbours in one array share chunks.
     _OWN_ARRAY(name="an array for each", promise="all", unit="proteins"),
     _zarr("one array, one after the other", _chunk_a_block, "none", unit="proteins"),
     _HDF5(name="one file, tried until free", write=_write_hdf5_patiently, promise="all", unit="proteins"),

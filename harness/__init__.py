@@ -1,11 +1,11 @@
 """Measure which file format suits protein-model inference traces.
 
-What notebooks and pipelines use is here, and is loaded when it is asked for: docs/api.md.
+The API for notebooks and pipelines is importable from here, and is loaded on first use: see docs/api.md.
 """
 
 __version__ = "0.1.0"
 
-# Types are in __init__.pyi: an import here, even for types alone, would tie every module to these.
+# Types are in __init__.pyi: an import here, even for types only, would make every module depend on these modules.
 _PLACES = {
     "FormatComparison": "harness.api.comparing",
     "HarnessError": "harness.errors",
@@ -22,7 +22,7 @@ __all__ = list(_PLACES)
 
 def __getattr__(name: str) -> object:
     if name in _PLACES:
-        import importlib  # not before: `python -m harness` still searches the current folder, see __main__
+        import importlib  # late: `python -m harness` searches the current folder until __main__ runs
 
         return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

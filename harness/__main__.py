@@ -1,7 +1,7 @@
-"""Start the command line.
+"""Entry point of ``python -m harness``: start the command line.
 
-Nothing is imported from the current folder, which may hold a stranger's files: ``python -m`` would search it first, and
-so would every Python that this one starts.
+Modules are not imported from the current folder, which may hold untrusted files. ``python -m`` would search it first,
+and so would every Python process that this one starts.
 """
 
 import sys

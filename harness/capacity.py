@@ -1,7 +1,8 @@
-"""How many processors and how much memory this process may use: of the machine, and of its control groups.
+"""Processors and memory that this process may use, as limited by the machine and its control groups.
 
-In a container or a batch job the machine's own figures say nothing: Linux bounds both by control groups, version 1 or 2
-(https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/index.html).
+In a container or a batch job, the machine's own figures are misleading: Linux limits both by control groups, version 1
+or 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html,
+https://docs.kernel.org/admin-guide/cgroup-v1/index.html).
 """
 
 from __future__ import annotations
@@ -15,38 +16,36 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import UsageError
 
-_NO_LIMIT = 1 << 62  # from here on, bytes that version 1 gives for no limit: as many as a signed number holds, in pages
+_NO_LIMIT = 1 << 62  # bytes; version 1 reports no limit as a larger number: the largest signed one, in complete pages
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupLimits:
-    """What control groups allow; None where they set no limit."""
+    """Limits of control groups; None if they set no limit."""
 
-    # Memory, the page cache of what is read among it.
-    memory_bytes: int | None  # the page cache of what is read among it
-    # Processor seconds in a second.
-    cores: float | None  # processor seconds in a second
+    memory_bytes: int | None  # Includes the page cache of files that are read.
+    cores: float | None  # Processor seconds per second.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What the machine has, and what of it this process may use."""
+    """Resources of the machine, and the part of them that this process may use."""
 
-    cores: int | None  # Of the machine; None where unknown.
-    # On which this process may run, by its affinity and the processor time that it may take; at least 1.
+    cores: int | None  # Of the machine; None if unknown.
+    # Processors that this process may use, by its affinity and its limit of processor time; at least 1.
     cores_usable: int
-    memory_bytes: int | None  # Of the machine; None where unknown.
-    limits: GroupLimits  # Of its control groups, those that bind: below what the machine has.
+    memory_bytes: int | None  # Of the machine; None if unknown.
+    limits: GroupLimits  # Of its control groups, only those below what affinity and machine allow.
 
     @property
     def memory_usable_bytes(self) -> int | None:
-        """Memory that this process may use; None where unknown."""
+        """Bytes of memory that this process may use; None if unknown."""
         return self.limits.memory_bytes or self.memory_bytes
 
 
 @cache
 def capacity() -> Capacity:
-    """Return what this process may use; found once, so that no reader pays for it again."""
+    """Return what this process may use; the result is cached, so that only the first call costs time."""
     cores, memory = os.cpu_count(), _memory()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores or 1
     limits = read_limits(Path("/"))
@@ -61,12 +60,12 @@ def capacity() -> Capacity:
 
 
 def processors(threads: int) -> frozenset[int]:
-    """Choose the processors of a budget of threads: the first so many of those that this process may run on.
+    """Return the processors for a budget of threads: the first `threads` of those that this process may run on.
 
     Raises
     ------
     UsageError
-        When there are not so many.
+        If `threads` is below 1, or larger than the number of processors that this process may use.
     """
     most = capacity().cores_usable
     if not 0 < threads <= most:
@@ -85,9 +84,9 @@ def _memory() -> int | None:
 
 
 def read_limits(root: Path) -> GroupLimits:
-    """Read the limits of the control groups that this process is in, from the system's files below a root.
+    """Read the limits of the control groups of this process from the system's files below a root folder.
 
-    They are the tightest on the way from each group up to the highest one that is seen from here.
+    Each limit is the lowest of all groups from the innermost up to the highest one that is visible to this process.
     """
     memory, cores = [], []
     for folder in _groups(root):
@@ -103,13 +102,13 @@ def read_limits(root: Path) -> GroupLimits:
 
 
 def _numbers(file: Path) -> list[int]:
-    """Return the numbers in a file; none where there is no such file, or the word ``max`` in it."""
+    """Return the integers in a file; an empty list if the file is missing or contains the word ``max``."""
     words = [word for line in _lines(file) for word in line.split()]
     return [] if "max" in words else [int(word) for word in words]
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Yield the folder of every control group that this process is in, from the innermost up to where it is mounted."""
+    """Yield the folder of every control group of this process, from the innermost up to the mount point."""
     mounts = [line.split() for line in _lines(root / "proc/self/mountinfo")]
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, group = line.split(":", 2)
@@ -120,7 +119,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _upwards(root: Path, mounted: PurePosixPath, place: PurePosixPath, group: PurePosixPath) -> Iterator[Path]:
-    """Yield a group's folder and those above it; in a container what is mounted may be the group itself."""
+    """Yield a group's folder and those above it; in a container, the mount may be the group itself."""
     inner = group.relative_to(mounted) if group.is_relative_to(mounted) and ".." not in group.parts else PurePosixPath()
     for part in (inner, *inner.parents):
         yield root / place.relative_to("/") / part

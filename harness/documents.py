@@ -1,4 +1,4 @@
-"""The one decoder of stored documents: JSON or TOML into a type, or one sentence on what does not fit and where."""
+"""The decoder of all stored documents: JSON or TOML into a type, or an error of one sentence on the first misfit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from harness.errors import HarnessError
 from harness.files import DOCUMENT, read_bytes
 
 MAX_DEPTH, MAX_VALUES = 64, 4_000_000
-"""The deepest nesting of a document that is read, and the most values in it."""
+"""Limits of a document that is read: nesting depth, and number of values."""
 
 MEND = "restore it from a copy, or remove it and make it again"
-"""What to do about a damaged document of a run."""
+"""Advice to the user in the message about a damaged document of a run."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -33,22 +33,22 @@ Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]+$")]
 T = TypeVar("T")
 
 _BLOCK = 1 << 20
-_KEPT = b'"[]{},'  # what says how deep values are nested, and how many there are
+_KEPT = b'"[]{},'  # the bytes that determine nesting depth and number of values
 _REST = bytes(set(range(256)) - set(_KEPT))
 _STEP = np.zeros(256, np.int8)
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
-_TOML, _DOTS = 1 << 16, 200  # bytes, and dots in a line: the parser's time grows with the square of a key's parts
-_SHOWN = 200  # characters of what was expected and found
+_TOML, _DOTS = 1 << 16, 200  # most bytes, and dots in a line: parsing time grows with the square of a key's parts
+_SHOWN = 200  # most characters of a message's text on what was expected and found
 
 
 class DocumentError(HarnessError):
-    """A stored document is damaged, too large, or of a version that is not known; names the file and the place."""
+    """A stored document is damaged, too large, or of an unknown version; the message names the file and the place."""
 
     exit_code = 2
 
 
 Version = tuple[str, *tuple[int, ...]]
-"""The field of a document that has its version, and the versions that are known."""
+"""Name of a document's version field, and the known versions."""
 
 
 def read_document(
@@ -69,12 +69,12 @@ def read_document(
     kind, version, mend, extra
         See `decode`.
     absent : str, optional
-        The message when there is no such file.
+        The message if there is no such file.
 
     Raises
     ------
     HarnessError
-        See `decode`; also when the file is missing, no regular file, or too large.
+        See `decode`; also if the file is missing, not a regular file, or too large.
     """
     try:
         data = read_bytes(path)
@@ -101,17 +101,17 @@ def decode(
     data : bytes or str
         The text, UTF-8.
     kind : type
-        A dataclass, typed dict, or another type that msgspec knows.
+        A dataclass, typed dict, or another type that msgspec supports.
     where : object
-        What the document is called in messages: its path.
+        Name of the document in messages: its path.
     version : tuple of str and int, optional
-        The field of the version, and the versions that are known: checked before anything else.
+        Name of the version field, and the known versions; checked before all other fields.
     mend, other : str
-        What to do about a damaged document, and about one of another version.
+        Advice to the user about a damaged document, and about one of another version.
     extra : bool
-        Let fields pass that `kind` does not have.
+        Allow fields that `kind` does not have.
     error : type
-        What is raised.
+        Type of the exception.
 
     Returns
     -------
@@ -121,7 +121,8 @@ def decode(
     Raises
     ------
     HarnessError
-        Of the type `error`: when it does not fit, naming the document, the place and what was expected.
+        Of the type `error`, if the document does not fit. The message names the document, the place and what was
+        expected.
     """
     fail = partial(_failed, error, where, mend)
     errors = "strict" if isinstance(data, bytes) else "surrogatepass"
@@ -158,7 +159,7 @@ def decode_toml(
     error: type[HarnessError],
     under: Sequence[str] = (),
 ) -> T:
-    """Decode TOML text, or its table with the names `under`, into a type; as `decode`."""
+    """Decode TOML text, or its table at the path `under`, into a type; see `decode` for the other parameters."""
     fail = partial(_failed, error, where, mend)
     if len(text) > _TOML or any(line.count(b".") > _DOTS for line in text.splitlines()):
         raise fail(f"is larger than {_TOML >> 10} KiB, or has a line with more than {_DOTS} dots")
@@ -176,7 +177,7 @@ def decode_toml(
 def convert(
     value: Any, kind: type[T], where: object, *, mend: str = MEND, error: type[HarnessError] = DocumentError
 ) -> T:
-    """Convert plain values, which a library has decoded, into a type; as `decode`, fields beyond it may be there."""
+    """Convert values that a library has decoded into a type, as `decode` does; fields that it lacks are allowed."""
     return _convert(value, kind, partial(_failed, error, where, mend), extra=True)
 
 
@@ -189,7 +190,7 @@ def _failed(error: type[HarnessError], where: object, mend: str, text: str) -> H
 def _convert(value: Any, kind: type[T], fail: Callable[[str], HarnessError], extra: bool, version: str = "") -> T:
     try:
         found = msgspec.convert(value, kind)
-    except UnicodeEncodeError as problem:  # of a field or of one of a few known words, where no place is said
+    except UnicodeEncodeError as problem:  # in a field name or a known word; msgspec states no place
         raise fail(f"holds {problem.object!r} where only known words are expected") from problem
     except (msgspec.ValidationError, RecursionError) as problem:
         said, _, place = str(problem).replace("`", "").partition(" - at ")
@@ -206,7 +207,7 @@ def _convert(value: Any, kind: type[T], fail: Callable[[str], HarnessError], ext
 
 
 def _beyond(value: Any, known: Any, place: str) -> str:
-    """Return the place of the first field that is not known; empty when there is none."""
+    """Return the place of the first unknown field; empty if there is none."""
     if isinstance(value, dict):
         pairs = ((f"{place}.{name}", part, known.get(name)) for name, part in value.items())
         if unknown := [name for name in value if name not in known]:
@@ -219,10 +220,10 @@ def _beyond(value: Any, known: Any, place: str) -> str:
 
 
 def _check_shape(data: bytes) -> None:
-    """Count how deep the values of a JSON text are nested, and how many there are, before a parser builds them."""
+    """Raise ValueError if a JSON text is too large, too deep or has too many values, before a parser builds them."""
     if len(data) > DOCUMENT:
         raise ValueError(f"is larger than {DOCUMENT >> 20} MiB, the limit for a document")
-    # Backslashes are in strings alone and pair up from the left, so what is left of quotes are the ends of strings.
+    # Backslashes occur only in strings and pair up from the left, so the remaining quotes are the ends of strings.
     text = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _REST)
     quotes = depth = values = 0
     for start in range(0, len(text), _BLOCK):
@@ -265,12 +266,12 @@ _HOOKS: Any = {
 
 
 def parse_json(data: bytes) -> Any:
-    """Read a JSON.
+    """Parse JSON bytes.
 
     Raises
     ------
     HarnessError
-        When it is truncated or damaged.
+        If they are truncated or damaged.
     """
     try:
         return json.loads(data)

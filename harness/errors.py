@@ -1,4 +1,4 @@
-"""Errors for users, each a sentence that says what to do, with an exit code."""
+"""Errors for users: each has a message of one sentence that states what to do, and an exit code."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Iterable
 from typing import Literal
 
 Cause = Literal["", "machine"]
-"""What a failure is put down to: ``machine``, or empty for what was asked to do something, as a format."""
+"""Cause of a failure: ``machine``, or empty if the object under test, such as a format, failed."""
 
 _OF_THE_MACHINE = (
     errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO,
-    errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EROFS,  # of what may be opened, and by whom
+    errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EROFS,  # limits of open files, and permissions
     errno.ENOLCK, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT,  # of network filesystems
 )  # fmt: skip
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes: somebody ended it, as the system does for want of memory
-_NAMED = 40  # names that exist, in a message on one that does not
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes if killed from outside, as by the system without memory
+_NAMED = 40  # most known names listed in a message about an unknown one
 
 
 class HarnessError(Exception):
     """Something failed while running; exit code 1."""
 
     exit_code = 1
-    cause: Cause = ""  # Cause of the failure; `cause_of` also considers chained exceptions: "", "machine".
+    cause: Cause = ""  # Cause of the failure: "" or "machine"; `cause_of` also considers chained exceptions.
 
 
 class UsageError(HarnessError):
@@ -44,7 +44,7 @@ class ArchiveError(HarnessError):
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Say what a failure is put down to, from the error and all that it was raised from or after."""
+    """Return the cause of a failure, from the error and all errors of its group and of its exception chain."""
     waiting, seen = [error], set[int]()
     while waiting:
         found = waiting.pop()
@@ -62,21 +62,21 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def first_of(error: Exception) -> Exception:
-    """Return the first error of a group, as tasks raise that run together; any other error itself."""
+    """Return the first error of an exception group, as concurrent tasks raise it; any other error itself."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def ended(what: str, code: int | None) -> HarnessError:
-    """Build the error for a process that ended without an answer; not raised.
+    """Return the error for a process that ended without an answer, without raising it.
 
     Parameters
     ----------
     what : str
-        The process, as the sentence begins.
+        Name of the process, which starts the sentence.
     code : int or None
-        Its exit code, negative for a signal; None where it is not known.
+        Its exit code, negative for a signal; None if unknown.
     """
     if code in _KILLED:
         name = signal.Signals(-code).name
@@ -85,26 +85,26 @@ def ended(what: str, code: int | None) -> HarnessError:
 
 
 def escaped(text: str) -> str:
-    """Return a text as it may be shown in a terminal, in one line.
+    """Return a text that is safe to print in a terminal, in one line.
 
-    Names of files, keys and labels may hold what moves the cursor, changes colours, turns the direction of writing, or
-    cannot be printed at all; it is shown as Python would write it, such as ``\\x1b``.
+    Names of files, keys and labels may contain characters that move the cursor, change colours, reverse the direction
+    of writing, or cannot be printed. They are replaced by Python escapes, such as ``\\x1b``.
     """
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 def escaped_lines(text: str) -> str:
-    """Return a text of several lines, each as `escaped` returns it."""
+    """Return a text of several lines, with `escaped` applied to each."""
     return "\n".join(escaped(line) for line in text.split("\n"))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for a name that is not registered, with the nearest one that is.
+    """Return the error for an unknown name; its message suggests the most similar known name.
 
     Parameters
     ----------
     kind : str
-        What was looked for, such as ``"format"``.
+        Kind of object that was requested, such as ``"format"``.
     name : str
         The name that was given.
     known : iterable of str
@@ -113,10 +113,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     Returns
     -------
     UsageError
-        Not raised, so that the caller can raise it from where it stands.
+        Not raised here, so that the caller can raise it.
     """
     names = sorted(known)
-    import difflib  # as late as a name is wrong, so that nobody else waits for it
+    import difflib  # imported late, so that only this error waits for it
 
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

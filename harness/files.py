@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, locked folders, and files of strangers: only regular ones, within a limit."""
+"""Atomic file writes, folder locks, and reads of untrusted files: only regular ones, up to a size limit."""
 
 from __future__ import annotations
 
@@ -17,42 +17,43 @@ from harness.errors import HarnessError, UsageError
 from harness.limits import LimitError, in_words
 
 _MOST = 180
-"""Bytes of a name that its hidden name begins with; most filesystems take 255."""
+"""Most bytes of a file's name that its hidden name starts with; most filesystems allow 255 bytes."""
 
 DOCUMENT = 64 << 20
-"""Bytes of the largest document, such as a JSON, that is read."""
+"""Size in bytes of the largest document, such as a JSON file, that is read."""
 
 WHOLE = 16 << 30
-"""Bytes of the largest file that is read whole because it cannot be read in parts, such as a pickle."""
+"""Size in bytes of the largest file that is read at once because it cannot be read in parts, such as a pickle."""
 
 _ENDING = ".partial"
-NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # some network filesystems, or their settings
+NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # from some network filesystems or their settings
 
 
 @contextmanager
 def appearing(path: Path, *, ending: str = _ENDING, durable: bool = False) -> Iterator[Path]:
-    """Give a hidden name beside a file; what is written there gets the file's name when the block ends without error.
+    """Yield a hidden path next to a file, and rename it to the file when the block ends without error.
 
     Parameters
     ----------
     path : Path
-        The file; replaced when it exists.
+        The file; replaced if it exists.
     ending : str
-        Ends the hidden name, so that what a killed process left can be found.
+        Suffix of the hidden name, by which the leftovers of a killed process can be found.
     durable : bool
-        Wait until the content is on disk before it gets its name, and then until the name is.
+        Wait until the content is on disk before the rename, and then until the new name is on disk.
 
     Yields
     ------
     Path
-        Where to write. Each process has its own, so that two that write the same file do not mix.
+        Path to write to. Each process has its own, so that two processes can write the same file.
 
     Raises
     ------
     OSError
-        When it cannot be written; nothing of it is left, and a file that was there is as it was.
+        If the file cannot be written. Nothing is left of it, and an existing file is unchanged; if only the last wait
+        of ``durable`` fails, the new file is in place.
     """
-    # A name may be as long as names can be, and then has no room for more.
+    # The name may have the maximum length already, with no room for a suffix.
     start = os.fsdecode(os.fsencode(path.name)[:_MOST])
     partial = path.with_name(f".{start}.{os.getpid()}{ending}")
     try:
@@ -68,14 +69,14 @@ def appearing(path: Path, *, ending: str = _ENDING, durable: bool = False) -> It
 
 
 def clear_partials(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder under a name from `appearing`; it was never whole."""
+    """Remove the incomplete files that killed processes left in a folder under names from `appearing`."""
     for path in folder.glob(f".*{_ENDING}"):
         if not alive(path.name.removesuffix(_ENDING).rpartition(".")[2]):
             path.unlink(missing_ok=True)
 
 
 def alive(pid: str) -> bool:
-    """Say whether there is a process of a number."""
+    """Return whether a process with this number exists."""
     if not pid.isdigit():
         return False
     try:
@@ -89,24 +90,24 @@ def alive(pid: str) -> bool:
 
 @contextmanager
 def locked(path: Path, busy: str) -> Iterator[bool]:
-    """Keep other processes from changing the same folder; the lock leaves no file and dies with its holder.
+    """Lock a folder against changes by other processes; the lock leaves no file and ends with its process.
 
     Parameters
     ----------
     path : Path
         The folder.
     busy : str
-        What to say when another process holds it.
+        Message of the error if another process holds the lock.
 
     Yields
     ------
     bool
-        False where the filesystem has no locks, so that two processes may well be at it.
+        False if the filesystem has no locks, so that another process may use the folder at the same time.
 
     Raises
     ------
     UsageError
-        When another process holds it.
+        If another process holds the lock.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -120,17 +121,17 @@ def locked(path: Path, busy: str) -> Iterator[bool]:
 
 
 def take_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take the lock of an open file or folder, without waiting; closing it gives the lock back.
+    """Lock an open file or folder, without waiting; closing the descriptor releases the lock.
 
     Returns
     -------
     bool
-        False where the filesystem has no locks.
+        False if the filesystem has no locks.
 
     Raises
     ------
     BlockingIOError
-        When another process holds it.
+        If another process holds the lock.
     """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -142,13 +143,13 @@ def take_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text under its final name only when it is complete; line ends stay as they are."""
+    """Write a text file, which gets its name only when it is complete; line ends are not converted."""
     with appearing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
 def forget_writes(descriptor: int) -> None:
-    """Let what is written to an open file go to memory from now on: it can then be closed, also on a full disk."""
+    """Redirect later writes to an open file to memory, so that it can be closed even on a full disk."""
     memory = os.memfd_create("aborted")
     os.dup2(memory, descriptor)
     os.close(memory)
@@ -172,14 +173,14 @@ _KINDS = (
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there and is no regular file, nor a link to one, before a library opens it by its name.
+    """Check that a path is a regular file, or a link to one, before a library opens it by its name.
 
     Raises
     ------
     HarnessError
-        When opening it could wait for ever, or read without end.
+        If it is another kind of file, which could block forever when opened, or have no end.
     OSError
-        When there is nothing, or a folder.
+        If it does not exist, or is a folder.
     """
     _check_mode(path, path.stat().st_mode)
 
@@ -193,14 +194,14 @@ def _check_mode(path: Path | str, mode: int) -> None:
 
 
 def check_tree(path: Path) -> None:
-    """Refuse a file, or a folder with anything at any depth, that is neither a regular file nor a folder.
+    """Check that a path, and everything at any depth of a folder, is a regular file or a folder.
 
     Raises
     ------
     HarnessError
-        Naming the first pipe, socket or device. Links to folders are not followed.
+        If not; the message names the first pipe, socket or device. Links to folders are not followed.
     OSError
-        When there is nothing.
+        If the path does not exist.
     """
     if not path.is_dir():
         check_regular(path)
@@ -216,16 +217,16 @@ def check_tree(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file, or a link to one, to read; anything else is never waited for.
+    """Open a regular file, or a link to one, for reading; never block on another kind of file.
 
     Raises
     ------
     HarnessError
-        When it is a pipe, a socket or a device.
+        If it is a pipe, a socket or a device.
     OSError
-        When it is not there, is a folder, or may not be read.
+        If it does not exist, is a folder, or may not be read.
     """
-    check_regular(path)  # first by name, as opening a device can already do something
+    check_regular(path)  # before opening, because opening a device can already have an effect
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         _check_mode(path, os.fstat(descriptor).st_mode)
@@ -248,11 +249,11 @@ def read_bytes(path: Path, limit: int = DOCUMENT) -> bytes:
     Raises
     ------
     LimitError
-        When it is longer.
+        If it is longer, or does not fit into memory.
     HarnessError
         From `open_regular`.
     OSError
-        When it is not there, or cannot be read.
+        If it does not exist, or cannot be read.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -272,9 +273,9 @@ def file_digest(path: Path) -> str:
 
 
 def tree_digest(folder: Path) -> str:
-    """Return one SHA-256 for all files of a folder: of their digests and relative names, as ``sha256sum`` prints them.
+    """Return one SHA-256 for all files of a folder, over their digests and relative names.
 
-    It is what ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` prints there.
+    The same as ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` in the folder.
     """
     files = {path.relative_to(folder).as_posix(): path for path in tree_files(folder)}
     lines = (f"{file_digest(files[name])}  {name}\n" for name in sorted(files, key=str.encode))
@@ -287,5 +288,5 @@ def tree_files(folder: Path) -> list[Path]:
 
 
 def plain_name(text: str) -> str:
-    """Make a name of one file or folder from any text: letters, digits, ``.``, ``_`` and ``-``, not hidden."""
+    """Return a file name made from any text: only letters, digits, ``.``, ``_`` and ``-``, and not hidden."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:_MOST] or "run"

@@ -1,4 +1,4 @@
-"""The rows that a run writes: their columns, and the names that stand in them."""
+"""Rows that a run writes: their columns, and values with a fixed meaning in these columns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from harness.documents import Count, Figure, Positive
 from harness.errors import Cause, cause_of
 
 SCHEMA_VERSION = 4
-"""Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: cause, attempt, and `HELD_SINCE`. Since 3: slim,
-reader, threads and effort; `cpu_seconds` of one thread too; words are of opening and reading together."""
+"""Version 2 added latencies, cpu_seconds, worker_seconds, retries. Version 3 added cause, attempt, and `HELD_SINCE`.
+Version 4 added slim, reader, threads and effort, has `cpu_seconds` of one thread too, and its verdicts are on opening
+and reading together."""
 
 HELD_SINCE = 3
-"""The first schema whose reads were taken by readers that hold data sets and arrays open, as their libraries mean it.
+"""The first schema version whose readers keep datasets and arrays open, as their libraries intend.
 
-Readers of earlier rows opened an HDF5 data set, and so a new chunk cache, for each read, and looked up each Zarr array
-anew; their times do not compare formats with equal effort.
+Earlier readers opened an HDF5 dataset, and so a new chunk cache, for each read, and looked up each Zarr array again.
+Their times do not compare formats with equal effort.
 """
 
 
@@ -32,28 +33,28 @@ CONTROL = "a/a"
 """In the column ``format``: the A/A control, the run's baseline measured a second time."""
 
 REMOTE = "remote"
-"""In the column ``cache``: reads from a store. Nothing of ours keeps what was read; the store may."""
+"""In the column ``cache``: reads from a store. The harness caches nothing that was read; the store may."""
 
 LUKEWARM = "lukewarm"
-"""In the column ``cache``: dropped from this host's page cache, on a filesystem where others may keep the data too."""
+"""In the column ``cache``: evicted from this host's page cache, on a filesystem where others may cache the data."""
 
 EVICTED = frozenset({"cold", LUKEWARM})
-"""Cache states before which an archive is dropped from the page cache of the host that reads."""
+"""Cache states for which an archive is evicted, before a sample, from the page cache of the host that reads."""
 
 VERDICT_ROUNDS = 10
-"""Rounds from which on a comparison may be called a verdict."""
+"""Least number of rounds of a comparison that may have a verdict."""
 
 Status = Literal["ok", "failed", "rejected", "skipped"]
 
 Time = Annotated[float, msgspec.Meta(ge=1e-9, le=1.7976931348623157e308)]
-"""Seconds by a clock that counts nanoseconds; what was measured took one at least."""
+"""Seconds from a clock that counts nanoseconds; a measured time is at least one nanosecond."""
 
 Times = Annotated[str, msgspec.Meta(pattern=r"\A(\d[\d.e+-]*( \d[\d.e+-]*)*)?\Z")]
 """Numbers, separated by blanks."""
 
 
 Kind = Literal["format", "ceiling", "control"]
-"""What an arm is: what is compared, the bound that the machine sets, or the measure of the run's own noise."""
+"""Kind of an arm: a compared format, the raw ceiling that the machine sets, or the A/A control of the run's noise."""
 
 
 def kind_of(label: str) -> Kind:
@@ -62,13 +63,13 @@ def kind_of(label: str) -> Kind:
 
 
 Effort = Literal["", "stock", "best", "both"]
-"""Whether a contender stands for its format as installed, for the format at its best, for both, or for itself alone."""
+"""What a contender represents: only itself (empty), its format as installed, the format at its best, or both."""
 
 
 class Contender(NamedTuple):
-    """A format in one profile, slimmed or not, by one reader, within a budget of threads.
+    """A format in one profile, slimmed or not, read by one reader within a budget of threads.
 
-    The raw ceiling and the A/A control are no claims about a format. Before schema 4 the last three are unknown.
+    The raw ceiling and the A/A control make no claim about a format. The last three fields are unknown before schema 4.
     """
 
     format: str
@@ -89,7 +90,7 @@ class Contender(NamedTuple):
 
     @property
     def competes(self) -> bool:
-        """Whether it says something about a format."""
+        """Whether its results are a claim about a format."""
         return kind_of(self.format) == "format"
 
     @property
@@ -99,7 +100,7 @@ class Contender(NamedTuple):
 
 
 class CellKey(NamedTuple):
-    """What all samples of a cell share, apart from the run."""
+    """Key of a cell within a run: the values that all its samples share."""
 
     suite: str
     access: str
@@ -116,7 +117,7 @@ class CellKey(NamedTuple):
 
     @classmethod
     def of(cls, values: Mapping[Any, Any]) -> CellKey:
-        """Take the key from a row of a table, in which what is not known has NaN or None."""
+        """Return the key of a table's row, in which unknown values are NaN or None."""
         found = {name: values[name] for name in cls._fields}
         for name in ("n_res", "workers", "threads"):
             none = found[name] is None or math.isnan(found[name])
@@ -125,12 +126,12 @@ class CellKey(NamedTuple):
 
     @property
     def contender(self) -> Contender:
-        """Whose it is."""
+        """The contender that was measured."""
         return Contender(self.format, self.profile, self.slim, self.reader, self.threads)
 
 
 class Mark(NamedTuple):
-    """What the row in force of a cell and round says of how it ended, and how long it took from a closed archive."""
+    """Outcome of a cell in a round, from the row in force, and its seconds from a closed archive."""
 
     status: Status
     cause: Cause = ""
@@ -139,13 +140,13 @@ class Mark(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether it leaves its cell without a figure for good."""
+        """Whether its cell remains without a figure, even if the run is continued."""
         return self.status in ("failed", "skipped") and not self.cause
 
 
 @dataclass(frozen=True)
 class NoFigure:
-    """Why a cell has no figure: three columns of its row."""
+    """The reason why a cell has no figure, as three columns of its row."""
 
     status: Status
     reason: str
@@ -153,35 +154,35 @@ class NoFigure:
 
     @classmethod
     def of(cls, error: Exception, doing: str = "") -> NoFigure:
-        """Tell the failure of something, which `doing` may name."""
+        """Return the failure that an error describes; `doing` is put before its message."""
         return cls("failed", doing + str(error).rstrip("."), cause_of(error))
 
 
 CONTENDER_COLUMNS = ("slim", "reader", "threads")
-"""What every row says of its contender since readers are compared."""
+"""Columns on the contender that every row has since readers are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What every row of a run starts with; None is an empty field, of a figure that does not apply or was not found.
+    """First columns of every row of a run; None is an empty field, if a figure does not apply or was not found.
 
     Every row also ends with a status, its reason, and
 
-    - ``cause``: ``machine`` where a failure is none of the format, as on a full disk; such a row is taken again by
-      ``--resume``. Empty otherwise.
-    - ``attempt``: from 1. A round of an access that was cut off, or in which the machine failed, is taken again for all
-      formats; rows of the earlier attempt stay in the file and are superseded, see `in_force`.
+    - ``cause``: ``machine`` if the machine failed and not the format, as on a full disk; ``--resume`` measures such a
+      row again. Empty otherwise.
+    - ``attempt``: counts from 1. If a round of an access was interrupted, or the machine failed in it, it is measured
+      again for all formats. Rows of the earlier attempt stay in the file, but are superseded; see `in_force`.
 
     Attributes
     ----------
     called : str
-        What a file of such rows is called in messages.
+        Name of a file of such rows in messages.
     file : str
-        The name of such a file in a run's folder.
+        File name in a run's folder.
     figures : tuple of str
-        The columns of which a row that is ok has one.
+        Columns of which a row with the status ``ok`` has at least one.
     added : dict of int to tuple of str
-        The columns that each version after the first has added; in files of earlier versions they are empty.
+        Columns that each version after the first added; they are empty in files of earlier versions.
     """
 
     called: ClassVar[str]
@@ -220,13 +221,13 @@ class Sample(Row):
     discarded read of the same plan. ``native_bytes`` counts 2 bytes for each value of a float32 tensor whose values
     are all exactly representable in bfloat16.
 
-    Of several workers: ``seconds`` runs from the first start to the last end, ``latency_*_seconds`` are the 50th, 95th
-    and 99th percentile over every single read of all workers, ``worker_seconds`` the time of each worker's share, in
-    the order of shares and separated by blanks, and ``cpu_seconds`` the processor time of all threads of the reading
-    processes meanwhile. A Dask worker reads a little of its own, which ``bytes_read`` has too.
+    With several workers, ``seconds`` runs from the first start to the last end. ``latency_*_seconds`` are the 50th,
+    95th and 99th percentile over every single read of all workers. ``worker_seconds`` has the time of each worker's
+    share, in the order of shares, separated by blanks. ``cpu_seconds`` is the processor time of all threads of the
+    reading processes meanwhile. A Dask worker reads a little data of its own, which ``bytes_read`` includes.
 
-    Of a run that reads from an object store, ``bytes_read`` and ``requests`` are those of the store's client: bodies
-    that arrived, and every request that was sent; ``retries`` of them were sent again after a fault.
+    In a run that reads from an object store, ``bytes_read`` and ``requests`` are those of the store's client: bodies
+    that arrived, and every request that was sent. ``retries`` of these were sent again after a fault.
     """
 
     called, file = "a sample file", "samples.csv"
@@ -274,7 +275,7 @@ class Sample(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class RaceSample(Sample):
-    """One row of ``races.csv``: a round that chose a format's best reader and settings, and counts for nothing else."""
+    """One row of ``races.csv``: a round used only to choose a format's best reader and settings."""
 
     called, file = "a file of races", "races.csv"
 

@@ -1,7 +1,7 @@
 """Find plug-ins by entry point: formats, suites, trace sources, importers, models, commands, sections, modes.
 
-A stored file names plug-ins too, and may be a stranger's. So ``module:attribute`` is imported only where a person typed
-it, which the command line says with `allow`; a file that asks for it gets one sentence.
+Stored files also name plug-ins, and may be untrusted. So ``module:attribute`` is imported only if the user typed it,
+which the command line declares with `allow`. A file that requests it causes an error of one sentence.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Group = Literal[
     "generators", "rules", "comparisons",
 ]  # fmt: skip
 Name = tuple[Group, str]
-"""A plug-in as ``module:attribute``, and what it is."""
+"""Group and name of a plug-in that is given as ``module:attribute``."""
 
 _KINDS = {
     "importers": "kind", "remotes": "remote format", "generators": "model", "launchers": "cluster",
 }  # fmt: skip
-"""Of a group, what one of it is called; the others lose their plural."""
+"""Singular of a group's name in messages; for other groups, the name without its plural s."""
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
 _allowed: set[Name] = set()
@@ -39,7 +39,7 @@ _warned: set[str] = set()
 
 
 class Listed(NamedTuple):
-    """A registered name, with what was loaded, or None, and why it cannot be used and how to mend that, if so."""
+    """A registered name, the loaded plug-in or None, and why it cannot be used and how to fix that, empty if usable."""
 
     name: str
     plugin: Any
@@ -60,27 +60,27 @@ def names(group: Group) -> list[str]:
 
 
 def allow(*plugins: Name) -> None:
-    """Let plug-ins be imported by ``module:attribute`` in this process: those that a person typed, no others."""
+    """Allow this process to import plug-ins by ``module:attribute``: only those that the user typed."""
     _allowed.update(plugins)
 
 
 def allowed() -> tuple[Name, ...]:
-    """Return what may be imported by ``module:attribute``, to be handed to processes that do a part of the work."""
+    """Return the plug-ins that may be imported by ``module:attribute``, to pass them to worker processes."""
     return tuple(sorted(_allowed))
 
 
 def forget_allowed() -> None:
-    """Begin anew: what was typed for one command says nothing of the next."""
+    """Clear the allowed plug-ins: what was typed for one command does not apply to the next."""
     _allowed.clear()
 
 
 def load(group: Group, name: str) -> Any:
-    """Load one plug-in by its registered name, or by ``module:attribute`` where that was allowed.
+    """Load one plug-in by its registered name, or by ``module:attribute`` if that was allowed.
 
     Raises
     ------
     UsageError
-        When there is no such name, it was not allowed, or what it names cannot be imported.
+        If there is no such name, it was not allowed, or the plug-in cannot be imported.
     """
     kind = _KINDS.get(group, group.removesuffix("s"))
     name = registered_name(group, name)
@@ -100,7 +100,7 @@ def load(group: Group, name: str) -> Any:
 
 
 def of_format(group: Group, kind: type) -> Any:
-    """Return what is registered by the name of a format's class, or of one that it derives from; None for nothing."""
+    """Return the plug-in registered by the name of a format's class, or of a base class; None if there is none."""
     for base in kind.__mro__:
         if (name := vars(base).get("name")) in _points(group):
             return load(group, name)
@@ -108,35 +108,35 @@ def of_format(group: Group, kind: type) -> Any:
 
 
 def registered_name(group: Group, name: str) -> str:
-    """Return the registered name of a plug-in that is given as ``module:attribute``; any other name as it is."""
+    """Return the registered name of a plug-in that is given as ``module:attribute``; any other name unchanged."""
     return next((known for known, point in _points(group).items() if point.value == name), name)
 
 
 def _look_here(value: str) -> None:
-    """Let the current folder be searched, last, where no installed module has the name of one that was typed."""
+    """Append the current folder to the module search path if no installed module has the typed module's name."""
     first = value.partition(":")[0].partition(".")[0]
     if first and first not in sys.modules and importlib.util.find_spec(first) is None:
         sys.path.append(str(Path.cwd()))
 
 
 def missing_package(module: str, install: str) -> str:
-    """Say how to install what has a module, as what ``missing()`` of a plug-in returns; empty when it is there."""
+    """Return how to install the package of a module, as ``missing()`` of a plug-in does; empty if it is installed."""
     return "" if importlib.util.find_spec(module) else f"needs the package {module!r}: pip install {install!r}"
 
 
 def require_package(what: str, module: str, install: str) -> None:
-    """Raise a UsageError that says how to install what has a module, where it is not there."""
+    """Raise UsageError, with how to install the package of a module, if it is not installed."""
     if missing := missing_package(module, install):
         raise UsageError(f"{what} {missing}.")
 
 
 def imported(what: str, value: str) -> Any:
-    """Import ``module:attribute``; the only place where what a broken package raises is turned into a sentence.
+    """Import ``module:attribute``; the only place that turns an exception of a broken package into a sentence.
 
     Raises
     ------
     UsageError
-        When its import raises anything at all; it begins with `what`.
+        If the import raises any exception; the message begins with `what`.
     """
     module, _, attribute = value.partition(":")
     try:
@@ -146,11 +146,11 @@ def imported(what: str, value: str) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """Say what an import raised, and in which module where its own words do not name one."""
+    """Return what an import raised, with the module that raised it if the message does not name one."""
     said = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, ImportError | AttributeError):
         return said
-    import traceback  # as late as the others below, so that nobody waits for it
+    import traceback  # imported late, like others below, so that only this case waits for it
 
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     where = next(name for name in reversed(modules) if not name.startswith("importlib"))
@@ -158,9 +158,9 @@ def _reason(error: BaseException) -> str:
 
 
 def stated(group: Group, name: str, field: str) -> str:
-    """Return the constant that a plug-in gives a field, such as ``description``; empty where it has none.
+    """Return the constant that a plug-in assigns to a field, such as ``description``; empty if there is none.
 
-    It is read from the source: nothing of it is imported.
+    It is read from the source, without importing the plug-in.
     """
     import ast
 
@@ -173,7 +173,7 @@ def stated(group: Group, name: str, field: str) -> str:
 
 
 def purpose(command: str) -> str:
-    """Return the first line of a command's docstring, read from its source: nothing of it is imported."""
+    """Return the first line of a command's docstring, read from its source without importing it."""
     import ast
 
     definition = _definition(_points("commands")[command])
@@ -183,13 +183,13 @@ def purpose(command: str) -> str:
 
 
 def _definition(point: EntryPoint) -> ast.stmt | None:
-    """Find the statement that makes what an entry point names, in its source."""
+    """Return the statement that defines an entry point's object, from its source; None if there is none."""
     import ast
 
     file = _source(point.module)
     try:
         statements = ast.parse(file.read_bytes()).body if file else []
-    except (SyntaxError, ValueError):  # importing it says so, where it is needed
+    except (SyntaxError, ValueError):  # importing it reports the error, if it is needed
         return None
     for statement in statements:
         is_named = isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == point.attr
@@ -199,7 +199,7 @@ def _definition(point: EntryPoint) -> ast.stmt | None:
 
 
 def _assigned(node: ast.AST) -> dict[str, ast.expr | None]:
-    """Return what a node gives a value, and the value: of a class, of a call, or several in one statement."""
+    """Return the names that a node assigns, with their values: in a class, in a call, or several in one statement."""
     import ast
 
     if isinstance(node, ast.keyword):
@@ -217,7 +217,7 @@ def _assigned(node: ast.AST) -> dict[str, ast.expr | None]:
 
 
 def _source(module: str) -> Path | None:
-    """Find the source of a module without running its packages, which `find_spec` would do for a module in one."""
+    """Return a module's source file without importing its parent packages, as `find_spec` would; None if not found."""
     path, origin, parts = None, None, module.split(".")
     for depth in range(len(parts)):
         name = ".".join(parts[: depth + 1])
@@ -241,13 +241,13 @@ def listing(group: Group) -> list[Listed]:
 
 
 def usable(group: Group) -> list[Any]:
-    """Return the plug-ins of a group that can be imported; of any other a warning says why it is left out.
+    """Return the plug-ins of a group that can be imported; log a warning, once, with why another one is left out.
 
-    One that is broken stops only what asks for it by name.
+    A broken plug-in stops only what requests it by name.
     """
     rows = listing(group)
     for broken in (row for row in rows if row.plugin is None and row.missing not in _warned):
-        import logging  # as late as something is wrong, so that nobody else waits for it
+        import logging  # imported late, so that only this case waits for it
 
         _warned.add(broken.missing)
         logging.getLogger(__name__).warning("Left out: %s", escaped(broken.missing))
@@ -255,6 +255,6 @@ def usable(group: Group) -> list[Any]:
 
 
 def failed_imports(listed: Iterable[Listed]) -> str:
-    """Say which of a group could not be imported and so was not asked, to end a message; empty when all could."""
+    """Return the end of a message that names plug-ins not asked as their import failed; empty if there are none."""
     broken = ", ".join(one.name for one in listed if one.plugin is None)
     return f" Not asked, because they cannot be imported ('harness list --check'): {broken}." if broken else ""

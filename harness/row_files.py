@@ -1,4 +1,4 @@
-"""Files of rows: appended as they come; read back with their schema version and every value checked."""
+"""CSV files of rows: append rows as they are measured, and read them with schema version and every value checked."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class RowFile(Generic[AnyRow]):
-    """Appends rows to a CSV file; a killed process loses none, a crashed machine those of the last second.
+    """A CSV file to append rows to; a killed process loses no row, a crashed machine those of the last second.
 
     Parameters
     ----------
     path : Path
-        Created with a header when it does not exist. A last line that was cut off by a kill is dropped.
+        Created with a header if it does not exist. An incomplete last line, left by a killed process, is removed.
     row : type
-        What rows it takes; a file of an earlier version, whose rows have other columns, is refused.
+        Type of its rows. A file of another version, whose rows have other columns, raises `HarnessError`.
     """
 
     def __init__(self, path: Path, row: type[AnyRow]) -> None:
@@ -70,13 +70,13 @@ class RowFile(Generic[AnyRow]):
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Close the file, with all of it on disk."""
+        """Write everything to disk, and close the file."""
         self._sync()
         self._handle.close()
 
 
 class SampleFile(RowFile[Sample]):
-    """``samples.csv``, open for more."""
+    """``samples.csv``, open for appending."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, Sample)
@@ -90,26 +90,26 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     path : Path
         The file.
     superseded : bool
-        Give every row as recorded; without it only those that are in force, which is what figures are made of.
+        Return every row as recorded; by default only the rows in force, from which figures are computed.
 
     Returns
     -------
     DataFrame
-        One row a sample; text columns hold ``""`` where empty, numeric ones NaN.
+        One row per sample. Empty fields are ``""`` in text columns, and NaN in numeric ones.
 
     Raises
     ------
     HarnessError
-        When the file is missing, is not a sample file, or has a schema version this reader does not know.
+        If the file is missing, is not a sample file, or has a schema version that this reader does not know.
     """
     rows = read_rows(path, Sample)
     return rows if superseded else in_force(rows)
 
 
 def in_force(rows: pd.DataFrame) -> pd.DataFrame:
-    """Select the rows that figures are made of: of each cell and round the last attempt, in the order of the file.
+    """Select the rows from which figures are computed: the last attempt of each cell and round, in file order.
 
-    Two rows of one attempt are both there, for who looks for them.
+    Duplicate rows of one attempt are all kept, so that a check can find them.
     """
     if (rows["attempt"] == 1).all():
         return rows
@@ -118,7 +118,7 @@ def in_force(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
-    """Read every row of a file of rows as recorded; as `read_samples`, with `in_force` for those that count."""
+    """Read every row of a file as recorded; like `read_samples`, with `in_force` to select the rows that count."""
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(row)}
     text = [name for name in _TEXT if name in defaults]
     try:
@@ -139,7 +139,7 @@ def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     if len(versions) > 1 or set(versions) - {"1", *map(str, row.added), str(known)}:
         reads = f"version {known}" + (" and those before it" if row.added else "")
         raise DocumentError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
-    version = int(versions[0]) if versions else 1  # a file without rows may be of any
+    version = int(versions[0]) if versions else 1  # a file without rows may be of any version
     later = {name for number, names in row.added.items() if number > version for name in names}
     if extra := [column for column in frame if column not in defaults]:
         raise DocumentError(f"{path} is not {row.called}: it has a column {extra[0]!r}, which no version has.")
@@ -152,7 +152,7 @@ def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
 
 
 def _check(frame: pd.DataFrame, row: type[Row], path: Path) -> None:
-    """Hold every value against the type and range of its column: the same rules as for stored documents."""
+    """Check every value against the type and range of its column, by the same rules as for stored documents."""
     hints = typing.get_type_hints(row, include_extras=True)
     for name in map(str, frame):
         different = frame[name].drop_duplicates()
@@ -162,13 +162,13 @@ def _check(frame: pd.DataFrame, row: type[Row], path: Path) -> None:
         except msgspec.ValidationError as problem:
             at = int(re.findall(r"\$\[(\d+)\]", str(problem))[0])
             before = frame.iloc[: different.index[at]].select_dtypes(exclude="number")
-            # A reason may have lines of its own.
+            # A reason may contain line breaks.
             line = int(different.index[at]) + 2 + sum(str(value).count("\n") for value in before.to_numpy().flat)
             convert(values[at], hints[name], f"{path}, line {line}, column {name}")
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as msgspec checks it; all of a column are texts where one is neither a number nor empty."""
+    """Return a value in the type that msgspec checks; one text in a column makes pandas read all its values as text."""
     if isinstance(value, str):
         word = {"": None, "True": True, "False": False}.get(value, value)
         value = float(value) if _NUMBER.fullmatch(value) else word
@@ -178,7 +178,7 @@ def _plain(value: Any) -> Any:
 
 
 def closed(values: Mapping[Any, Any]) -> float | None:
-    """Return the time of a row from a closed archive, opening included; None where it has none."""
+    """Return the seconds of a row from a closed archive, opening included; None if it has no time."""
     seconds, opening = values.get("seconds"), values.get("open_seconds")
     if seconds is None or np.isnan(seconds):
         return None
@@ -186,7 +186,7 @@ def closed(values: Mapping[Any, Any]) -> float | None:
 
 
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
-    """Return how each round of each cell ended in a file of rows, which may be missing, for ``--resume``."""
+    """Return the outcome of each round of each cell in a file of rows, for ``--resume``; empty without the file."""
     found: dict[CellKey, dict[int, Mark]] = {}
     if not path.exists():
         return found

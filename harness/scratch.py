@@ -1,4 +1,4 @@
-"""Room for values that are too large to be held in memory: files without a name in the folder for temporary files."""
+"""Arrays that are too large for memory, mapped to unnamed files in the folder for temporary files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness.errors import MachineError
 from harness.limits import in_words
 
 LARGEST = 64 << 20
-"""Bytes of an array that `room` makes in memory."""
+"""Size in bytes of the largest array that `room` allocates in memory."""
 
 
 def is_large(nbytes: int) -> bool:
-    """Say whether an array of a size is too large for memory."""
+    """Return whether an array of this size is too large for memory."""
     return nbytes > LARGEST
 
 
 def room(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array to be filled, in C order: in memory, or in a mapped file without a name where it is large.
+    """Return an array to be filled, in C order: in memory, or mapped to an unnamed file if it is large.
 
-    The disk space of such a file is free again when the array is.
+    The disk space of such a file is freed together with the array.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A suite: a workload, its plan, and the facts that a report needs; found by the names in the rows of a run."""
+"""Suites: a workload, its plan, and the facts that a report needs, selected by the names in the rows of a run."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class AccessInfo:
 
     name: str  # Value of the ``access`` column of records.
     label: str  # Name in tables and plots.
-    # Part of the cost of a use: a read that can have a share in a mix, writing the trace, stored bytes, or the slowdown
-    # of a read by other readers. None for no part: "read", "write", "size", "readers"} or None.
+    # Part of the cost of a use: a read that can have a share in a mix ("read"), writing the trace ("write"), stored
+    # bytes ("size"), or the slowdown of a read by other readers ("readers"). None for no part.
     cost: Part | None = None
     mix: str = ""  # Name of a read in a mix; by default `name`.
     several: str = ""  # Plural of such a read, in sentences.
@@ -54,7 +54,7 @@ class Plot:
     """The plot of a suite, with a row of panels for each value that is not a column."""
 
     title: str  # Title: the quantity, and which direction is better.
-    # The quantity whose values are side by side: "cache", "access", "workers".
+    # The quantity whose values have panels side by side: "cache", "access", "workers".
     columns: Literal["cache", "access", "workers"] = "cache"
     name: str = ""  # File name without suffix; by default that of the suite.
     note: str = ""  # Note for the caption.
@@ -90,7 +90,7 @@ class Suite:
     note: str = ""  # Sentences at the end of the caption of its table.
     prefix: str = ""  # Prefix of its accesses in the terminal.
     archives: str = ""  # The access that records the writing of the archives that are read; empty for none.
-    optional: bool = False  # Whether a run has it only if it is named, because it reads traces of one kind.
+    optional: bool = False  # Whether a run includes it only if named, because it reads traces of one kind.
 
     @property
     def heading(self) -> str:

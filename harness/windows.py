@@ -1,4 +1,4 @@
-"""Draw small windows of a trace's tensors, which every format reads alike."""
+"""Draw small windows of a trace's tensors; every format reads the same ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.workload import PlanOptions, Read
 
 
 def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[TensorSpec], int]]:
-    """Yield each kind of tensor that has windows, its tensors that are not empty, and the number of windows.
+    """Yield each kind of tensor that has windows, its non-empty tensors, and the number of windows.
 
     The third kind, plain arrays, is left out if the trace has none.
     """
@@ -23,9 +23,9 @@ def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, li
 
 
 def window_axes(spec: TensorSpec) -> list[int]:
-    """Return the axes of a window: queries and keys, residues or tokens, or else the largest.
+    """Return the axes of a window: queries and keys; residues, tokens or atoms; or else the largest axes.
 
-    Two axes in order, or one if there are no more.
+    Two axes in ascending order, or one if the tensor has no more.
     """
     if spec.role in (Role.ATTENTION, Role.PAIR):
         for names in (("query", "key"), ("residue", "token", "atom")):
@@ -35,7 +35,7 @@ def window_axes(spec: TensorSpec) -> list[int]:
 
 
 def draw(specs: Sequence[TensorSpec], rng: np.random.Generator, *, by_bytes: bool) -> TensorSpec:
-    """Draw one of some tensors, none empty: each as likely, or in proportion to its bytes."""
+    """Draw one of several tensors, none empty: with equal probability, or in proportion to their bytes."""
     if not by_bytes:
         return specs[int(rng.integers(len(specs)))]
     nbytes = np.array([spec.nbytes for spec in specs], float)
@@ -58,7 +58,7 @@ def window_reads(
     rng : numpy.random.Generator
         Random generator.
     by_bytes : bool
-        As of `PlanOptions`.
+        As in `PlanOptions`.
 
     Returns
     -------

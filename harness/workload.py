@@ -20,10 +20,10 @@ from harness.trace.stream import LARGE_BYTES, block_rows
 Cache = Literal["warm", "cold", "lukewarm"]
 
 MOST_STEPS = 200_000
-"""Reads, and tensors to write, of all plans of a run together: a file of more could not be read again."""
+"""Limit of the reads and tensors to write in all plans of a run together; a larger plan file could not be read."""
 
 Number = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-"""Of workers or residues: whatever asks for more is a mistake, and would never end."""
+"""A number of workers or residues; a larger one is a mistake, and its run would never end."""
 
 Windows = Annotated[int, msgspec.Meta(ge=1, le=25_000)]
 _Workers = Annotated[tuple[tuple[Name, Number], ...], msgspec.Meta(max_length=64)]
@@ -46,7 +46,7 @@ class ReadAccess:
     load_once: bool = False  # Read each complete tensor once, and take every selection from memory.
     executor: str = "main"  # Name of an executor in the group ``harness.executors``.
     workers: int = 1  # Number of workers.
-    # Tuple of {"warm", "cold"}. Cache states in which the access is measured.
+    # Cache states in which the access is measured: of "warm" and "cold".
     caches: tuple[Cache, ...] = ("warm", "cold")
 
     def check(self, suite: str, manifest: Manifest) -> None:
@@ -60,7 +60,7 @@ class ReadAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteAccess:
-    """Writing a new archive in each sample; a suite may derive its own kind, with a task that takes samples.
+    """Writing a new archive in each sample; a suite may derive its own kind, with another `task`.
 
     Attributes
     ----------
@@ -164,9 +164,9 @@ def whole_reads(spec: TensorSpec, options: PlanOptions, part: Selection | None =
     spec : TensorSpec
         The tensor.
     options : PlanOptions
-        With the size limit of one read, and the size of blocks above it.
+        Options with the size limit of one read, and the size of blocks above it.
     part : tuple of slice or None
-        What is read; None for all of it.
+        The part to read; None for the complete tensor.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def whole_reads(spec: TensorSpec, options: PlanOptions, part: Selection | None =
 
 
 def _cut(shape: tuple[int, ...], itemsize: int, options: PlanOptions) -> tuple[int, int]:
-    """Return the axis along which a large tensor is read in blocks, and how many indices of it a block has."""
+    """Return the axis along which a large tensor is read in blocks, and the number of its indices in a block."""
     axis = next(axis for axis, n in enumerate(shape) if n > 1)
     return axis, block_rows(shape[axis:], itemsize, options.block_bytes)
 
@@ -211,7 +211,7 @@ def count_steps(access: Access) -> int:
 
 
 def rest(manifest: Manifest, options: PlanOptions) -> list[Absent]:
-    """Return an access that names the tensors of which no part is read, where there are some and plans name them."""
+    """Return a list with one `Absent` on the tensors of which no part is read; empty without such or `name_rest`."""
     if not options.name_rest or not (specs := manifest.only_whole()):
         return []
     roles = ", ".join(sorted({spec.role.value for spec in specs}))

@@ -1,4 +1,4 @@
-"""Zip files of strangers: their directory is checked before it is believed, and members are read up to a limit."""
+"""Untrusted zip files: check the directory before it is used, and read members up to a size limit."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from harness.files import DOCUMENT, open_regular
 from harness.limits import LimitError, archive_limit, in_words, inflation_limit
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
-"""What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
+"""Exceptions that `zipfile` raises for files that are truncated, damaged, encrypted or of another kind."""
 
 DIRECTORY = 4 << 20
-"""Bytes of the largest directory that is read: more than 30,000 members with names of 80 characters."""
+"""Size in bytes of the largest directory that is read: more than 30,000 members with names of 80 characters."""
 
-_END, _END_SIZE = b"PK\x05\x06", 22  # the record at the end, without its comment
-_LONGER, _LONGER_SIZE = b"PK\x06\x06", 56 + 20  # the one before it in large files, with what says where it is
+_END, _END_SIZE = b"PK\x05\x06", 22  # the end record of the directory, without its comment
+_LONGER, _LONGER_SIZE = b"PK\x06\x06", 56 + 20  # the zip64 record before it in large files, with its locator
 _TAIL = _LONGER_SIZE + _END_SIZE + (1 << 16)
-_LOCAL = 30  # bytes of the fixed part in front of every member
+_LOCAL = 30  # bytes of the fixed part of every member's local header
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STEP = 1 << 20
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip file whose directory says nothing impossible.
+    """Open a zip file, and check its directory.
 
     Parameters
     ----------
@@ -38,24 +38,24 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     Returns
     -------
     ZipFile
-        Whose members do not overlap, and are stored or deflated.
+        Its members do not overlap, and are stored or deflated.
 
     Raises
     ------
     LimitError
-        When it has too many members.
+        If it has too many members.
     HarnessError
-        When its members overlap or are compressed in another way.
+        If its members overlap or are compressed in another way.
     BadZipFile, and others of `DAMAGE`
-        When it is no zip file.
+        If it is not a zip file.
     OSError
-        When it cannot be read.
+        If it cannot be read.
     """
     file = open_regular(path)
     try:
         _check_directory(file, path)
         opened = zipfile.ZipFile(file)
-        opened.filename = str(path)  # for messages; it would be the number of the descriptor
+        opened.filename = str(path)  # for messages; else it would be the number of the descriptor
         _check_members(opened, path)
     except BaseException:
         file.close()
@@ -64,7 +64,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _check_directory(file: BinaryIO, path: Path) -> None:
-    """Refuse a directory that is too large, before `zipfile` makes objects of all of it."""
+    """Raise LimitError if the directory is too large, before `zipfile` creates an object for each member."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _TAIL))
     tail = file.read()
@@ -73,7 +73,7 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
     bare = plain.startswith(_END) and plain.endswith(b"\0\0")
     at = len(tail) - _END_SIZE if bare else tail.rfind(_END)
     if at < 0:
-        return  # no zip file, as is said when it is opened
+        return  # not a zip file; opening it raises the error
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     longer = at - _LONGER_SIZE
     if longer >= 0 and tail.startswith(_LONGER, longer):
@@ -93,7 +93,7 @@ def _check_members(file: zipfile.ZipFile, path: Path) -> None:
 
 
 def check_inflation(file: zipfile.ZipFile, info: zipfile.ZipInfo, *, streamed: bool = False) -> int:
-    """Return the bytes that a member inflates to, by the directory of its file.
+    """Return the inflated size of a member in bytes, as the directory states it.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def check_inflation(file: zipfile.ZipFile, info: zipfile.ZipInfo, *, streamed: b
     Raises
     ------
     LimitError
-        When they are far more than are stored.
+        If it exceeds the limit for the member's stored size: `inflation_limit`, or `archive_limit` if `streamed`.
     """
     limit = archive_limit if streamed else inflation_limit
     if info.file_size > (most := max(info.compress_size, limit(info.compress_size))):
@@ -133,7 +133,7 @@ def read_member(file: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int =
     Raises
     ------
     LimitError
-        When it says that it is longer; what it holds beyond that is not inflated.
+        If the directory states that it is longer. What it holds beyond the stated size is not inflated.
     KeyError, and those of `DAMAGE`
         As `zipfile` raises them.
     """
@@ -145,7 +145,7 @@ def read_member(file: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int =
         )
     out = bytearray()
     with file.open(info) as member:
-        while part := member.read(_STEP):  # in parts, as in one it inflates whatever the stream gives
+        while part := member.read(_STEP):  # in parts: a single read would inflate the complete stream
             out += part
     return bytes(out)
 
@@ -156,13 +156,13 @@ def read_into(member: IO[bytes], values: np.ndarray) -> None:
     Raises
     ------
     EOFError
-        When there are fewer.
+        If there are fewer.
     BadZipFile, and others of `DAMAGE`
-        When they are damaged, as is known at the end of the member.
+        If they are damaged, which is detected at the end of the member.
     """
     left = values.reshape(-1).view(np.uint8).data
     while len(left):
-        part = member.read(min(_STEP, len(left)))  # in parts, as each is held beside the array
+        part = member.read(min(_STEP, len(left)))  # in parts, as each needs memory in addition to the array
         if not part:
             raise EOFError("it ends early")
         left[: len(part)] = part
@@ -170,7 +170,7 @@ def read_into(member: IO[bytes], values: np.ndarray) -> None:
 
 
 def check_member(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Compare a member with its checksum; raises those of `DAMAGE` when it is another."""
+    """Compare a member with its checksum; raise an exception of `DAMAGE` if they differ."""
     with file.open(info) as member:
         while member.read(_STEP):
             pass

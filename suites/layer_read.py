@@ -15,7 +15,7 @@ from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, rest
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Draw a layer for each kind; the head comes from a layer of its own."""
+    """Draw a layer for each kind of tensor; the head comes from a layer that is drawn separately."""
     accesses: list[Access] = []
     attention = [spec for spec in manifest.with_role(Role.ATTENTION) if spec.items]
     if attention:
@@ -51,20 +51,20 @@ def _layer(name: str, specs: list[TensorSpec], rng: np.random.Generator, options
 
 
 def _one_of_layers(spec: TensorSpec, rng: np.random.Generator, options: PlanOptions) -> tuple[Read, ...]:
-    """Plan the reading of a tensor of one layer: all of it, or one index along its axis of layers where it has one."""
+    """Plan reads of one layer of a tensor: the complete tensor, or one index along its layer axis if it has one."""
     if "layer" not in spec.axes:
         return whole_reads(spec, options)
     return whole_reads(spec, options, _at_one(spec, [spec.axes.index("layer")], rng))
 
 
 def _at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> Selection:
-    """Draw an index of each of some axes; return the selection of all that a tensor has there."""
+    """Draw an index of each given axis; return the selection at these indices, with all other axes complete."""
     drawn = {axis: int(rng.integers(spec.shape[axis])) for axis in axes}
     return tuple(slice(drawn[k], drawn[k] + 1) if k in drawn else slice(0, n) for k, n in enumerate(spec.shape))
 
 
 def _slices(arrays: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> Iterator[ReadAccess]:
-    """Plan a slice at one index of each axis, of an array that has such an axis."""
+    """Yield for each axis the read of a slice at one index, from an array that has this axis."""
     for axis, name in zip(range(max(len(spec.shape) for spec in arrays)), _ORDINALS, strict=False):
         having = [spec for spec in arrays if len(spec.shape) > axis]
         spec = draw(having, rng, by_bytes=options.by_bytes)

@@ -20,15 +20,14 @@ from harness.workload import (
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Draw windows once and give the same ones to every number of workers.
+    """Draw windows once, and plan the same ones for every number of workers.
 
-    Attention windows; pair windows only of a trace without attention, and windows of arrays of one without either,
-    unless a run asks for all. Doing all would double the longest suite, most of it for NPZ, which reads a whole tensor
-    for each window.
+    Only attention windows, unless a run requests all kinds; pair windows if the trace has no attention, array windows
+    if it has neither. All kinds would double the time of the longest suite, mostly for NPZ, which reads a complete
+    tensor for each window.
 
-    The total is the same for every number of workers (strong scaling), and every window is drawn anew: a worker that
-    read the same few again would find them in its reader's chunk cache, where one format has such a cache and another
-    has not.
+    The total is the same for every number of workers (strong scaling), and every window is drawn anew. If a worker
+    read a few windows repeatedly, it would find them in its reader's chunk cache, which only some formats have.
     """
     everything = options.parallel == "all"
     planned: list[Access] = []
@@ -38,14 +37,14 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
         reads = window_reads(specs, windows, options.window, rng, by_bytes=options.by_bytes)
         planned += _by_all(f"window_{kind}", reads, options)
     for kind, specs, _ in found if everything else ():
-        # One for each worker of the largest crew, the same layer again where a trace has fewer.
+        # One layer for each worker of the largest number; layers repeat if the trace has fewer.
         chosen = [specs[k % len(specs)] for k in range(_most(options))]
         planned += _by_all(f"layers_{kind}", sum((whole_reads(spec, options) for spec in chosen), ()), options)
     return planned or [Absent(name="window_attention", reason="the trace has no tensor with axes and values")]
 
 
 def _by_all(name: str, reads: tuple[Read, ...], options: PlanOptions) -> list[ReadAccess]:
-    # Warm alone unless all is asked for: a cold sample reads its archive from the disk again, each time.
+    # Only warm, unless a run requests all: every cold sample reads its archive from the disk again.
     caches: tuple[Cache, ...] = ("warm", "cold") if options.parallel == "all" else ("warm",)
     return [
         ReadAccess(name=name, reads=reads, executor=executor, workers=workers, caches=caches)
@@ -58,9 +57,9 @@ def _most(options: PlanOptions) -> int:
 
 
 def _windows(specs: list[TensorSpec], count: int, options: PlanOptions) -> int:
-    """Say how many windows to draw: as many as were asked for, fewer where that takes too long, equal shares for all.
+    """Return the number of windows to draw: as many as requested, fewer if that takes too long, in equal shares.
 
-    Never fewer than the other suites read, which is what a run without a number of its own gets.
+    Never fewer than the other suites read, which is also the number for a run that requests none.
     """
     if options.parallel_windows is None:
         return count

@@ -11,7 +11,7 @@ from harness.workload import Absent, Access, PlanOptions, ReadAccess, rest
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Draw windows over heads, layers and pair tensors; the same once more as load once, then slice."""
+    """Draw windows over heads, layers and pair tensors; plan the same ones again as load once, then slice."""
     accesses: list[Access] = []
     for kind, specs, count in windowed(manifest, options):
         name = f"window_{kind}"
@@ -25,7 +25,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
             reason = f"nobody loads a tensor of {largest / 1e9:.1f} GB into memory for a window of it"
             accesses.append(Absent(name=f"{name}_load_once", reason=reason))
             continue
-        # What a sensible user does where a format has no partial reads. Warm only: cold, it is a full read.
+        # The sensible use of a format without partial reads. Warm only: cold, it is a full read.
         accesses.append(ReadAccess(name=f"{name}_load_once", reads=reads, load_once=True, caches=("warm",)))
     return accesses + rest(manifest, options)
 
@@ -72,7 +72,7 @@ suite = Suite(
     ),
     criterion=Criterion(
         name="random access", cells="windows of attention, pair tensors, arrays, each read on its own, warm and cold",
-        # What a user does in memory after reading the whole is a full layer's read, and has its own criterion.
+        # Load once is in essence the read of a full layer, which has its own criterion.
         accesses=("window_attention", "window_pair", "window_array"), short="windows",
     ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from harness.workload import Absent, Access, PlanOptions, SizeAccess
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Measure the whole trace, and its first layer with representations filled under one name and under both."""
+    """Plan the size of the complete trace, and of its first layer with representations under one name and both."""
     accesses: list[Access] = [SizeAccess(name="archive")]
     layers = list(manifest.layers())
     one = _filled(manifest, layers[0], both=False) if layers else {}
@@ -25,9 +25,9 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
 
 
 def _filled(manifest: Manifest, layer: int, *, both: bool) -> dict[str, str]:
-    """Name the tensors of a layer, its representations under one name or under both; return the source of each.
+    """Return the names to write for a layer, representations under one name or both, each with its source.
 
-    The schema does not say how ``activations/layer_i/{single,pair}_repr`` differ from ``{single,pair}/layer_i``; a
+    The schema does not define how ``activations/layer_i/{single,pair}_repr`` differ from ``{single,pair}/layer_i``. A
     writer that fills both stores the same values twice.
     """
     names: dict[str, str] = {}

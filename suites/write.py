@@ -11,16 +11,16 @@ from harness.workload import Access, PlanOptions, WriteAccess
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Write the tensors of one layer as a fresh archive, another layer in each round."""
+    """Plan writing the tensors of one layer as a new archive, another layer in each round."""
     layers = manifest.layers()
-    # Where no tensor belongs to a layer, one array at a time.
+    # If no tensor belongs to a layer, write one array at a time.
     parts = layers.values() or [[spec] for spec in _arrays(manifest, options)]
     rounds = tuple(tuple((s.path, s.path) for s in tensors) for tensors in parts)
     return [WriteAccess(name="layer" if layers else "array", tensors=rounds)]
 
 
 def _arrays(manifest: Manifest, options: PlanOptions) -> list[TensorSpec]:
-    """List the arrays to write: the largest first where plans go by bytes, none that is empty or one number."""
+    """Return the arrays to write; if plans go by bytes, the largest first, without empty ones and scalars."""
     if not options.by_bytes:
         return list(manifest.tensors)
     filled = [spec for spec in manifest.tensors if spec.items]

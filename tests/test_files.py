@@ -13,6 +13,7 @@ import pytest
 
 from harness import files, limits
 from harness.cli.options import add_max_inflated, max_inflated
+from harness.cli.running import add_run
 from harness.errors import HarnessError, UsageError
 
 
@@ -188,3 +189,10 @@ def test_an_option_of_the_command_line_names_a_size(text, limit):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(UsageError, match="--max-inflated takes a number of bytes"):
         max_inflated(parsed(text))
+
+
+def test_options_of_a_run_take_sizes_too():
+    parser = argparse.ArgumentParser()
+    add_run(parser)
+    given = parser.parse_args(["--decoded-cache", "64MiB", "--trace-bytes", "2GiB"])
+    assert (given.decoded_cache, given.trace_bytes) == (64 << 20, 2 << 30)

@@ -1,7 +1,7 @@
-"""How accesses become asv's figures: samples taken as a run takes them, and the times of the samples alone.
+"""Base classes that turn accesses into asv's figures: samples measured as in a run, and only the times of samples.
 
-asv runs ``setup`` before every call and times a whole call, with what checks its result. So archives are written in
-``setup_cache``, and the timers here stand still except for what a sample itself has timed.
+asv runs ``setup`` before every call and times the complete call, including the check of its result. So archives are
+written in ``setup_cache``, and the timers here advance only by what a sample itself has timed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .made import LIMIT, Made, counts, make, sizes
 _CHILDREN = Children()  # reading processes
 atexit.register(_CHILDREN.__exit__)
 _TAKEN: Counter[str] = Counter()  # nanoseconds of samples so far, by what was timed
-_FIRST: dict[tuple[str, str, str], Observed] = {}  # the discarded read of this process
+_FIRST: dict[tuple[str, str, str], Observed] = {}  # discarded reads of this process, by suite, case and format
 _ROUNDS = itertools.count()
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
 
 def _timed_by(name: str) -> Callable[[_Method], _Method]:
-    """Let asv time a method by what samples say, so that neither preparation nor verification is in it."""
+    """Return a decorator that makes asv time a method by its samples, without preparation and verification."""
 
     def mark(method: _Method) -> _Method:
         method.timer = lambda: _TAKEN[name] / 1e9  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ def _timed_by(name: str) -> Callable[[_Method], _Method]:
 
 
 def _in_unit(unit: str) -> Callable[[_Method], _Method]:
-    """State the unit of a tracked figure, for the pages."""
+    """Return a decorator that states the unit of a tracked figure, for the pages."""
 
     def mark(method: _Method) -> _Method:
         method.unit = unit  # type: ignore[attr-defined]
@@ -55,14 +55,14 @@ def _in_unit(unit: str) -> Callable[[_Method], _Method]:
 
 
 class _Suite:
-    """The accesses of one suite, in every format; derived classes are made in `suites`.
+    """The accesses of one suite, in every format; derived classes are created in `suites`.
 
     Attributes
     ----------
     suite : str
         Its registered name.
     accesses : dict of str to Access
-        By the case that pages show.
+        Accesses by the case that pages show.
     """
 
     suite: ClassVar[str]
@@ -71,7 +71,7 @@ class _Suite:
     params: ClassVar[tuple[list[str], list[str]]]
     param_names = ("format", "case")
     timeout = LIMIT
-    # A call is a sample. asv's test finds nothing below 8 of them a side; here there are 10 in each of two processes.
+    # A call is a sample. asv's test finds nothing with fewer than 8 per side; here there are 10 in each of 2 processes.
     number, rounds, repeat, warmup_time = 1, 2, (10, 20, 2.0), 0
 
     def setup_cache(self) -> Made:
@@ -83,7 +83,7 @@ class _Suite:
     setup_cache.timeout = 2 * LIMIT  # type: ignore[attr-defined]
 
     def setup(self, made: Made, name: str, case: str) -> None:
-        """Skip what cannot be measured here, and fail with a reason what went wrong."""
+        """Skip a format that cannot be measured here; raise HarnessError with the reason for one that failed."""
         if name in made.unusable:
             raise NotImplementedError(made.unusable[name])
         problem = made.broken.get(name) or made.problems.get((self.suite, case, name))
@@ -91,7 +91,7 @@ class _Suite:
             raise HarnessError(f"{name}: {problem}.")
 
     def _figure(self, made: Made, name: str, case: str, figure: str) -> float:
-        """Return a figure that follows from the archive; what several workers read depends on who comes first."""
+        """Return a figure of the archive; NaN if unknown, or if it depends on which of several workers comes first."""
         access = self.accesses[case]
         chance = isinstance(access, ReadAccess) and access.workers > 1
         found = made.figures[self.suite, case, name][figure]
@@ -100,7 +100,7 @@ class _Suite:
 
 class _Reads(_Suite):
     def _sample(self, made: Made, name: str, case: str) -> None:
-        """Take one verified sample; in a fresh process a discarded read comes first, as in a run."""
+        """Measure one verified sample; in a fresh process a discarded read comes first, as in a run."""
         access = self.accesses[case]
         assert isinstance(access, ReadAccess)
         task = ReadTask(**made.prepared.about(definition.arms()[name], access))
@@ -147,7 +147,7 @@ class _Reads(_Suite):
 
 class _Writes(_Suite):
     def _sample(self, made: Made, name: str, case: str) -> None:
-        """Write an archive, verify and remove it; the tensors of each round in turn, as in a run."""
+        """Write an archive, verify and remove it; use the tensors of each round in turn, as in a run."""
         access = self.accesses[case]
         assert isinstance(access, WriteAccess)
         tensors = access.tensors[next(_ROUNDS) % len(access.tensors)]
@@ -159,7 +159,7 @@ class _Writes(_Suite):
 
     @_timed_by("writer")
     def time_write(self, made: Made, name: str, case: str) -> None:
-        """Time until the caller could go on: inside the format's writer, or for a producer that is streamed to end."""
+        """Time until the caller can continue: inside the format's writer, or until a streamed producer ends."""
         self._sample(made, name, case)
 
     @_timed_by("durable")
@@ -189,11 +189,11 @@ KINDS: dict[type[Access], type[_Suite]] = {
     WriteAccess: _Writes,
     SizeAccess: _Sizes,
 }
-"""What measures the accesses of a kind."""
+"""Base class that measures the accesses of a kind."""
 
 
 def benchmark(suite: str, kind: type[Access]) -> type[_Suite] | None:
-    """Make the class that measures a suite's accesses of one kind; None where it has none."""
+    """Return the class that measures a suite's accesses of one kind; None if it has none."""
     accesses = definition.cases(suite, kind)
     if not accesses:
         return None

@@ -1,4 +1,4 @@
-"""What is measured: one small trace, every registered suite and format, and the version that follows from these."""
+"""Definition of the benchmarks: one small trace, every registered suite and format, and the version of these."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.trace.stream import digest_blocks
 from harness.workload import Access, ReadAccess
 
 RULES = 1
-"""Counts the ways in which samples become asv's figures; a change of them makes new series."""
+"""Version of the rules by which samples become asv's figures; a change starts new series."""
 
 
 @cache
@@ -40,12 +40,12 @@ def subject() -> Subject:
 
 
 def about(suite: str) -> str:
-    """Return what a suite asks, in one line."""
+    """Return the description of a suite, in one line."""
     return load_suite(suite).description
 
 
 def arms() -> dict[str, Arm]:
-    """Return what is measured by the name of its format; the raw ceiling is among them."""
+    """Return the measured arms by the names of their formats, including the raw ceiling."""
     registry.listing("formats")  # libraries are imported now: by asv's fork server once, and never within a sample
     (profile,) = config().profiles
     return {name: Arm(name, name, "" if name == RAW else profile) for name in config().formats}
@@ -57,14 +57,14 @@ def cases(suite: str, kind: type[Access]) -> dict[str, Access]:
 
 
 def case(access: Access) -> str:
-    """Name an access with who reads, such as ``window_attention, threads x 2``."""
+    """Return the name of an access with its executor and workers, such as ``window_attention, threads x 2``."""
     if isinstance(access, ReadAccess) and access.executor != "main":
         return f"{access.name}, {access.executor} x {access.workers}"
     return access.name
 
 
 def version(suite: str, kind: type[Access]) -> str:
-    """Digest what decides figures besides the code under test: accesses, trace, profile and cache state.
+    """Return a digest of what determines figures besides the code under test: accesses, trace, profile, cache state.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def version(suite: str, kind: type[Access]) -> str:
     Returns
     -------
     str
-        16 hexadecimal digits. What a profile sets a format to is code under test, and so is how a format stores the
-        values; of the trace the names, shapes and bytes count, whatever generates them.
+        16 hexadecimal digits. The settings of a format in a profile are code under test, and so is how it stores the
+        values. Of the trace, names, shapes, dtypes and bytes count, whatever generates them.
     """
     definition: dict[str, Any] = {
         "rules": RULES,

@@ -1,4 +1,4 @@
-"""What is made once for all benchmarks: an archive of the trace in every format, and what needs no repetition."""
+"""Preparation, once for all benchmarks: an archive of the trace in every format, and figures without repetition."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ Figures = dict[str, int | None]
 
 @dataclass(frozen=True)
 class Made:
-    """What asv's ``setup_cache`` leaves to the processes that measure."""
+    """Result of asv's ``setup_cache``, for the processes that measure."""
 
     prepared: Prepared  # The archives.
-    # Why a format cannot be measured here, as a library is missing or the profile is not for it.
+    # By format: why it cannot be measured here, as a library is missing or the profile is not for it.
     unusable: dict[str, str]
-    broken: dict[str, str]  # What went wrong with a format.
-    # By suite, case and format: sizes, and what a verified read moved.
+    broken: dict[str, str]  # By format: what failed.
+    # By suite, case and format: sizes, and the counts of a verified read.
     figures: dict[tuple[str, str, str], Figures] = field(default_factory=dict)
-    problems: dict[tuple[str, str, str], str] = field(default_factory=dict)  # What went wrong instead.
+    problems: dict[tuple[str, str, str], str] = field(default_factory=dict)  # By the same: what failed instead.
 
 
 def make(folder: Path) -> Made:
-    """Write the archives into an empty folder and take every figure that needs no repetition.
+    """Write the archives into an empty folder, and measure every figure that needs no repetition.
 
     Parameters
     ----------
     folder : Path
-        Has to stay for as long as anything is measured.
+        The folder, which must exist as long as anything is measured.
 
     Returns
     -------
     Made
-        A format that fails is among the broken ones, and the others are measured all the same.
+        A format that fails is among the broken ones; the others are still measured.
     """
     unusable = {listed.name: listed.missing for listed in registry.listing("formats") if listed.missing}
     arms = [arm for name, arm in definition.arms().items() if name not in unusable]
@@ -87,7 +87,7 @@ def sizes(written: Written) -> Figures:
     Raises
     ------
     WorkerError
-        When it did not hold what was written.
+        If it does not hold what was written.
     """
     if written.problem:
         raise WorkerError(written.problem)
@@ -95,21 +95,21 @@ def sizes(written: Written) -> Figures:
 
 
 def counts(first: Observed, observed: Observed, access: ReadAccess) -> Figures:
-    """Return what one sample moved.
+    """Return the bytes read, the read calls and the opened files of one sample.
 
     Parameters
     ----------
     first : Observed
-        Of the discarded read before it, which counts opened files.
+        Observation of the discarded read before it, which counts opened files.
     observed : Observed
-        Of the sample.
+        Observation of the sample.
     access : ReadAccess
-        What was asked for.
+        The access.
 
     Raises
     ------
     WorkerError
-        When the cache was not warm, a result was wrong, or the format kept data instead of reading it.
+        If the cache was not warm, a result was wrong, or the format kept data instead of reading it.
     """
     reading = observed.reading
     if reading is None:

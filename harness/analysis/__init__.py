@@ -1,1 +1,1 @@
-"""What a run's samples mean: verdicts, grades, growth, and the choice of a format for a use."""
+"""Analysis of a run's samples: verdicts, grades, scaling, and the choice of a format for a use."""

@@ -1,7 +1,7 @@
-"""What a difference of times is due to: contenders that differ in one thing only, and chains of such steps.
+"""Attribution of time differences: pairs of contenders that differ in one thing only, and chains of such steps.
 
-Pairs are compared by round, as all comparisons are. The steps of a chain are ratios of medians, with the same draws of
-rounds for all: they multiply to the ratio of its ends, which medians of ratios do not.
+Pairs are compared by round, as in all comparisons. The steps of a chain are ratios of medians, with the same resampled
+rounds for all steps. So they multiply to the ratio of the chain's ends, which medians of ratios do not.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from harness.analysis.verdict import Floor, doubt, judge
 from harness.records import Contender
 
 Due = Literal["reader", "settings", "slimming", "container"]
-"""What two contenders may differ in; ``settings`` are layout and codec."""
+"""Things that two contenders may differ in; ``settings`` are layout and codec."""
 
 Layouts = Mapping[tuple[str, int | None, str, str], frozenset[tuple[str, ...]]]
-"""Role, chunks, shards and codec of every tensor of an archive; archives by trace, length, format and profile."""
+"""Role, chunks, shards and codec of every tensor of an archive, by trace, length, format and profile."""
 
 _CASE = list(CaseKey._fields)
 _ENDS = [f"{side}{name}" for side in ("", "against_") for name in Contender._fields if name != "threads"]
@@ -45,16 +45,16 @@ _MATCHED = "matched"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attribution:
-    """What differences of times are due to."""
+    """Causes of time differences: pairs that differ in one thing, and chains of steps between formats."""
 
     # Columns `PAIR_COLUMNS`: two contenders of a case that differ in one thing, the ratio of their times paired by
-    # round, its word, and processor time over wall time of each. ``own``: one of the two readers is this project's own
-    # decoder.
+    # round, its verdict, and processor time over wall time of each. ``own``: one of the two readers is this project's
+    # own decoder.
     pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS))
-    # Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
-    # profile that formats are judged in; rows of the part ``step`` that multiply to it; and of the part ``best``, each
-    # at its best, where both were measured. Only the last has a word. ``due`` of a step has several things, separated
-    # by blanks, where no contender between its ends was measured.
+    # Columns `CHAIN_COLUMNS`. Each two formats of a case have a row of the part ``total``: stock over stock in
+    # the profile that formats are judged in. Rows of the part ``step`` multiply to it. A row of the part ``best``
+    # compares both formats at their best, if both were measured; only this row has a verdict. ``due`` of a step lists
+    # several things, separated by blanks, if no contender between its ends was measured.
     chains: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHAIN_COLUMNS))
 
 
@@ -67,7 +67,7 @@ def _container(contender: Contender) -> str:
 
 
 def layouts(ledger: pd.DataFrame) -> Layouts:
-    """Take from a run's ledger how each archive is laid out, by which settings are known to be equal."""
+    """Return the layout of each archive from a run's ledger, to detect equal settings."""
     if ledger.empty:
         return {}
     told = ledger[ledger["role"] != ""]
@@ -80,7 +80,7 @@ def layouts(ledger: pd.DataFrame) -> Layouts:
 
 
 def differs(one: Contender, other: Contender, case: CaseKey, known: Layouts) -> tuple[Due, ...]:
-    """List what two contenders differ in; readers of different containers are a part of these."""
+    """List the things that two contenders differ in; a difference of containers includes that of their readers."""
     found: list[Due] = []
     same = _container(one) == _container(other)
     if same and one.reader != other.reader:
@@ -108,19 +108,20 @@ def attribute(
     unmeasured: Collection[str] = (),
     version: int = REPORT_VERSION,
 ) -> Attribution:
-    """Take differences apart: of every trace at its largest length, by one thread and by the most workers.
+    """Attribute the differences of every trace at its largest length, for one thread and for the most workers.
 
     Parameters
     ----------
     table : SampleTable
-        The samples of a run, every contender.
+        The samples of a run, with every contender.
     ledger : DataFrame
-        Of the run.
+        The run's ledger.
     baseline : str
-        The format that ran twice.
+        The format that the A/A control repeats.
     unmeasured : collection of str
-        Formats whose best is not known, of which nothing is claimed.
+        Formats whose best is not known. Nothing is claimed about these: they get no row of the part ``best``.
     version : int
+        Version of the report.
         Of the document.
 
     Returns
@@ -156,14 +157,14 @@ def attribute(
 
 
 def _order(cell: CellSamples) -> tuple[object, ...]:
-    """Put what others are held against first: stock contenders, and what is not slimmed."""
+    """Return a sort key: contenders that others are compared with, unslimmed and stock, come first."""
     own = cell.contender
     return own.slim, cell.effort not in ("stock", "both"), own.format, own.profile, own.reader
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """Two cells whose comparison gets a word, in a row."""
+    """A comparison of two cells, and the row that receives its verdict."""
 
     row: dict[str, Any]
     case: CaseSamples
@@ -172,7 +173,7 @@ class _Claim:
 
 
 def _judge(claims: Sequence[_Claim], known: Floors, *, all_rounds: bool) -> None:
-    """Put all comparisons into words, together."""
+    """Judge all comparisons together, and write the verdicts into their rows."""
     open_claims: list[tuple[_Claim, Comparison, Floor]] = []
     for claim in claims:
         comparison = paired(claim.cell, claim.against)
@@ -207,7 +208,7 @@ def _pair(case: CaseSamples, cell: CellSamples, against: CellSamples, due: Due, 
 
 
 def _busy(cell: CellSamples) -> float | None:
-    """Return processor time over wall time of the reads: how many processors were at work."""
+    """Return the median over samples of processor time over wall time of the reads: the processors at work."""
     share = cell.columns["cpu_seconds"][cell.timed] / cell.read_seconds
     share = share[np.isfinite(share)]
     return float(np.median(share)) if len(share) else None
@@ -231,10 +232,10 @@ def _chain(
     known: Layouts,
     own: _IsOwn,
 ) -> tuple[list[dict[str, Any]], tuple[CellSamples, CellSamples] | None]:
-    """Return the rows of two formats, the total first, and the cells of both at their best.
+    """Return the rows of two formats, the total first, and the cells of both at their best, if both have one.
 
-    From stock to best, over to the other's best, and back to its stock: a container is compared by readers that were
-    raced where any were.
+    The chain leads from stock to that format's best, over to the other's best, and back to its stock. So containers are
+    compared by raced readers, if there are any.
     """
     ends = [_best(cells, each) for each in (slower, faster)]
     first, last = ends
@@ -249,7 +250,7 @@ def _chain(
     walked = [slower.contender]
     for one, other in pairwise(through):
         _, *steps = _path(one.contender, other.contender, allowed, own)
-        for there in steps:  # without what leads back to where it began
+        for there in steps:  # a contender visited before: remove the loop back to it
             walked = [*walked[: walked.index(there)], there] if there in walked else [*walked, there]
     named = {"compared": slower.contender.format, "compared_with": faster.contender.format}
     base = dict.fromkeys(CHAIN_COLUMNS) | case.case._asdict() | named
@@ -259,7 +260,7 @@ def _chain(
 
 
 def _best(cells: Sequence[CellSamples], stock: CellSamples) -> CellSamples | None:
-    """Return a format's best in the group of its stock contender."""
+    """Return the best contender of a format in the group of its stock contender; None if there is none."""
     mine = (cell for cell in cells if cell.contender.format == stock.contender.format and cell.group == stock.group)
     return next((cell for cell in mine if cell.effort in ("best", "both")), None)
 
@@ -273,7 +274,7 @@ def _step(case: CaseSamples, one: Contender, other: Contender, known: Layouts) -
 def _path(
     start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Contender, Due]], own: _IsOwn
 ) -> list[Contender]:
-    """Return the fewest steps from one contender to another, each of one thing; one step of several without any."""
+    """Return the shortest path between two contenders in steps of one thing each; without a path, a direct step."""
     came: dict[Contender, Contender | None] = {start: None}
     waiting = [start]
     for here in waiting:

@@ -1,4 +1,4 @@
-"""The samples of one contender in one case: which count, their times, and why it has no figure to decide by."""
+"""Samples of one contender in one case: which ones count, their times, and why they may not allow a verdict."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import Contender
 
 CLOSED_SINCE = 4
-"""The first schema of rows whose words and grades are of the time from a closed archive, opening included."""
+"""First schema of rows whose verdicts and grades use the time from a closed archive, opening included."""
 
 _TEXTS = ("run_id", "status", "reason", "effort", "group")
 
 CLOSED = "closed_seconds"
-"""A column that is no row's own: what a user waits for who has not opened the archive."""
+"""Name of a derived column: the time for a user who has not opened the archive."""
 
 
 def closed_seconds(rows: pd.DataFrame) -> np.ndarray:
-    """Return what words and grades are of: opening and reading, or the reads alone in rows before `CLOSED_SINCE`."""
+    """Return the seconds that verdicts and grades use: opening plus reading; before `CLOSED_SINCE`, reading alone."""
     seconds = rows["seconds"].to_numpy(float)
-    opening = np.nan_to_num(rows["open_seconds"].to_numpy(float))  # a write has none
+    opening = np.nan_to_num(rows["open_seconds"].to_numpy(float))  # a write has no opening
     return np.where(rows["schema_version"].to_numpy(int) >= CLOSED_SINCE, seconds + opening, seconds)
 
 
 WAITED = "waited_seconds"
-"""A column that is no row's own: what all workers together spent in reads, see `waited_seconds`."""
+"""Name of a derived column: the time that all workers together spent in reads, see `waited_seconds`."""
 
 
 def waited_seconds(rows: pd.DataFrame) -> np.ndarray:
-    """Return the sum of the times of the workers' shares; where these were not recorded, what they can be at most.
+    """Return the sum of the workers' read times; where these were not recorded, an upper bound of it.
 
-    The time of a sample of several workers is from the first start to the last end. Of reads that take microseconds
-    much of that is the start of the workers, which none of a user's readers waits for.
+    The time of a sample with several workers is from the first start to the last end. For reads that take microseconds,
+    much of it is the start of the workers, which no reader of a user waits for.
     """
     most = rows["seconds"].to_numpy(float) * rows["workers"].to_numpy(float)
     shares = np.array([sum(map(float, str(text).split())) for text in rows["worker_seconds"].fillna("")])
@@ -47,7 +47,7 @@ _DERIVED = {CLOSED: closed_seconds, WAITED: waited_seconds}
 
 
 class SampleColumns(dict[str, np.ndarray]):
-    """The columns of the table as arrays, each converted once: numbers, but for those of text."""
+    """The columns of the table as arrays, each converted once: to numbers, except for text columns."""
 
     def __init__(self, rows: pd.DataFrame) -> None:
         self._rows = rows
@@ -61,86 +61,86 @@ class SampleColumns(dict[str, np.ndarray]):
 
 
 def few(count: int) -> str:
-    """Say that there are too few rounds."""
+    """Return the reason that there are too few rounds for a verdict."""
     return f"{count} round{'s' if count != 1 else ''}: a verdict needs {VERDICT_ROUNDS}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CellSamples:
-    """One contender in one case."""
+    """Samples of one contender in one case."""
 
-    contender: Contender  # Whose.
-    rows: np.ndarray  # Ndarray of int. All its samples, as places in the table.
+    contender: Contender  # The contender of the samples.
+    rows: np.ndarray  # Array of int: positions of all its samples in the table.
     columns: Mapping[str, np.ndarray]  # The complete table, by column.
-    # Whether it left after few rounds, because it was so much slower than the baseline in each (`harness.run.early_decision`):
-    # then these are enough.
+    # Whether it left after a few rounds because it was much slower than the baseline in each
+    # (`harness.run.early_decision`). Then these rounds are enough for a verdict.
     decided: bool = False
 
     @cached_property
     def states(self) -> np.ndarray:
-        """What became of each of its samples."""
+        """Status of each of its samples."""
         return self.columns["status"][self.rows]
 
     @property
     def status(self) -> str:
-        """``failed`` when any sample failed, else ``ok`` when any counts, else what the first one is."""
+        """``failed`` if any sample failed, else ``ok`` if any sample is, else the status of the first sample."""
         return next((s for s in ("failed", "ok") if s in self.states), str(self.states[0]))
 
     @property
     def reason(self) -> str:
-        """Why it is so."""
+        """Recorded reason of the first failed sample, or else of the first that is not ``ok``; empty if all are."""
         bad = self.states == "failed" if self.status == "failed" else self.states != "ok"
         return str(self.columns["reason"][self.rows][bad][0]) if bad.any() else ""
 
     @property
     def effort(self) -> str:
-        """What its contender stands for."""
+        """Effort of its contender: ``stock``, ``best``, ``both``, or empty if it has none."""
         return str(self.columns["effort"][self.rows[0]])
 
     @property
     def group(self) -> str:
-        """The profile of the run whose best it may be, also where it has settings of its own."""
+        """Profile of the run in which it may be its format's best, even if it has its own settings."""
         return str(self.columns["group"][self.rows[0]])
 
     @cached_property
     def good(self) -> np.ndarray:
-        """The rows that count."""
+        """Positions of the samples that count."""
         return self.rows[self.states == "ok"]
 
     @cached_property
     def timed(self) -> np.ndarray:
-        """Those of them that have a time, in the order of rounds; a failed cell has none."""
+        """Positions of the samples in `good` that have a time, in the order of rounds; none if the cell failed."""
         timed = self.good[~np.isnan(self.columns["seconds"][self.good])]
         return timed[:0] if self.status == "failed" else timed[np.argsort(self.columns["round"][timed], kind="stable")]
 
     @cached_property
     def seconds(self) -> np.ndarray:
-        """The times that count, in the order of rounds: from a closed archive, see `closed_seconds`."""
+        """Times that count, in the order of rounds: from a closed archive, see `closed_seconds`."""
         return self.columns[CLOSED][self.timed]
 
     @cached_property
     def read_seconds(self) -> np.ndarray:
-        """The same of an open archive."""
+        """As `seconds`, but from an open archive."""
         return self.columns["seconds"][self.timed]
 
     @cached_property
     def rounds(self) -> np.ndarray:
-        """The rounds of `seconds`."""
+        """Round numbers of `seconds`."""
         return self.columns["round"][self.timed].astype(int)
 
     def known(self, column: str) -> np.ndarray:
-        """Return the values that samples which count have in a column."""
+        """Return the values of a column in the samples that count, without NaN."""
         values = self.columns[column][self.good]
         return values[~np.isnan(values)]
 
     def median(self, column: str) -> float | None:
-        """Return the median of `known`; None where there is none."""
+        """Return the median of `known`; None if there are no values."""
         known = self.known(column)
         return float(np.median(known)) if len(known) else None
 
     @cached_property
     def why(self) -> str:
-        """Why it has no figure to decide by; empty where none failed and `VERDICT_ROUNDS` count, or it is decided."""
+        """Why it allows no verdict; empty if no sample failed and it has `VERDICT_ROUNDS` times or is `decided`."""
         if self.status == "failed":
             return f"failed: {self.reason}"
         if (count := len(self.seconds)) >= VERDICT_ROUNDS or self.decided:

@@ -1,4 +1,4 @@
-"""Which cells read data that fit the cache of decoded chunks of their reader, so that later reads decode nothing."""
+"""Cells whose data fit their reader's cache of decoded chunks, so that repeated reads decode nothing."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from harness.trace.schema import Role
 from harness.workload import Access, ReadAccess
 
 DECODED = "fits"
-"""In the column ``decoded_cache``."""
+"""Value of the column ``decoded_cache`` for cells that fit."""
 
 _Contender = tuple[str, int | None, str, str, str]
 """Trace, length, format, profile and reader."""
 
 
 def caches(ledger: pd.DataFrame) -> dict[_Contender, dict[str, int]]:
-    """Return the bytes of decoded chunks that each contender keeps of a tensor of each role, as its library said.
+    """Return the bytes of decoded chunks that each contender keeps of a tensor of each role, as its library reported.
 
     Parameters
     ----------
     ledger : DataFrame
-        Of the run; one of before has no such column, and nothing is known then.
+        The run's ledger. In older ones without the column ``cache_bytes``, nothing is known.
     """
     found: dict[_Contender, dict[str, int]] = {}
     if "cache_bytes" not in ledger:
@@ -42,20 +42,19 @@ def with_decoded(
 ) -> pd.DataFrame:
     """Mark the cells whose data fit the cache of decoded chunks, in the column ``decoded_cache``.
 
-    A reader is new in each sample, so a cache plays a part only where a tensor is read more than once. A cell fits if
-    each tensor that is read so fits what the reader keeps of one, and all of them together fit the budget, if the run
-    had one.
+    Each sample has a new reader, so a cache matters only if a tensor is read more than once. A cell fits if each such
+    tensor fits what the reader keeps of one tensor, and all of them together fit the budget, if the run had one.
 
     Parameters
     ----------
     summary : DataFrame
         From `harness.analysis.summary.summarise`.
     subjects : iterable of Subject
-        With the accesses of the run.
+        The subjects of the run, with its accesses.
     ledger : DataFrame
-        Of the run.
+        The run's ledger.
     budget : int or None
-        Decoded bytes that each reader might keep in all; None for each library's default.
+        Bytes of decoded chunks that each reader may keep in total; None for each library's default.
     """
     kept = caches(ledger)
     reads: dict[tuple[str, str, str, int | None], dict[Role, list[int]]] = {
@@ -74,7 +73,7 @@ def with_decoded(
 
 
 def _reread(subject: Subject, access: Access) -> dict[Role, list[int]]:
-    """Return the bytes of the tensors that are read more than once, by role."""
+    """Return the bytes of the tensors that an access reads more than once, by role."""
     if not isinstance(access, ReadAccess) or access.load_once:
         return {}
     found: dict[Role, list[int]] = {}

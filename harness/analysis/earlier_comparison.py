@@ -1,4 +1,4 @@
-"""The grades and the decision of an earlier comparison, held against what was measured."""
+"""Comparison of the grades and the decision of an earlier comparison with measured grades."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from harness.analysis.efforts import BEST, STOCK
 _FILE = Path(__file__).with_name("earlier_comparison.toml")
 
 SAME = "same settings"
-"""Measured in the settings of the earlier comparison; else by effort, in those of this project."""
+"""Grades measured in the settings of the earlier comparison; other grades are by effort, in this project's settings."""
 
 HELD_COLUMNS = ["criterion", "format", "said", "measured_as", "grade", "figure", "borderline"]
 
 _Graded = dict[str, dict[str, str]]
-"""Words of formats, by criterion."""
+"""Grades of formats, by criterion."""
 
 
 class EarlierDecision(msgspec.Struct, frozen=True):
-    """The format that was chosen, and the criteria in which it was said to be at least as good as others."""
+    """The chosen format, and the criteria in which the earlier comparison rated it at least as good as others."""
 
     format: str
     criteria: tuple[str, ...]
 
 
 class Earlier(msgspec.Struct, frozen=True):
-    """An earlier comparison: its name, where it is, whose settings it used, what it chose, and its grades."""
+    """An earlier comparison: its name, its source, the profile that it used, its decision, and its grades."""
 
     name: str
     source: str
@@ -43,30 +43,30 @@ class Earlier(msgspec.Struct, frozen=True):
 
 @cache
 def earlier() -> Earlier:
-    """Return what ``earlier_comparison.toml`` says."""
+    """Return the content of ``earlier_comparison.toml``."""
     return msgspec.toml.decode(_FILE.read_bytes(), type=Earlier)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Held:
-    """What became of the earlier comparison."""
+    """Result of the comparison with measured grades."""
 
-    # Columns `HELD_COLUMNS`: for each of its criteria and formats what it said, and the grade and figure measured in
-    # its own settings, stock, and at the format's best; empty where that was not measured.
+    # Columns `HELD_COLUMNS`: for each of its criteria and formats its grade, and the grade and figure measured in its
+    # own settings, stock, and at the format's best; empty where that was not measured.
     table: pd.DataFrame
-    # By what was measured, the criteria that its choice rests on in which another format that it compared is graded
-    # better: by criterion, the grades of those formats and of its choice. None where the choice holds; absent where a
-    # grade is missing.
+    # For each kind of measured grades (``measured_as``), the criteria of its decision in which another format that it
+    # compared has a better grade than its choice, with the grades of those formats and of the choice. Empty if the
+    # choice holds; a kind is absent if a grade is missing.
     better: dict[str, _Graded]
 
 
 def hold(grades: pd.DataFrame, same: pd.DataFrame | None) -> Held:
-    """Hold the earlier comparison against measured grades.
+    """Compare the earlier comparison with measured grades.
 
     Parameters
     ----------
     grades, same : DataFrame
-        `harness.analysis.grades.Grades.table` of this project's settings; and of the earlier comparison's, if measured.
+        `harness.analysis.grades.Grades.table` in this project's settings; and in the earlier comparison's, if measured.
     """
     measured = {
         SAME: same,
@@ -89,13 +89,13 @@ _Measured = Mapping[tuple[str, str], tuple[str, float, bool]]
 
 
 def _by_place(table: pd.DataFrame) -> _Measured:
-    """Return grade, figure and whether it is borderline, of all that have a grade, by criterion and format."""
+    """Return grade, figure and whether it is borderline, by criterion and format, of all that have a grade."""
     rows = table[table["grade"].astype(bool)].to_dict("records")
     return {(r["criterion"], r["format"]): (r["grade"], r["figure"], bool(r["borderline"])) for r in rows}
 
 
 def _better(found: _Measured) -> _Graded | None:
-    """Return the grades that are better than those of the choice, and its own; None where one is missing."""
+    """Return, by criterion, the grades that are better than that of the choice, and its own; None if one is missing."""
     choice = earlier().decision
     better: _Graded = {}
     for criterion in choice.criteria:

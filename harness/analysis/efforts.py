@@ -1,6 +1,6 @@
-"""A run's samples as if each format had one contender: the stock reader, or the best that its races found.
+"""Samples by effort: each format with one contender, the stock reader or the best that its races found.
 
-What compares formats (grades, growth, decisions) is made from such a table; the run's own has every contender.
+Grades, scaling and decisions compare formats by such a table; the run's own table has every contender.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from harness.run.subject import Arm
 
 STOCK: Literal["stock"] = "stock"
 BEST: Literal["best"] = "best"
-"""A format as a user gets it by installing its library, and at its best."""
+"""Efforts: a format as a user gets it by installing its library, and a format at its best."""
 
 _CASE = list(CaseKey._fields)
 
 
 def has_efforts(table: SampleTable) -> bool:
-    """Say whether rows tell what their contenders stand for; in runs of before, none does."""
+    """Return whether the rows record the effort of their contenders; those of older runs do not."""
     return bool(table.rows["effort"].astype(bool).any())
 
 
 def has_best(table: SampleTable) -> bool:
-    """Say whether formats were measured at their best."""
+    """Return whether formats were measured at their best."""
     return bool(table.rows["effort"].isin([BEST, "both"]).any())
 
 
 @cache
 def stated(name: str) -> Format | None:
-    """Return a format by its name in records; None where it is not installed here, and so known by its rows alone."""
+    """Return a format by its name in records; None if it is not installed here, so that only its rows are known."""
     try:
         return load_format(name) if name in registry.names("formats") else None
     except UsageError:
@@ -49,25 +49,25 @@ def stated(name: str) -> Format | None:
 
 
 def is_own(contender: Contender, version: int = REPORT_VERSION) -> bool:
-    """Say whether it is read by a decoder of this project, as reports of a version knew it."""
+    """Return whether a contender's reader is a decoder of this project, as known to reports of a version."""
     backend = stated(contender.format)
     spec = backend.readers.get(contender.reader) if backend else None
     return spec is not None and spec.own and version >= spec.own_since
 
 
 def best_unmeasured(table: SampleTable, arms: Iterable[Arm], version: int = REPORT_VERSION) -> dict[str, str]:
-    """Say of which formats the best is not known, each with the reason: nothing is claimed about these.
+    """Return the formats whose best is not known, each with the reason; reports claim nothing about these.
 
-    Neither is it where a decoder of this project was among the candidates, as in runs of before, and won.
+    The best is also not known if a decoder of this project was among the candidates, as in older runs, and won.
 
     Parameters
     ----------
     table : SampleTable
         The samples of a run.
     arms : iterable of Arm
-        Those that it planned; ``missing`` tells of candidates whose reader cannot be used here.
+        The arms that it planned; ``missing`` of a candidate is why its reader cannot be used here.
     version : int
-        Of the report.
+        Version of the report.
     """
     rows = table.rows
     missing: dict[str, dict[str, None]] = {}
@@ -87,15 +87,15 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm], version: int = REPO
 
 
 def at(table: SampleTable, effort: Literal["stock", "best"], *, without: Collection[str] = ()) -> SampleTable:
-    """Return the samples of one contender a format and group, under the format's name and the group's alone.
+    """Return the samples of one contender for each format and group, with only the names of the format and the group.
 
     Parameters
     ----------
     table : SampleTable
         The samples of a run.
     effort : {"stock", "best"}
-        Which contender. Of a case in which nothing was raced, such as a write, the best is the stock one; a size's best
-        is the smallest archive. Of a run without efforts, all samples.
+        Which contender. In a case without a race, such as a write, the best is the stock contender. For a size, the
+        best is the smallest archive. For a run without efforts, all samples are returned.
     without : collection of str
         Formats to leave out.
     """
@@ -111,7 +111,7 @@ def at(table: SampleTable, effort: Literal["stock", "best"], *, without: Collect
         smallest = sizes.sort_values("size_bytes", kind="stable").drop_duplicates([*_CASE, "format", "profile"]).index
         exact = rows.index.isin(sizes.index)
         wanted = (best & raced) | (stock & ~raced & ~exact) | rows.index.isin(smallest)
-        kinds = kinds.mask(kinds == "control", "")  # it repeats the stock contender, and says nothing of another
+        kinds = kinds.mask(kinds == "control", "")  # it repeats the stock contender, not the best
     wanted &= ~rows["format"].isin(without)
     kept = rows[wanted & (kinds == "format") | kinds.isin(["ceiling", "control"])]
     kept = kept.assign(slim="", reader="", threads=np.nan)
@@ -120,7 +120,7 @@ def at(table: SampleTable, effort: Literal["stock", "best"], *, without: Collect
     places = kept.index.to_numpy()
 
     def known(case: CaseSamples) -> CaseSamples:
-        """Mark who left early: only the run's own table has all that says so."""
+        """Mark the contenders that left early, which only the run's own table can show."""
         cells = (replace(cell, decided=int(places[cell.rows[0]]) in decided) for cell in case.cells)
         return replace(case, cells=tuple(cells))
 
@@ -128,9 +128,9 @@ def at(table: SampleTable, effort: Literal["stock", "best"], *, without: Collect
 
 
 def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
-    """Return the rows of a summary that stand for formats in an effort, with the ceiling and the control.
+    """Return the rows of a summary for formats with an effort, and those of the ceiling and the control.
 
-    All of them where nothing says what its contender stands for, as in runs of before.
+    All rows are returned if no row of a format has an effort, as in older runs.
     """
     formats = cells["format"].map(kind_of) == "format"
     if not cells.loc[formats, "effort"].isin([STOCK, BEST, "both"]).any():
@@ -139,7 +139,7 @@ def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
 
 
 def at_their_best(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a summary that stand for formats at their best, of cases in which one is not the stock one."""
+    """Return the rows of a summary for formats at their best, in cases where at least one best is not the stock one."""
     best = cells[cells["effort"].isin([BEST, "both"]) & (cells["format"].map(kind_of) == "format")]
     case = [best[name] for name in (*_CASE, "group")]
     return best[(best["effort"] == BEST).groupby(case, dropna=False).transform("any").astype(bool)]

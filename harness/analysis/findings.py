@@ -1,4 +1,4 @@
-"""Everything that a run's samples say, in one place: what ``report.json`` records and the page shows."""
+"""Findings of a run: all results from its samples, which ``report.json`` records and the page shows."""
 
 from __future__ import annotations
 
@@ -37,40 +37,40 @@ from harness.trace.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
-    """What a run says."""
+    """All results from a run's samples."""
 
-    # What was asked of it and of the report, and ``environment.json``, empty when there is none.
+    # The options of the run and of the report, and ``environment.json``, empty if there is none.
     config: RunConfig
     options: Options
     environment: dict[str, Any]
-    # The tables of the run; `summary` made anew.
+    # The tables of the run; `summary` is computed again.
     samples: pd.DataFrame
     summary: pd.DataFrame
     ledger: pd.DataFrame
-    grades: Grades  # The criteria table.
-    # By mix, a decision for each trace; and one headline for each mix.
+    grades: Grades  # The grades by criterion.
+    # For each mix, a decision for each trace; and one headline for each mix.
     decisions: dict[str, list[Decision]]
     headlines: list[Headline]
     noise: Noise  # How noisy the run was.
-    # As `decisions`, of formats at their best, which reports of before had.
+    # As `decisions`, but of formats at their best; only earlier report versions have these.
     best_decisions: dict[str, list[Decision]] = field(default_factory=dict)
     # The formats whose best is not known, each with the reason: nothing is claimed about these.
     best_unmeasured: dict[str, str] = field(default_factory=dict)
-    attribution: Attribution = field(default_factory=Attribution)  # What differences of times are due to.
-    held: Held | None = None  # What became of the earlier comparison; None where the report was not asked for it.
+    attribution: Attribution = field(default_factory=Attribution)  # Causes of time differences.
+    held: Held | None = None  # The earlier comparison against measured grades; None if the report was not asked for it.
     scaling: pd.DataFrame | None = None  # How reads scale over workers; None for a run without such samples.
-    stock: SampleTable | None = None  # The samples by stock readers, from which formats are compared.
-    # The samples of measurements of extensions, which are none of a format and in no other table, and the cells that
-    # sections of extensions make of them.
+    stock: SampleTable | None = None  # The samples by stock readers, which formats are compared by.
+    # The samples of measurements of extensions, which belong to no format and are in no other table, and the cells that
+    # sections of extensions compute from them.
     apart: pd.DataFrame = field(default_factory=pd.DataFrame)
     more: pd.DataFrame = field(default_factory=pd.DataFrame)
-    # Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
+    # Whether its reads support no verdict. Then there are no decisions, and only sizes have grades.
     withdrawn: bool = False
-    # What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
+    # Sentences on what is wrong with the rows of the run, compared with its plan; empty if each is there once.
     incomplete: tuple[str, ...] = ()
-    # What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.manifest.Manifest.lacks`).
+    # What each trace lacks, from its manifest in ``plan.json`` (`harness.trace.manifest.Manifest.lacks`).
     lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    version: int = REPORT_VERSION  # Of the document.
+    version: int = REPORT_VERSION  # Version of the document.
 
     @property
     def without_formats(self) -> bool:
@@ -84,7 +84,7 @@ class Findings:
 
     @property
     def cells(self) -> pd.DataFrame:
-        """All that ``summary.csv`` lists: the cells of formats and those of sections of extensions."""
+        """The rows of ``summary.csv``: the cells of formats and those of sections of extensions."""
         if self.more.empty or self.summary.empty:
             return self.summary if self.more.empty else self.more
         return pd.concat([self.summary, self.more.astype(object)], ignore_index=True)
@@ -96,11 +96,11 @@ class Findings:
 
     @property
     def nodes(self) -> int:
-        """How many nodes of a cluster measured its traces and lengths; 0 for a run in one process."""
+        """Number of nodes of a cluster that measured its traces and lengths; 0 for a run in one process."""
         return len(nodes_of(self.environment))
 
     def _efforts(self) -> dict[str, Any]:
-        """Return what is known of formats at their best, and of what differences are due to."""
+        """Return the results on formats at their best and on causes of differences, without empty ones."""
         found = {
             "best_decisions": [_decision(each) for found in self.best_decisions.values() for each in found],
             "best_unmeasured": self.best_unmeasured,
@@ -111,7 +111,7 @@ class Findings:
         return {name: value for name, value in found.items() if value}
 
     def to_document(self) -> dict[str, Any]:
-        """Return everything that is published as plain values, for ``report.json``."""
+        """Return all published results as plain values, for ``report.json``."""
         return {
             "report_version": self.version,
             "options": self.options.to_document(),
@@ -129,11 +129,11 @@ class Findings:
 
 
 Keep = Callable[[pd.DataFrame], pd.Series]
-"""Says which samples count."""
+"""Function that returns which samples count."""
 
 
 def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep: Keep | None = None) -> Findings:
-    """Work out everything that a run's samples say.
+    """Compute all results from a run's samples.
 
     Parameters
     ----------
@@ -142,16 +142,16 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
     options : Options
         Baseline and mix.
     version : int
-        An earlier one to say what a report of that version said, to hold a published one against it.
+        Version of the report. An earlier one gives the results of that version, to compare a published report with.
     keep : callable, optional
         Which samples of formats count; by default all.
 
     Raises
     ------
     UsageError
-        When the baseline was not measured, or the run mixes two machines.
+        If the baseline was not measured, or the run mixes two machines.
     HarnessError
-        When a file is missing, damaged, or of a version that this reader does not know.
+        If a file is missing, damaged, or of a version that this reader does not know.
     """
     config = RunConfig.read(folder / "run.json")
     plan, recorded, ledger = (folder / name for name in ("plan.json", "environment.json", "ledger.csv"))
@@ -166,7 +166,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
     theirs = is_apart(samples)
     apart, samples = (samples[mask].reset_index(drop=True) for mask in (theirs, ~theirs))
     samples = samples if keep is None else samples[keep(samples)].reset_index(drop=True)
-    # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
+    # The default baseline may not be among the chosen formats; then ratios have nothing to refer to.
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline
     subjects, arms, _ = read_planned(plan, config) if plan.exists() else ([], [], False)
@@ -207,13 +207,13 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep:
 
 
 def _held(grades: Grades, stock: SampleTable, asked: dict[str, Any]) -> Held:
-    """Hold the earlier comparison against grades, and against those of its own settings where they were measured."""
+    """Compare the earlier comparison with grades, and with those of its own settings if they were measured."""
     profile = earlier().profile
     return hold(grades.table, grade(stock, profile=profile, **asked).table if profile in stock.profiles else None)
 
 
 def _lacks(plan: Path) -> dict[str, tuple[str, ...]]:
-    """Return what each trace of a run lacks; nothing is known of a run that kept no plan."""
+    """Return what each trace of a run lacks; empty for a run without a plan."""
     subjects = read_plan(plan) if plan.exists() else []
     return {one["trace"]: Manifest.from_json(json.dumps(one["manifest"])).lacks for one in subjects}
 
@@ -221,7 +221,7 @@ def _lacks(plan: Path) -> dict[str, tuple[str, ...]]:
 def _incomplete(
     plan: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame], environment: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Say what is wrong with the rows of a run, held against its plan."""
+    """Yield sentences on what is wrong with the rows of a run, compared with its plan."""
     for name in unknown_parts(config):
         yield f"The run measured {name}, which no installed extension knows: its samples are left out."
     if not plan.exists():

@@ -1,4 +1,4 @@
-"""How figures are written for people: a time, a size, a ratio with its interval, a trace, a case."""
+"""Formatting of figures for people: times, sizes, ratios with intervals, traces, cases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arm = tuple[str, str]  # format and profile
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Put formats into the order of all tables and drawings: as they state, the raw ceiling last."""
+    """Sort formats into the order of all tables and drawings: the order that they state, the raw ceiling last."""
     found = set(names)
     ceiling = {name for name in found if kind_of(name) == "ceiling"}
     return [*styles(found - ceiling), *ceiling]
@@ -31,13 +31,13 @@ def arms_of(cells: pd.DataFrame) -> list[Arm]:
 
 
 def arm_name(arm: Arm, arms: Iterable[Arm]) -> str:
-    """Name an arm: with its profile only where there are several."""
+    """Return the name of an arm, with its profile only if there are several profiles."""
     several = len({profile for _, profile in arms if profile}) > 1
     return f"{arm[0]} ({arm[1]})" if several and arm[1] else arm[0]
 
 
 def known(value: Any) -> bool:
-    """Say whether a field holds something."""
+    """Return whether a field has a value: not None, an empty string or NaN."""
     return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
@@ -45,7 +45,7 @@ _DOUBTS = {"noise": "noise", "one-round": "one round disagrees", "floor": "withi
 
 
 def verdict(cell: Mapping[Any, Any]) -> str:
-    """Write the verdict of a cell of a summary as pages have it; nothing for too few rounds, of which pages say so."""
+    """Return the verdict of a summary's cell as pages show it; empty for too few rounds, which pages report apart."""
     word, why = cell.get("verdict"), cell.get("why")
     if not known(word) or why == "rounds":
         return ""
@@ -56,37 +56,37 @@ def verdict(cell: Mapping[Any, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time with three digits and its unit."""
+    """Format a time with three digits and its unit."""
     if abs(seconds) >= 1:
         return f"{digits(seconds)} s"
     return f"{digits(seconds / 1e-3)} ms" if abs(seconds) >= 1e-3 else f"{digits(seconds * 1e6)} µs"
 
 
 def digits(value: float) -> str:
-    """Write a number with three digits; those before the point that are beyond them are zeros."""
+    """Format a number with three digits; further digits before the decimal point become zeros."""
     if abs(value) < 999.5 or not math.isfinite(value):
         return f"{value:.3g}"
     return f"{float(f'{value:.3g}'):.0f}"
 
 
 def size(nbytes: float) -> str:
-    """Write a size with three digits; 1 MB is 10**6 bytes."""
+    """Format a size with three digits; 1 MB is 10**6 bytes."""
     units = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
     return next((f"{digits(nbytes / factor)} {unit}" for unit, factor in units if nbytes >= factor), f"{nbytes:.0f} B")
 
 
 def times(ratio: float) -> str:
-    """Write a ratio: two digits after the point below ten, none above."""
+    """Format a ratio: two decimals below ten, one below 100, none above."""
     return f"{ratio:.2f}×" if ratio < 9.995 else f"{ratio:.1f}×" if ratio < 99.95 else f"{ratio:.0f}×"
 
 
 def factor(ratio: float) -> str:
-    """Write a ratio in a narrow column: two digits after the point below 1.1, one below ten, none above."""
+    """Format a ratio for a narrow column: two decimals below 1.1, one below ten, none above."""
     return f"{ratio:.2f}" if ratio < 1.095 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
 
 
 def stands(row: Mapping[Any, Any]) -> str:
-    """Write how a format stands in a criterion: ``best``, ``tie``, or its ratio, after ``~`` where that is not sure."""
+    """Return a format's standing in a criterion: ``best``, ``tie``, or its ratio, after ``~`` if inconclusive."""
     standing, ratio = row["standing"], row["ratio"]
     if not standing or not known(ratio):
         return "–"
@@ -97,46 +97,46 @@ def stands(row: Mapping[Any, Any]) -> str:
 
 
 def between(low: float, high: float) -> str:
-    """Write an interval of ratios."""
+    """Format an interval of ratios."""
     return f"{times(low)[:-1]} to {times(high)[:-1]}"
 
 
 def percent(part: float) -> str:
-    """Write a part of one in percent."""
+    """Format a fraction as a percentage."""
     value = 100 * part
     return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %"
 
 
 def listed(names: Iterable[str], word: str = "and") -> str:
-    """Write names as a list in a sentence."""
+    """Join names into a list for a sentence."""
     *most, last = list(names) or [""]
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
 def pretty_trace(trace: str) -> str:
-    """Write a trace's label for people."""
+    """Format a trace's label for people."""
     name, _, parameters = trace.partition(":")
     return f"{name} ({parameters.replace(',', ', ')})" if parameters else name
 
 
 def subject(trace: str, n_res: float | None) -> str:
-    """Name a trace and its length for people."""
+    """Return the name of a trace and its length for people."""
     return pretty_trace(trace) + (f", {n_res:.0f} residues" if known(n_res) else "")
 
 
 def access(name: str, suite: str = "") -> str:
-    """Write the name of an access, of a suite or of any, for people."""
+    """Return the name of an access for people, of one suite or of any."""
     return access_named(name, suite).label
 
 
 def workers(row: Mapping[Any, Any] | pd.Series) -> str:
-    """Say how many of what read."""
+    """Return the number and kind of the workers, and how they use readers if they share one."""
     number, executor = int(row["workers"]), load_executor(str(row["executor"]))
     return f"{number} {executor.worker[number != 1]}{f', {executor.readers}' if executor.shared else ''}"
 
 
 def case(row: Mapping[Any, Any] | pd.Series) -> str:
-    """Say what a cell measures, apart from its trace and format."""
+    """Describe what a cell measures, apart from its trace and format."""
     parts = [access(str(row["access"]), str(row.get("suite", "")))]
     if known(row["cache"]):
         parts.append(str(row["cache"]))

@@ -1,4 +1,4 @@
-"""Grades, worked out from measured cells by rules that are printed with them."""
+"""Grades of formats, computed from measured cells by rules that reports print with them."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ CELL_COLUMNS = [
 
 
 _Logs = list[tuple[int, np.ndarray]]
-"""The logarithms of a format's ratios in each cell, every draw of them, with the weight of the cell."""
+"""For each cell its weight, and the logarithms of a format's ratio in every draw."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grades:
-    """The table, and what is behind it."""
+    """The grades, the cells that they are computed from, and the rules."""
 
-    # Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
-    # says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, in how many of
-    # its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), how it stands against the best of the
-    # criterion (`harness.analysis.ranking.Standing`), why that is inconclusive, and the ratio to the best with its
-    # interval, which that word is of: the figure is against the best of each cell.
+    # Columns `GRADE_COLUMNS`, a row for each criterion and format: the grade (if it is empty, ``reason`` is why), the
+    # mean ratio to the best format of each cell (``figure``) with its 95 % interval, whether that crosses a limit, and
+    # in how many cells it was faster than the raw ceiling (`CaseSamples.below_raw`). ``standing`` compares it with the
+    # best of the criterion (`harness.analysis.ranking.Standing`); ``why`` is the reason if that is inconclusive.
+    # ``ratio``, with its interval, is the ratio to the best of the criterion, on which the standing is based.
     table: pd.DataFrame
     cells: pd.DataFrame  # Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
-    rules: list[str]  # How the words come about, in sentences.
+    rules: list[str]  # The grading rules, as sentences.
 
 
 def grade(
@@ -61,13 +61,14 @@ def grade(
     Parameters
     ----------
     table, best : SampleTable
-        From `harness.analysis.efforts.at`: each format's stock contender; and its best, held against others at theirs.
+        From `harness.analysis.efforts.at`: each format's stock contender, and its best, compared with other bests.
     exact_only : bool
         Give no grade to times, because the run's reads are withdrawn.
     cores : int or None
-        Of the machine: more workers than these wait for each other, which says nothing of a format. None for all.
+        Cores of the machine. Cases with more workers are left out, because workers then wait for each other. None keeps
+        all cases.
     profile : str
-        The settings; without it those that formats are judged in (`SampleTable.judged_profile`).
+        The profile; by default the one that formats are judged in (`SampleTable.judged_profile`).
     similar : bool
         As for `harness.analysis.noise_floors.Floors`.
     control_of : str, optional
@@ -78,7 +79,7 @@ def grade(
     graded: list[dict] = []
     behind: list[dict] = []
     claimed: list[Claim] = []
-    controls = {case.case: case for case in table.cases}  # at their best formats have none
+    controls = {case.case: case for case in table.cases}  # the table of bests has no controls
     floors = Floors(table.cases, control_of, similar=similar)
     for effort, of in ((STOCK, table), (BEST, best)):
         if of is not None:
@@ -86,7 +87,7 @@ def grade(
             found = _graded(cases, stated, profile or of.judged_profile, exact_only=exact_only)
             for criterion, rows, cells, taken in found:
                 if not (effort == STOCK or criterion.exact or not taken or _raced(taken)):
-                    continue  # it would say again what is said of stock
+                    continue  # it would repeat the result of stock
                 claimed += claims(criterion, rows, taken, controls, control_of, floors)
                 for row in (*rows, *cells):
                     row["effort"] = effort if best is not None else ""
@@ -101,12 +102,12 @@ def grade(
 
 
 def _raced(taken: Sequence[WeighedCase]) -> bool:
-    """Say whether formats at their best were measured in any of these cells."""
+    """Return whether formats at their best were measured in any of these cells."""
     return any(cell.effort in (BEST, "both") for case, _ in taken for cell in case.cells)
 
 
 def _counting(table: SampleTable, cores: int | None) -> list[CaseSamples]:
-    """Return the cases that count towards grades: of no lukewarm read, which is neither warm nor known to be cold."""
+    """Return the cases that count for grades: without lukewarm reads, which are neither warm nor known to be cold."""
     cases = [c for c in table.cases if not c.skipped and c.case.cache != LUKEWARM]
     return [c for c in cases if cores is None or c.case.workers <= cores]
 
@@ -114,7 +115,7 @@ def _counting(table: SampleTable, cores: int | None) -> list[CaseSamples]:
 def _graded(
     cases: Sequence[CaseSamples], stated: Sequence[GradedCriterion], profile: str, *, exact_only: bool
 ) -> Iterator[tuple[GradedCriterion, list[dict], list[dict], list[WeighedCase]]]:
-    """Yield each criterion with its rows of both tables, of one contender a format, and with the cells it is of."""
+    """Yield each criterion with its rows of the grades and of the cells, and with its cases and their weights."""
     every = dict.fromkeys(cell.contender for case in cases for cell in case.cells)
     formats = sorted({c.format for c in every if c.competes and c.profile == profile})
     least = min((case.case.n_res for case in cases if case.case.n_res), default=1)
@@ -130,12 +131,12 @@ def _graded(
 
 
 def _weight(case: CaseSamples, least: int) -> int:
-    """Return the residues of a cell's trace, `least` where it has none."""
+    """Return the residues of a cell's trace, or `least` if it has none."""
     return case.case.n_res or least
 
 
 def most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
-    """Of each access keep the cases with the most workers of each kind."""
+    """Return the cases with the most workers, for each trace, length, access and executor."""
     most: dict[tuple[str, int | None, str, str], int] = {}
     for case in (found.case for found in cases):
         key = (case.trace, case.n_res, case.access, case.executor)
@@ -152,16 +153,16 @@ def _sizes(case: CaseSamples) -> dict[Contender, np.ndarray]:
 def _ratios(
     criterion: GradedCriterion, cases: Sequence[CaseSamples], profile: str, least: int, behind: list[dict]
 ) -> tuple[dict[str, _Logs], int]:
-    """Return each format's logarithms of ratios to the best and how many cells could be compared; note every value.
+    """Return each format's log ratios to the best, and the number of compared cells; append every value to `behind`.
 
-    A cell weighs as `_weight` says.
+    `_weight` gives the weight of a cell.
     """
     logs: dict[str, _Logs] = {}
     compared = 0
     for case in cases:
         values = _sizes(case) if criterion.exact else case.medians()
         mine = {c.format: found for c, found in values.items() if c.competes and c.profile == profile}
-        if len(mine) < 2:  # the only one is the best of one, which says nothing
+        if len(mine) < 2:  # a single format is always the best, which shows nothing
             continue
         compared += 1
         best = np.min(list(mine.values()), axis=0)

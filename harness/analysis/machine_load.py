@@ -1,20 +1,23 @@
-"""Whether a run's machine was too busy for its figures to be believed, by what the run recorded."""
+"""Checks of a run's records for signs that its machine was too busy for reliable figures."""
 
 from __future__ import annotations
 
 from harness.analysis.formatting import percent
 
 MEDIAN_DIFFERENCE = 0.1
-"""Of the A/A control over cells. Published runs of 10 rounds have 0.04 and 0.06; of 3 rounds it is twice as much."""
+"""Limit of the A/A control's median difference over cells.
+
+Published runs of 10 rounds have 0.04 and 0.06; of 3 rounds it is twice as much.
+"""
 
 LARGEST_DIFFERENCE = 0.5
-"""Of the A/A control in a cell that is judged. Published runs have 0.25 and 0.32."""
+"""Limit of the A/A control's difference in a cell that is judged. Published runs have 0.25 and 0.32."""
 
 SPREAD = 0.3
-"""Of times over rounds, of the format with the largest. Published runs have 0.13 and 0.18."""
+"""Limit of the spread of times over rounds, for the format with the largest. Published runs have 0.13 and 0.18."""
 
 LOAD_BEFORE = 1.5
-"""Load average per core before the run. An idle machine has 0; a command that has just ended leaves up to 1."""
+"""Limit of the load average per core before the run. An idle machine has 0; just after a command it is up to 1."""
 
 
 def busy(
@@ -27,7 +30,7 @@ def busy(
     cores: int | None,
     workers: int,
 ) -> tuple[str, ...]:
-    """Say what shows that something else ran beside the harness; nothing where nothing does.
+    """Return the signs that something else ran on the machine; empty if there are none.
 
     Parameters
     ----------
@@ -35,24 +38,24 @@ def busy(
         Differences of the A/A control as parts of a time: the median over cells, and the largest of those that have
         enough rounds to be judged.
     spread : float or None
-        The largest of any format.
+        The largest spread of any format.
     load_before, load_during : float or None
-        Load averages; while it is measured, a run itself adds as many as it has workers.
+        Load averages; during the measurement, the run itself adds as many as it has workers.
     cores : int or None
         Processor cores.
     workers : int
-        The most that read at a time.
+        The largest number of concurrent workers.
 
     Returns
     -------
     tuple of str
-        A clause for each limit that is passed.
+        A clause for each limit that is exceeded.
     """
     found = []
     if aa_median is not None and aa_median > MEDIAN_DIFFERENCE:
-        found.append(f"two equal arms (A/A) differ by {percent(aa_median)} at the median over cells")
+        found.append(f"identical contenders (A/A) differ by {percent(aa_median)} at the median over cells")
     if aa_largest is not None and aa_largest > LARGEST_DIFFERENCE:
-        found.append(f"two equal arms (A/A) differ by {percent(aa_largest)} in one cell")
+        found.append(f"identical contenders (A/A) differ by {percent(aa_largest)} in one cell")
     if spread is not None and spread > SPREAD:
         found.append(f"times spread by {percent(spread)} from round to round")
     if cores and load_before is not None and load_before > LOAD_BEFORE * cores:

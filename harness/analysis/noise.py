@@ -1,4 +1,4 @@
-"""How noisy a run was: spread, equal arms, drift, position, load, and what could therefore not be said."""
+"""Noise of a run: spread, differences of equal arms, drift, position, load, and comparisons without a verdict."""
 
 from __future__ import annotations
 
@@ -26,62 +26,62 @@ _MACHINE = (
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedSamples:
-    """Samples that do not count, by what became of them and why."""
+    """Samples that do not count, by status and reason."""
 
-    status: str  # What became of them: "failed", "rejected", "skipped".
+    status: str  # One of "failed", "rejected", "skipped".
     reason: str  # As recorded.
-    formats: tuple[str, ...]  # Where it happened, sorted.
-    samples: int  # How many.
+    formats: tuple[str, ...]  # The formats with such samples, sorted.
+    samples: int  # Number of samples.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """The noise of a run; None where something was not measured or recorded.
 
-    Differences are parts of the smaller of two times and changes are parts of the earlier: 0.05 is 5 %.
+    Differences are fractions of the smaller of two times, and changes are fractions of the earlier: 0.05 is 5 %.
     """
 
-    # For each format, ceiling and A/A control included: the spread of times over rounds as a part of their median
-    # (1.4826 times the median absolute deviation), the median over cells. Cells of one round have none.
+    # For each format, ceiling and A/A control included: the spread of times over rounds as a fraction of their median
+    # (1.4826 times the median absolute deviation), as the median over cells. Cells of one round have no spread.
     spread: Mapping[str, float]
     aa_cells: int  # Cells in which the A/A control was compared with the arm that it repeats.
     # The A/A control's difference, without its sign: median over cells, and largest.
     aa_median: float | None
     aa_largest: float | None
     aa_judged: int  # A/A comparisons with enough rounds for a verdict.
-    # How many of those would be called faster or slower by the rule for formats, without a floor, which would hide
-    # them; None when there is none.
+    # Number of those that the rule for formats would call faster or slower without a floor, which would hide them; None
+    # if there are no such comparisons.
     aa_different: int | None
     # Change of the time common to all arms from the first round to the last: median over cells, and the one furthest
-    # from none, both with their signs. The trend is the median of the slopes between every two rounds (Theil 1950, Sen
+    # from zero, both with their signs. The trend is the median of the slopes between every two rounds (Theil 1950, Sen
     # 1968) of log times. Only cells that read or write the same bytes in every round, in at least 3 rounds.
     drift_median: float | None
     drift_largest: float | None
-    # How much longer the arm that came first in a round took, than the median of those that followed in it, each
-    # relative to its own median: the median over all rounds of all cells.
+    # How much longer the first arm of a round took than the median of the others, each relative to its own median: the
+    # median over all rounds of all cells.
     position_effect: float | None
-    # Load average of the last minute: when the first session began, the largest of any sample, and when the last
-    # session ended.
+    # Load average over one minute: at the start of the first session, the largest of any sample, and at the end of the
+    # last session.
     load_before: float | None
     load_during: float | None
     load_after: float | None
-    virtual_machine: bool | None  # Whether a hypervisor is there; None also when sessions differ in it.
-    cores: int | None  # Processor cores; None also when sessions differ in them.
+    virtual_machine: bool | None  # Whether there is a hypervisor; None also if sessions differ in it.
+    cores: int | None  # Processor cores; None also if sessions differ in them.
     dropped: tuple[DroppedSamples, ...]  # Failed, rejected and skipped samples, most frequent first.
-    # Samples that count, in the timed cell with fewest and the one with most.
+    # Number of samples that count, in the timed cell with the fewest and in the one with the most.
     rounds_least: int | None
     rounds_most: int | None
-    undecided: int  # Comparisons with too few rounds for a verdict, none of which can therefore be given.
-    undecided_suites: tuple[str, ...]  # The suites they belong to, in the order of the summary.
-    # What shows that the machine was too busy for the run to be believed, see `harness.analysis.machine_load`.
+    undecided: int  # Comparisons without a verdict, because they have too few rounds.
+    undecided_suites: tuple[str, ...]  # The suites of these comparisons, in the order of the summary.
+    # Signs that the machine was too busy for reliable figures, see `harness.analysis.machine_load`.
     busy: tuple[str, ...]
 
     @property
     def state(self) -> str:
         """How quiet the machine was.
 
-        ``busy``: the run is not to be believed. ``noisy``: the rule would tell equal contenders apart, or these differ
-        by more than a tie. ``quiet``: neither. ``not judged``: too few rounds.
+        ``busy``: the figures of the run are not reliable. ``noisy``: the rule would call equal contenders different, or
+        they differ by more than a tie. ``quiet``: neither. ``not judged``: too few rounds.
         """
         if self.busy:
             return "busy"
@@ -93,7 +93,7 @@ class Noise:
 def describe_noise(
     table: SampleTable, baseline: str | None, environment: Mapping[str, Any], control_of: str | None = None
 ) -> Noise:
-    """Describe the noise of a run; None for unknown facts. `baseline` and `control_of` as for `summarise`."""
+    """Return the noise of a run, with None for unknown facts. `baseline` and `control_of` as for `summarise`."""
     repeated = [paired(case.control, case.original(control_of or baseline)) for case in table.cases]
     controls = [comparison for comparison in repeated if comparison is not None]
     differences = [abs(float(np.log(control.ratio.median))) for control in controls]
@@ -146,9 +146,9 @@ def describe_noise(
 
 
 def mixed_machines(environment: Mapping[str, Any]) -> str:
-    """Say what differs between the sessions of a run that were not all measured on one machine with one software.
+    """Return a sentence on the differences between sessions of a run that used different machines or software.
 
-    Empty when nothing differs, or only what was not recorded in each session of ``environment.json``.
+    Empty if nothing differs. A fact that a session of ``environment.json`` did not record is no difference.
     """
     sessions = environment.get("sessions") or []
     differing = differences_of(sessions)
@@ -158,9 +158,9 @@ def mixed_machines(environment: Mapping[str, Any]) -> str:
 
 
 def differences_of(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """Name what differs between sessions of machine and software, with each value; empty when nothing does.
+    """Return the facts of machine and software that differ between sessions, with each value; empty if none differ.
 
-    Machines of one model differ a little in the memory that firmware leaves: by up to 1 % they count as alike.
+    Machines of one model differ a little in the memory that firmware leaves: values within 1 % count as equal.
     """
     seen = {name: [s[name] for s in sessions if s.get(name) is not None] for name in _MACHINE}
     seen |= {name: [] for name in _MEMORY if seen[name] and min(seen[name]) >= (1 - _MEMORY_WITHIN) * max(seen[name])}
@@ -172,7 +172,7 @@ def differences_of(sessions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _part(estimate: Callable[[Sequence[float]], Any], log_ratios: Sequence[float]) -> float | None:
-    """Return an estimate of logarithms of ratios as a part of one."""
+    """Return an estimate over log ratios, as a fraction: 0.05 for 5 %; None without ratios."""
     return float(np.expm1(estimate(log_ratios))) if log_ratios else None
 
 
@@ -182,7 +182,7 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
 
 
 def _undecided(case: CaseSamples, cell: CellSamples, baseline: str | None) -> bool:
-    """Say whether a cell is compared with the baseline in too few rounds for a verdict."""
+    """Return whether a cell is compared with the baseline in too few rounds for a verdict."""
     against = case.baseline(baseline, cell)
     compared = cell.contender.competes and cell is not against and not cell.decided
     comparison = paired(cell, against) if compared else None
@@ -200,7 +200,7 @@ def _spread(cells: Sequence[CellSamples]) -> dict[str, float]:
 
 
 def _residuals(case: CaseSamples) -> np.ndarray:
-    """Return log times less each cell's median, shape (cells, rounds), NaN where a cell has no time."""
+    """Return log times minus each cell's median, shape (cells, rounds); NaN where a cell has no time."""
     logs = np.log(by_round(case.cells))
     timed = ~np.isnan(logs).all(axis=1)
     logs[timed] -= np.nanmedian(logs[timed], axis=1, keepdims=True)
@@ -208,7 +208,7 @@ def _residuals(case: CaseSamples) -> np.ndarray:
 
 
 def _trend(case: CaseSamples, residuals: np.ndarray) -> list[float]:
-    """Return the change from first to last round, as a logarithm, of a case whose rounds all ask for the same."""
+    """Return the log change from the first to the last round of a case, if all its rounds request the same bytes."""
     count = residuals.shape[1]
     asked = np.concatenate([c.columns["bytes_requested"][c.good] for c in case.cells])
     if count < _TREND_ROUNDS or len(set(asked)) != 1:

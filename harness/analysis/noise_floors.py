@@ -1,4 +1,4 @@
-"""What two equal contenders of a cell differ by: its A/A control, and at formats' best those that took as long."""
+"""Noise floors of a run's cells: from a cell's own A/A control, and from controls with similar times."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from harness.analysis.table import CaseSamples, paired
 from harness.analysis.verdict import Floor, noise_floor
 
 NEAREST = 5
-"""A/A controls whose usual difference is taken."""
+"""Number of A/A controls with similar times whose median floor is used."""
 
 _RAISED = "best"  # the effort of a contender that no A/A control repeats
 
 
 class Floors:
-    """The noise floors of a run's cells.
+    """Noise floors of the cells of a run.
 
     The A/A control of a cell repeats a stock reader. A format at its best may take a small part of that time, and equal
-    contenders differ more in short reads. So its floor is the larger of two: that of the cell, and the median floor of
-    the `NEAREST` controls of the run that took about as long, in the same cache state.
+    contenders differ more in short reads. So the floor of a comparison with such a format is the larger of two: that of
+    the cell, and the median floor of the `NEAREST` controls of the run with similar times in the same cache state.
 
     Parameters
     ----------
     cases : iterable of CaseSamples
-        Of a run, with their A/A controls.
+        The cases of a run, with their A/A controls.
     original : str or None
         The format that the control repeats.
     similar : bool
-        Whether there is the latter; reports of before had the first alone.
+        Whether to use the second of these floors; reports of versions before
+        `harness.analysis.report_options.SIMILAR_SINCE` used only the first.
     """
 
     def __init__(self, cases: Iterable[CaseSamples], original: str | None, *, similar: bool = True) -> None:
@@ -47,23 +48,23 @@ class Floors:
         return case.original(self._name)
 
     def repeated(self, case: CaseSamples) -> Comparison | None:
-        """Compare the A/A control of a case with what it repeats."""
+        """Compare the A/A control of a case with the cell that it repeats."""
         return paired(case.control, self.original(case))
 
     def nearest(self, cache: str, seconds: float) -> list[Comparison]:
-        """Return the A/A comparisons of a cache state that took about so long, the nearest first."""
+        """Return the `NEAREST` A/A comparisons of a cache state with times closest to `seconds`, the closest first."""
         ranked = sorted(self._known.get(cache, ()), key=lambda known: abs(np.log(known[0] / seconds)))
         return [repeated for _, repeated in ranked[:NEAREST]]
 
     def raised(self, case: CaseSamples) -> Comparison | None:
-        """Return the A/A comparison nearest to the shortest time of a case of formats at their best; else None."""
+        """Return the A/A comparison nearest to the shortest time of a case; None without a format at its best."""
         times = [float(np.median(cell.seconds)) for cell in case.cells if len(cell.seconds)]
         if not times or not any(cell.effort == _RAISED for cell in case.cells):
             return None
         return next(iter(self.nearest(case.case.cache, min(times))), None)
 
     def of(self, case: CaseSamples, *compared: CellSamples) -> Floor:
-        """Return the floor of a comparison of cells of a case."""
+        """Return the floor for a comparison of cells of a case."""
         own = noise_floor(self.repeated(case))
         times = [float(np.median(cell.seconds)) for cell in compared if len(cell.seconds)]
         if not times or not any(cell.effort == _RAISED for cell in compared):
@@ -73,7 +74,7 @@ class Floors:
 
 
 def usual(floors: Sequence[Floor]) -> Floor:
-    """Return the median of floors."""
+    """Return the median of several floors, in each figure."""
     differences, excesses = ([getattr(floor, name) for floor in floors] for name in ("difference", "excess"))
     return Floor(difference=float(np.median(differences)), excess=float(np.median(excesses)))
 

@@ -1,4 +1,4 @@
-"""Results as plain values, for documents."""
+"""Conversion of results to plain values, for documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 
 def plain(value: Any) -> Any:
-    """Turn results into what JSON can hold: NaN becomes null, a table a list of rows."""
+    """Convert results to what JSON can hold: NaN becomes null, infinity a string, a table a list of rows."""
     if isinstance(value, pd.DataFrame):
         return [{str(k): plain(v) for k, v in row.items()} for row in value.to_dict("records")]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

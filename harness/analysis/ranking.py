@@ -1,4 +1,4 @@
-"""How the formats of a criterion stand: which is the best, and whether the others can be told from it."""
+"""Ranking of the formats in a criterion: the best, and whether the others are distinguishable from it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ from harness.analysis.verdict import VERDICT_ROUNDS, Floor, doubt, judge, noise_
 from harness.records import Contender
 
 Standing = Literal["best", "tie", "behind", "inconclusive", ""]
-"""The lowest figure; the whole interval of the ratio to it within 5 %; slower, or larger; none of these; no word."""
+"""Standing of a format in a criterion.
+
+``best``: the lowest figure. ``tie``: the complete interval of the ratio to the best is within 5 %. ``behind``: slower,
+or larger. ``inconclusive``: none of these. Empty: no comparison.
+"""
 
 _STANDS: Mapping[str, Standing] = {"slower": "behind", "equivalent": "tie"}
 SURE: tuple[Standing, ...] = ("tie", "behind")
-"""Of a format that is not the best."""
+"""Conclusive standings of a format that is not the best."""
 
 WeighedCase = tuple[CaseSamples, int]
-"""A cell of a criterion, and how much it weighs."""
+"""A case of a criterion, and its weight."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Claim:
-    """One format held against the best in a criterion."""
+    """Comparison of one format with the best in a criterion."""
 
-    row: dict  # Of the grades, which gets ``standing`` and ``why``.
+    row: dict  # Row of the grades, which receives ``standing`` and ``why``.
     comparison: Comparison | None  # Round by round, over all cells; None where the two have no cell in common.
-    floor: Floor  # What two equal contenders of this criterion differ by.
-    decided: bool = False  # Whether in each cell few rounds decided that it is slower.
+    floor: Floor  # Difference between two equal contenders in this criterion.
+    decided: bool = False  # Whether few rounds decided in each cell that it is slower.
 
 
 def claims(
@@ -44,29 +48,31 @@ def claims(
     original: str | None,
     floors: Floors,
 ) -> list[Claim]:
-    """Name the best of a criterion in its row, and hold the others against it; sizes are exact and are told at once.
+    """Mark the best of a criterion in its row, and return the comparisons of the others with it.
+
+    Sizes are exact: their rows are completed at once, without comparisons.
 
     Parameters
     ----------
     criterion : GradedCriterion
-        Which.
+        The criterion.
     rows : sequence of dict
-        Its grades of one effort.
+        Its rows of the grades, of one effort.
     cells : sequence of (CaseSamples, int)
-        Its cells, each with its weight.
+        Its cases, each with its weight.
     controls : mapping of CaseKey to CaseSamples
-        Where the A/A control of each case is.
+        The samples that include the A/A control of each case.
     original : str or None
         The format that it repeats.
     floors : Floors
-        Of all cases of the run. For formats at their best the floor is the larger of that of these cells, and that of
-        the controls that took about as long as each.
+        Of all cases of the run. For formats at their best, the floor is the larger of that of these cells and that of
+        the controls with similar times.
     """
     graded = [row for row in rows if row["grade"]]
     most = max((row["cells"] for row in graded), default=0)
-    if len(graded) < 2:  # the only one is the best of one
+    if len(graded) < 2:  # a single format is always the best
         return []
-    # One that has figures in fewer cells was not asked for all that the others were.
+    # A format with figures in fewer cells was not measured in all that the others were.
     best = min((row for row in graded if row["cells"] == most), key=lambda row: row["figure"])
     best |= {"standing": "best", "ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
     others = [row for row in graded if row is not best]
@@ -89,7 +95,7 @@ def _claim(
     original: str | None,
     floor: Floor,
 ) -> Claim:
-    """Hold a format against the best, in the cells in which both have a figure."""
+    """Compare a format with the best, in the cells in which both have a figure."""
     compared, ways = [], []
     for case, weight in cells:
         mine, theirs = (case.by_contender.get(Contender(of["format"], of["profile"])) for of in (row, best))
@@ -110,15 +116,15 @@ def _claim(
 def over_cells(found: Iterable[tuple[Comparison | None, int]]) -> Comparison | None:
     """Average comparisons over cells, round by round.
 
-    Rounds of different cells are different moments, so which of them come together does not matter. In each cell a
-    round whose difference is far larger than usual counts as the largest that is usual (`usual_size`), which depends on
-    sizes alone: disturbed rounds of many cells would else hide what all others show. A cell that few rounds decided
+    Rounds of different cells are at different times, so it does not matter which are averaged together. In each cell, a
+    difference that is far larger than usual is clipped to the largest usual one (`usual_size`), which depends on sizes
+    alone. Otherwise disturbed rounds of many cells would hide what all others show. A cell that few rounds decided
     counts with its median.
 
     Parameters
     ----------
     found : iterable of (Comparison or None, int)
-        Of each cell, with its weight; None where the two have no round in common.
+        The comparison of each cell, with its weight; None if the two have no common round.
     """
     known = [(comparison.log_ratios, weight) for comparison, weight in found if comparison is not None]
     if not known:
@@ -131,7 +137,10 @@ def over_cells(found: Iterable[tuple[Comparison | None, int]]) -> Comparison | N
 
 
 def stand(found: Sequence[Claim]) -> None:
-    """Put all claims of a run into words, together: each is a chance to be wrong (`harness.analysis.verdict.judge`)."""
+    """Judge all claims of a run together, and write the standings into their rows.
+
+    Each claim is a chance to be wrong (`harness.analysis.verdict.judge`).
+    """
     for claim in found:
         claim.row["standing"] = "behind" if claim.decided else "inconclusive"
     judged = [claim for claim in found if not claim.decided and claim.comparison is not None]

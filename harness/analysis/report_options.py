@@ -1,4 +1,4 @@
-"""What a report is asked besides what was measured, and the version of its document."""
+"""Options of a report in addition to the measurements, and the version of its document."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from harness.documents import decode
 from harness.files import read_bytes
 from harness.run.config import RunConfig
 
-REPORT_VERSION = 12
-"""Since 12: `STOCK_USES_SINCE`. Since 11: `SIMILAR_SINCE`. Since 9: ``decoded_cache`` of summaries; what is said of
-reads below raw."""
+REPORT_VERSION = 13
+"""New in 13: other sentences on pages. New in 12: `STOCK_USES_SINCE`. New in 11: `SIMILAR_SINCE`. New in 10:
+``decoded_cache`` of summaries, and other sentences about reads below raw."""
 
 FIRST_REPORT_VERSION = 9
-"""The first version that is read: bundles that were published are of it."""
+"""First version that can be read: published bundles have it."""
 
 SIMILAR_SINCE = 11
-"""The first version in which words about formats at their best are by A/A controls that took about as long."""
+"""First version whose verdicts on formats at their best use A/A controls with similar times."""
 
 STOCK_USES_SINCE = 12
-"""The first version that decides for a use by stock readers alone: at their best, the reads of a format are of several
-archives, and nobody keeps more than one."""
+"""First version that decides for a use by stock readers alone. At its best, a format reads from several archives, and
+nobody keeps more than one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a report may be asked, besides what was measured.
+    """Options of a report, in addition to the measurements.
 
     Attributes
     ----------
     baseline : str or None
-        The format that ratios refer to; None for none, where the run's own was not measured.
+        The format that ratios refer to; None for no ratios, if the run's own was not measured.
     mix : Mix or None
         How the archive will be used; None for every preset.
     earlier : bool
-        Whether to hold the grades and the decision of an earlier comparison against what was measured.
+        Whether to compare the grades and the decision of an earlier comparison with what was measured.
     """
 
     baseline: str | None
@@ -53,7 +53,7 @@ class Options:
 
 
 class _Asked(msgspec.Struct):
-    """What is read of ``report.json``; all else in it follows from the samples."""
+    """The part of ``report.json`` that is read; all else in it follows from the samples."""
 
     report_version: int
     options: Options
@@ -66,19 +66,19 @@ def _asked(text: bytes, where: object) -> _Asked:
 
 
 def find_options(folder: Path, text: bytes | None = None) -> Options:
-    """Return what a run's report was asked last; without a report, the run's own baseline and every preset mix.
+    """Return the options of a run's last report; without a report, the run's own baseline and every preset mix.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     text : bytes, optional
-        The report to take it from, in place of the folder's.
+        The content of a report to read, in place of the folder's.
 
     Raises
     ------
     HarnessError
-        When the folder holds no run, or ``report.json`` is damaged or of a version this reader does not know.
+        If the folder holds no run, or ``report.json`` is damaged or of a version that this reader does not know.
     """
     config = RunConfig.read(folder / "run.json")
     path = folder / "report.json"
@@ -88,5 +88,5 @@ def find_options(folder: Path, text: bytes | None = None) -> Options:
 
 
 def version_of(text: bytes) -> int:
-    """Return the version of a published ``report.json``; raises as `find_options` does."""
+    """Return the version of a published ``report.json``; raise errors as `find_options`."""
     return _asked(text, "report.json").report_version

@@ -1,4 +1,4 @@
-"""How reads scale over workers: speed against one and against the raw ceiling, and latencies."""
+"""Scaling of reads over workers: speed against one worker and against the raw ceiling, and latencies."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ COLUMNS = [
 
 
 def scaling(table: SampleTable) -> pd.DataFrame | None:
-    """Summarise what samples by several workers say besides their times.
+    """Summarise samples by several workers: speedups, fractions of the raw ceiling's speed, and latencies.
 
     Returns
     -------
     DataFrame or None
-        Columns `COLUMNS`, one row a cell. Latencies are medians over rounds of the percentiles of each sample.
-        ``cpu_per_second`` is processor seconds of all threads in a second of reading: how many cores were at work.
-        ``speedup`` is the median time of one worker over that of these, both with rounds drawn anew for the 95 %
-        interval, for the two are measured at different times; ``efficiency`` is it over the number of workers.
-        ``raw_fraction`` is the time of the flat file with as many workers over this one, paired by round;
-        ``raw_speedup`` is what the flat file itself gained.
-        None for a run without such samples, as one that was made before latencies were recorded.
+        Columns `COLUMNS`, one row per cell. Latencies are medians over rounds of the percentiles of each sample.
+        ``cpu_per_second`` is processor seconds of all threads per second of reading: how many cores were at work.
+        ``speedup`` is the median time of one worker over that of these workers. For its 95 % interval, both are
+        resampled separately, because they are measured at different times. ``efficiency`` is the speedup over the
+        number of workers. ``raw_fraction`` is the time of the flat file with as many workers over this one, paired by
+        round. ``raw_speedup`` is the speedup of the flat file itself.
+        None for a run without such samples, such as one from before latencies were recorded.
     """
     if not table.rows[LATENCIES[0]].notna().any():
         return None
@@ -72,7 +72,7 @@ def _row(case: CaseSamples, cell: CellSamples, one: CellSamples | None) -> dict[
 
 
 def _medians(case: CaseSamples, cell: CellSamples, what: str) -> np.ndarray:
-    """Return medians of rounds drawn anew, the same for the same cell; the two of a speedup were other moments."""
-    named = cell.contender if cell.contender.reader else cell.contender[:2]  # so that runs of before keep their draws
+    """Return medians of resampled rounds, seeded by the cell and `what`, so that those of a speedup are independent."""
+    named = cell.contender if cell.contender.reader else cell.contender[:2]  # older runs keep their draws
     seed = zlib.crc32(repr((what, tuple(case.case), *named)).encode())
     return resampled_medians(cell.read_seconds[None], seed)[:, 0]

@@ -1,10 +1,10 @@
-"""The bootstrap over rounds that all intervals come from, and exact tests: signed ranks, false discoveries.
+"""Bootstrap over rounds, which all intervals use, and tests: exact signed ranks, false discovery rate.
 
-Resampling n rounds themselves gives a median hardly more values than there are rounds, and its interval then covers too
-rarely or too often as n changes, by an error that falls only with the root of n (Falk & Kaufmann 1991). Here rounds are
-drawn from the empirical quantile function made continuous by straight lines between the ordered values, the i-th at
-i / (n + 1) (Silverman & Young 1987 on smoothing a bootstrap). `resample` draws them; `median_interval` is the limit of
-infinitely many draws for a single median, and needs none.
+If the n rounds themselves are resampled, the median takes hardly more than n values. The interval then covers too
+rarely or too often, depending on n, by an error that falls only with the root of n (Falk & Kaufmann 1991). So rounds
+are drawn from a continuous empirical quantile function: straight lines between the ordered values, the i-th at
+i / (n + 1) (Silverman & Young 1987 on smoothing a bootstrap). `resample` draws them. `median_interval` is the limit of
+infinitely many draws for a single median, and needs no draws.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ FALSE_DISCOVERY_RATE = 0.05
 RESAMPLES = 2000
 
 MAD_TO_DEVIATION = 1.4826
-"""From median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
+"""Factor from median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
 
-_DISTURBED = 3.0  # deviations; with 2 a true 2 % is found less often, with 4 one round of 4x at 5 % noise hides 1.5x
-_MOST_DISTURBED = 0.2  # of the rounds: of 10, 8 are left, which can still agree at a significance of 1 %
+_DISTURBED = 3.0  # deviations; 2 finds a true 2 % less often; with 4, one round of 4x at 5 % noise hides 1.5x
+_MOST_DISTURBED = 0.2  # share of the rounds: of 10, 8 are left, which can still agree at a significance of 1 %
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bootstrap interval, in the unit of what was estimated."""
+    """An estimate with its bootstrap interval, in the unit of the estimate."""
 
     median: float
     low: float
@@ -36,12 +36,12 @@ class Interval:
 
     @classmethod
     def of_draws(cls, values: np.ndarray) -> Interval:
-        """Take the estimate from the first value and the interval from all others, which are of rounds drawn anew."""
+        """Return the first value as the estimate, with the interval of all others, which are of resampled rounds."""
         low, high = bounds(values[1:])
         return cls(float(values[0]), float(low), float(high))
 
     def columns(self, name: str, separator: str = "_") -> dict[str, float]:
-        """Return the estimate and its ends as three columns of a table."""
+        """Return the estimate and the ends of its interval as three columns of a table."""
         return {name: self.median, f"{name}{separator}low": self.low, f"{name}{separator}high": self.high}
 
 
@@ -49,15 +49,15 @@ def median_interval(values: np.ndarray) -> Interval:
     """Estimate a median with the percentile interval that infinitely many draws of `resample` would give.
 
     The median of n draws is the smoothed quantile function at the median of n uniform numbers, whose distribution is
-    Beta((n + 1) / 2, (n + 1) / 2) (Stigler 1977). For an even n, whose median is the mean of two draws, that is the
-    fractional order statistic between them, which moves an end by a few percent of the width. The interval is that of
-    fractional order statistics (Hutson 1999), whose coverage hardly depends on n or on the distribution.
+    Beta((n + 1) / 2, (n + 1) / 2) (Stigler 1977). For an even n, the median is the mean of two draws. The fractional
+    order statistic between them takes its place, which moves an end by a few percent of the width. The interval is that
+    of fractional order statistics (Hutson 1999), whose coverage hardly depends on n or on the distribution.
 
     Parameters
     ----------
     values : ndarray, shape (rounds,)
-        One value per round. A single one has no spread to show; below six rounds the ends are the smallest and the
-        largest value, which cover less than `CONFIDENCE`.
+        One value per round. A single value has an interval of zero width. Below six rounds the ends are the smallest
+        and the largest value, which cover less than `CONFIDENCE`.
     """
     ordered = np.sort(values)
     low, high = interval_ends(ordered)
@@ -65,28 +65,28 @@ def median_interval(values: np.ndarray) -> Interval:
 
 
 def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed: bool = True) -> np.ndarray:
-    """Draw the rounds of several arms anew, with replacement and smoothed.
+    """Resample the rounds of several arms, with replacement and smoothed.
 
-    A draw takes a round, alike for all arms, so that what disturbed a round disturbs all of them alike and cancels in a
-    ratio. Within an arm it takes the place among the ordered values that this round has there, moved by less than one
-    place, again alike for all arms: an arm's draws are then uniform over its smoothed quantile function, and arms
-    depend on each other as their ranks do (the checkerboard copula, Genest & Neslehova 2007).
+    Each draw picks the same rounds for all arms, so that a disturbed round disturbs all of them and cancels in a ratio.
+    Within an arm, the draw takes the rank of the picked round among the ordered values and moves it by less than one,
+    again by the same amount for all arms. So the draws of an arm are uniform over its smoothed quantile function, and
+    arms depend on each other as their ranks do (the checkerboard copula, Genest & Neslehova 2007).
 
     Parameters
     ----------
     values : ndarray, shape (arms, rounds)
-        NaN where an arm has none.
+        NaN where an arm has no value.
     seed : int
         The same seed gives the same draws.
     count : int
-        How often.
+        Number of draws.
     smoothed : bool
-        False takes what was measured in the same rounds, as a repetition of the experiment would.
+        False returns the measured values of the picked rounds, as in a repetition of the experiment.
 
     Returns
     -------
     ndarray, shape (count, arms, rounds)
-        NaN where a draw took a round that an arm has not.
+        NaN where a draw picked a round that an arm lacks.
     """
     rng = np.random.default_rng(seed)
     arms, rounds = values.shape
@@ -108,32 +108,32 @@ def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed:
 
 
 def resampled_medians(values: np.ndarray, seed: int) -> np.ndarray:
-    """Return medians over rounds: of what was measured, then of rounds drawn anew by `resample`.
+    """Return medians over the measured rounds, and over the rounds of each draw of `resample`.
 
     Parameters
     ----------
     values : ndarray, shape (arms, rounds)
-        NaN where an arm has none.
+        NaN where an arm has no value.
     seed : int
         For `resample`.
 
     Returns
     -------
     ndarray, shape (1 + RESAMPLES, arms)
-        Row 0 is what was measured.
+        Row 0 is of the measured rounds.
     """
     ordered = np.sort(np.concatenate([values[None], resample(values, seed)]), axis=-1)  # NaN last
     known = np.maximum(np.isfinite(ordered).sum(axis=-1, keepdims=True), 1)
     two = [np.take_along_axis(ordered, index, axis=-1)[..., 0] for index in ((known - 1) // 2, known // 2)]
     found = (two[0] + two[1]) / 2
-    # Of an arm with few rounds a draw in many thousands takes none.
+    # For an arm with few rounds, one draw in many thousands picks none of them.
     return np.where(np.isnan(found), found[0], found)
 
 
 def bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the `CONFIDENCE` interval over the first axis, of draws.
+    """Return the ends of the `CONFIDENCE` interval over the first axis, which holds the draws.
 
-    No interpolation between two of them, so that one that is infinite (a flip that never comes) stays itself.
+    Draws are not interpolated, so that an infinite one (a flip that never happens) stays infinite.
     """
     tail = (1 - CONFIDENCE) / 2
     low = np.quantile(values, tail, axis=0, method="lower")
@@ -169,7 +169,7 @@ def medians(ordered: np.ndarray) -> np.ndarray:
 
 @cache
 def _place(count: int) -> float:
-    """Say between which ordered values, counted from 0, the lower end lies; the upper one lies as far from the top."""
+    """Return the fractional index, from 0, of the lower end among ordered values; the upper is as far from the top."""
     from scipy.special import betaincinv  # the quantile of Beta; `scipy.stats.beta.ppf` takes a second to import
 
     quantile = float(betaincinv((count + 1) / 2, (count + 1) / 2, (1 - CONFIDENCE) / 2))
@@ -178,53 +178,53 @@ def _place(count: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """A time against the baseline's, paired by round."""
+    """A comparison of times with the baseline's, paired by round."""
 
     ratio: Interval  # Of times; below 1 is faster than the baseline.
-    log_ratios: np.ndarray  # Ndarray, shape (rounds,). Natural logarithm of the ratio in each round.
+    log_ratios: np.ndarray  # Shape (rounds,): natural logarithm of the ratio in each round.
 
     @classmethod
     def of(cls, log_ratios: np.ndarray) -> Comparison:
-        """Compare by logarithms of ratios: their median and its interval."""
+        """Return the comparison with these logarithms of ratios: their median and its interval."""
         interval = median_interval(log_ratios)
         ends = (float(np.exp(value)) for value in (interval.median, interval.low, interval.high))
         return cls(ratio=Interval(*ends), log_ratios=log_ratios)
 
     @property
     def rounds(self) -> int:
-        """How many rounds count."""
+        """Number of rounds that count."""
         return len(self.log_ratios)
 
 
 def compare(times: np.ndarray, baseline: np.ndarray) -> Comparison:
-    """Compare times with a baseline of the same rounds, in their order: the median of ratios and its interval."""
+    """Compare times with a baseline's of the same rounds, in the same order: the median of ratios and its interval."""
     return Comparison.of(np.log(times) - np.log(baseline))
 
 
 def signed_rank_p(log_ratios: np.ndarray) -> float:
     """Return how often chance alone would make two equal arms differ as consistently as these, two-sided.
 
-    The permutation test that flips the sign of each round's difference (Fisher 1935), on ranks instead of values
-    (Wilcoxon 1945), so that one disturbed round cannot hide a difference that all others show. Exact: every sign
+    This permutation test flips the sign of each round's difference (Fisher 1935), on ranks instead of values
+    (Wilcoxon 1945), so that one disturbed round cannot hide a difference that all others show. It is exact: every sign
     pattern is counted, tied rounds share their ranks, and rounds without any difference are left out.
     """
     values = log_ratios[log_ratios != 0]
     if not len(values):
         return 1.0
     _, inverse, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
-    doubled = (2 * np.cumsum(counts) - counts + 1)[inverse]  # twice the rank, shared by those that tie
+    doubled = (2 * np.cumsum(counts) - counts + 1)[inverse]  # twice the rank, which ties share
     positive = int(doubled[values > 0].sum())
     smaller = min(positive, int(doubled.sum()) - positive)
     return float(min(1.0, 2 * _rank_sums(tuple(np.sort(doubled).tolist()))[smaller]))
 
 
 def typical(log_ratios: np.ndarray) -> np.ndarray:
-    """Leave out the rounds whose difference is far larger than usual, whichever way it points.
+    """Leave out the rounds whose difference is far larger than usual, in either direction.
 
-    A round is disturbed when its difference, without its sign, lies more than three deviations beyond the median of
-    all. At most a fifth of the rounds are left out, the largest first. What is left out depends on sizes alone, so the
-    signs of the others are as random as before when nothing differs, and `signed_rank_p` of them stays exact. Without
-    it one round of a 4x disturbance has the largest rank against all others, and hides a true 1.5x in 10 rounds.
+    A round is disturbed if its difference, without its sign, is more than three deviations above the median of all. At
+    most a fifth of the rounds are left out, the largest first. The selection depends on sizes alone. So the signs of
+    the others are as random as before if nothing differs, and `signed_rank_p` of them stays exact. Without the
+    selection, one round of a 4x disturbance has the largest rank of all, and hides a true 1.5x in 10 rounds.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def typical(log_ratios: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        Those of typical size, in their order.
+        Logarithms of typical size, in the original order.
     """
     sizes = np.abs(log_ratios)
     largest = np.argsort(-sizes, kind="stable")[: int(_MOST_DISTURBED * len(sizes))]
@@ -242,19 +242,19 @@ def typical(log_ratios: np.ndarray) -> np.ndarray:
 
 
 def usual_size(log_ratios: np.ndarray) -> float:
-    """Return the size of a difference beyond which `typical` takes a round for disturbed."""
+    """Return the size of a difference above which `typical` treats a round as disturbed."""
     sizes = np.abs(log_ratios)
     middle = np.median(sizes)
     return float(middle + _DISTURBED * MAD_TO_DEVIATION * np.median(np.abs(sizes - middle)))
 
 
 def consistent_rank_sum(count: int, significance: float) -> int:
-    """Return the largest sum of the ranks of dissenting rounds at which `signed_rank_p` is within a significance.
+    """Return the largest sum of the ranks of dissenting rounds at which `signed_rank_p` is at most a significance.
 
     Parameters
     ----------
     count : int
-        Rounds, no two of which tie.
+        Number of rounds, no two of which tie.
     significance : float
         Two-sided.
 
@@ -271,7 +271,7 @@ def consistent_rank_sum(count: int, significance: float) -> int:
 def _rank_sums(doubled: tuple[int, ...]) -> np.ndarray:
     """Return, for each possible sum, the share of all sign patterns whose positive (doubled) ranks sum to at most it.
 
-    By adding one rank after the other, each equally likely in or out, which needs no list of the 2**rounds patterns.
+    Ranks are added one after the other, each equally likely in or out, so the 2**rounds patterns are never listed.
     """
     share = np.zeros(sum(doubled) + 1)
     share[0] = 1.0
@@ -283,7 +283,7 @@ def _rank_sums(doubled: tuple[int, ...]) -> np.ndarray:
 
 
 def discoveries(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Say which of many comparisons count at `FALSE_DISCOVERY_RATE` (Benjamini & Hochberg 1995)."""
+    """Return which of many comparisons are discoveries at `FALSE_DISCOVERY_RATE` (Benjamini & Hochberg 1995)."""
     if not len(p_values):
         return np.zeros(0, bool)
     from scipy.stats import false_discovery_control  # takes a second to import

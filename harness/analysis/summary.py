@@ -1,4 +1,4 @@
-"""From samples to cells: one row a cell, with intervals, ratios to the ceiling and to the baseline, and a verdict."""
+"""Summary of samples: one row per cell, with intervals, ratios to the ceiling and to the baseline, and a verdict."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harness.errors import UsageError, unknown_name
 from harness.records import KEY_COLUMNS
 
 SUMMARY_SCHEMA_VERSION = 5
-"""Since 4: decoded_cache."""
+"""New in 5: decoded_cache."""
 
 BELOW_RAW = "below raw"
-"""In the column ``flag``: a warm read that took less time than the raw ceiling of the same bytes."""
+"""Value of the column ``flag``: a warm read that took less time than the raw ceiling of the same bytes."""
 
 COLUMNS = [
     *KEY_COLUMNS, "effort", "group", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
@@ -33,17 +33,17 @@ COLUMNS = [
 def summarise(
     table: SampleTable, baseline: str | None, control_of: str | None = None, *, similar: bool = True
 ) -> pd.DataFrame:
-    """Summarise a run: one row a cell, in the order in which cells were first measured.
+    """Summarise a run: one row per cell, in the order in which cells were first measured.
 
     Parameters
     ----------
     table : SampleTable
-        Its samples.
+        The samples of the run.
     baseline : str or None
-        The format that ratios refer to, within the same profile where it was measured in it. None for no ratios.
+        The format that ratios refer to, in the same profile if it was measured there. None for no ratios.
     control_of : str, optional
         The format that the A/A control repeats: the run's own baseline. By default, `baseline`. The control is always
-        compared with it, and the noise floor comes from there, whatever the other ratios refer to.
+        compared with it, which gives the noise floor, whatever the other ratios refer to.
     similar : bool
         As for `harness.analysis.noise_floors.Floors`.
 
@@ -52,15 +52,15 @@ def summarise(
     DataFrame
         Columns `COLUMNS`. ``median_seconds`` is from a closed archive, ``median_read_seconds`` from an open one.
         ``group`` is that of `CellSamples`.
-        ``why`` is of an inconclusive verdict, as `harness.analysis.verdict.doubt`; ``decided_after`` the rounds after
-        which a contender left. ``flag`` is `BELOW_RAW` or empty. ``decoded_cache`` is empty, for
-        `harness.analysis.decoded_cache.with_decoded` to fill. ``read_amplification`` is bytes that the process read
-        for each byte asked for; what a mapped file reads does not show in it.
+        ``why`` is the reason of an inconclusive verdict, see `harness.analysis.verdict.doubt`; ``decided_after`` is the
+        number of rounds after which a contender left. ``flag`` is `BELOW_RAW` or empty. ``decoded_cache`` is empty, for
+        `harness.analysis.decoded_cache.with_decoded` to fill. ``read_amplification`` is bytes that the process read for
+        each requested byte; it does not include reads of a mapped file.
 
     Raises
     ------
     UsageError
-        When the baseline was not measured.
+        If the baseline was not measured.
     """
     measured = sorted({contender.format for contender in table.contenders() if not contender.is_control})
     if baseline is not None and measured and baseline not in measured:
@@ -110,7 +110,7 @@ def _row(
         return row
     requested = row["bytes_requested"] = cell.median("bytes_requested")
     sizes, asked = cell.known("size_bytes"), cell.known("bytes_requested")
-    # Another layer is written in each round, so only a size that is the same in all of them is the cell's.
+    # Each round writes another layer, so only a size that is equal in all of them is the cell's.
     if len(set(sizes)) == 1 == len(set(asked)):
         size, one = float(sizes[0]), cell.good[0]
         row |= {
@@ -136,7 +136,7 @@ def _row(
         "peak_rss_bytes": int(peaks.max()) if len(peaks) else None,
     }  # fmt: skip
     if repeated is not None:
-        # The baseline itself is compared with nothing: its cell shows which difference two copies of it would reveal.
+        # The baseline itself has no comparison: its cell shows the difference that two copies of it would reveal.
         row["smallest_detectable_effect"] = smallest_detectable_effect(
             comparison or repeated, repeated, all_rounds=all_rounds
         )
@@ -148,12 +148,12 @@ def _row(
 
 
 def too_few(cells: pd.DataFrame) -> pd.Series:
-    """Say which cells have too few rounds for a word; those that few rounds decide have enough."""
+    """Return which cells have too few rounds for a verdict; cells that few rounds decided have enough."""
     return (cells["samples"] < VERDICT_ROUNDS) & cells["decided_after"].isna()
 
 
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
-    """Return a summary as reports of an earlier version published it, without the column that is new since."""
+    """Return a summary as reports of a version published it: up to version 9, without ``decoded_cache``."""
     if version > 9 or summary.empty:
         return summary
     return summary.drop(columns="decoded_cache").assign(schema_version=4)

@@ -1,4 +1,4 @@
-"""The one table of samples that figures are made of: a run's rows in force, by case, by contender, by round."""
+"""Table of the samples that all figures are computed from: a run's rows in force, by case, contender and round."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.run.early_decision import counterpart, decided
 
 
 class CaseKey(NamedTuple):
-    """What all contenders that are measured in the same rounds share."""
+    """Key of a case: what all contenders that are measured in the same rounds share."""
 
     suite: str
     access: str
@@ -34,64 +34,64 @@ class CaseKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CaseSamples:
-    """One access in one state."""
+    """Samples of one case: an access in one state, by every contender."""
 
-    case: CaseKey  # Which.
+    case: CaseKey  # The key of the case.
     cells: tuple[CellSamples, ...]  # Every contender, in the order in which they were first measured.
 
     @cached_property
     def by_contender(self) -> dict[Contender, CellSamples]:
-        """Its cells."""
+        """Its cells, by contender."""
         return {cell.contender: cell for cell in self.cells}
 
     def key(self, contender: Contender) -> CellKey:
-        """Return what records call one of its cells."""
+        """Return the key that one of its cells has in records."""
         return CellKey(**self.case._asdict(), **contender._asdict())
 
     @cached_property
     def ceiling(self) -> CellSamples | None:
-        """The raw ceiling, where it has a time."""
+        """The raw ceiling; None if it has no time."""
         return next((cell for cell in self.cells if cell.contender.is_ceiling and len(cell.seconds)), None)
 
     @cached_property
     def control(self) -> CellSamples | None:
-        """The A/A control."""
+        """The A/A control; None if there is none."""
         return next((cell for cell in self.cells if cell.contender.is_control), None)
 
     @property
     def skipped(self) -> bool:
-        """Whether nothing was measured at all, because the trace has nothing to measure or the machine cannot."""
+        """Whether nothing was measured, because the trace has nothing to measure or the machine cannot."""
         return all((cell.states == "skipped").all() for cell in self.cells)
 
     @cached_property
     def counted(self) -> tuple[Contender, ...]:
-        """Those that have figures to decide by."""
+        """Contenders that allow a verdict, see `CellSamples.why`."""
         return tuple(cell.contender for cell in self.cells if not cell.why)
 
     @property
     def why(self) -> dict[Contender, str]:
-        """Why each of the others has none."""
+        """Reason of each other contender, see `CellSamples.why`."""
         return {cell.contender: cell.why for cell in self.cells if cell.why}
 
     def baseline(self, name: str | None, cell: CellSamples) -> CellSamples | None:
-        """Return the cell of a format that another is held against, see `harness.run.early_decision.counterpart`."""
+        """Return the cell of a format that another is compared with, see `harness.run.early_decision.counterpart`."""
         theirs = [(c, c.effort, c.group) for c in self.cells if c.contender.format == name]
         return counterpart(cell.effort, cell.group, theirs)
 
     def original(self, name: str | None) -> CellSamples | None:
-        """Return the cell that the A/A control repeats, `name` being the run's baseline."""
+        """Return the cell that the A/A control repeats; `name` is the run's baseline."""
         control = self.control
         return control and self.by_contender.get(control.contender._replace(format=name or ""))
 
     def below_raw(self, cell: CellSamples) -> bool:
-        """Say whether a warm read took less time than the raw ceiling of the same bytes, its interval included."""
+        """Return whether a warm read, its interval included, took less time than the raw ceiling of the same bytes."""
         if self.case.cache != "warm" or cell.contender.is_ceiling:
             return False
         against = paired(cell, self.ceiling)
         return against is not None and against.ratio.high < 1
 
     def with_decided(self, name: str | None) -> CaseSamples:
-        """Return the case with the contenders marked that left early, `name` being the run's baseline."""
+        """Return the case with the contenders that left early marked as decided; `name` is the run's baseline."""
         original = self.original(name)
         if original is None or len(original.seconds) < VERDICT_ROUNDS:
             return self
@@ -111,17 +111,17 @@ class CaseSamples:
         return {}
 
     def medians(self, column: str = CLOSED, per: str = "") -> dict[Contender, np.ndarray]:
-        """Return medians over rounds of those that count: of what was measured, then of rounds drawn anew.
+        """Return medians over rounds of the contenders in `counted`: of measured rounds, then of resampled rounds.
 
         Parameters
         ----------
         column, per : str
-            A column, and another that it is divided by.
+            A column, and another to divide it by.
 
         Returns
         -------
         dict of Contender to ndarray, shape (1 + RESAMPLES,)
-            All have the same draws, but another case draws its own: its rounds were other moments.
+            All have the same draws. Another case has its own draws, because its rounds were at other times.
         """
         if (column, per) not in self._medians:
             values = by_round([self.by_contender[contender] for contender in self.counted], column, per)
@@ -152,9 +152,9 @@ def paired(cell: CellSamples | None, baseline: CellSamples | None, column: str =
 def direction(
     cell: CellSamples | None, against: CellSamples | None, control: CellSamples | None, original: CellSamples | None
 ) -> int:
-    """Say whether few rounds decide between two cells: 1 where the first is slower, -1 where it is faster, else 0.
+    """Return whether few rounds decide between two cells: 1 if the first is slower, -1 if it is faster, else 0.
 
-    By `harness.run.early_decision.decided`, of the rounds in which all have a time: those before one of them left.
+    `harness.run.early_decision.decided` judges the rounds in which all four have a time: those before one of them left.
     """
     if cell is None or against is None or control is None or original is None:
         return 0
@@ -168,7 +168,7 @@ def direction(
 class SampleTable:
     """The samples of a run."""
 
-    # As `harness.row_files.read_samples` gives them, those in force, with a column ``group`` (`CellSamples.group`).
+    # The rows in force of `harness.row_files.read_samples`, with a column ``group`` (`CellSamples.group`).
     rows: pd.DataFrame
     cases: tuple[CaseSamples, ...]  # In the order in which they were first measured.
 
@@ -180,16 +180,16 @@ class SampleTable:
         baseline: str | None = None,
         groups: Mapping[tuple[str, str], str] | None = None,
     ) -> SampleTable:
-        """Arrange samples; those that a later attempt supersedes are left out.
+        """Return the table of samples, without those that a later attempt supersedes.
 
         Parameters
         ----------
         samples : DataFrame
-            As recorded.
+            Rows as recorded.
         baseline : str, optional
-            The run's own, by which contenders left; without it none is taken to have been decided by few rounds.
+            The run's own baseline, by which contenders left early. Without it, no cell is marked as decided.
         groups : mapping of (str, str) to str, optional
-            `harness.run.subject.groups` of its arms; without it each profile is a group of its own.
+            `harness.run.subject.groups` of its arms. Without it, each profile is a group of its own.
         """
         rows = in_force(samples).reset_index(drop=True)
         contenders = zip(rows["format"], rows["profile"], strict=True)
@@ -208,12 +208,12 @@ class SampleTable:
 
     @property
     def all_rounds(self) -> bool:
-        """Whether words are by the rule of before, as `harness.analysis.verdict.judge` says; so they were published."""
+        """Whether verdicts use disturbed rounds, as published for older runs; see `harness.analysis.verdict.judge`."""
         return len(self.rows) > 0 and int(self.rows["schema_version"].iloc[0]) < CLOSED_SINCE
 
     @cached_property
     def lengths(self) -> dict[str, int | None]:
-        """The largest length of each trace, None for one that has no residues."""
+        """The largest length of each trace; None for a trace without residues."""
         longest = self.rows.groupby("trace", sort=False)["n_res"].max()
         return {str(trace): None if pd.isna(length) else int(length) for trace, length in longest.items()}
 
@@ -224,9 +224,9 @@ class SampleTable:
 
     @property
     def judged_profile(self) -> str:
-        """The profile that formats are judged in: each at its best honest settings, else the first measured."""
+        """The profile that formats are judged in: ``tuned``, their best honest settings, else the first measured."""
         return "tuned" if "tuned" in self.profiles else next(iter(self.profiles), "")
 
     def contenders(self, cases: Iterable[CaseSamples] | None = None) -> list[Contender]:
-        """List all contenders, of some cases or of all."""
+        """Return all contenders, of the given cases or of all."""
         return list(dict.fromkeys(c.contender for case in (self.cases if cases is None else cases) for c in case.cells))

@@ -1,4 +1,4 @@
-"""From comparisons to words: the noise floor of the A/A control, the rule for a difference, and what it can detect."""
+"""Verdicts on comparisons: the noise floor of the A/A control, the rule for a difference, and what it can detect."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from harness.analysis.statistics import (
 from harness.records import VERDICT_ROUNDS as VERDICT_ROUNDS
 
 EQUIVALENT_WITHIN = 0.05
-"""Two times are equivalent when the whole interval of their ratio lies within this part of 1."""
+"""Two times are equivalent if the complete interval of their ratio is within this fraction of 1."""
 
 SIGNIFICANCE = 0.01
-"""How often one comparison of two equal formats may be called different, however few there are to compare."""
+"""Largest rate at which a comparison of two equal formats may be called different, even as the only comparison."""
 
 DETECTION_POWER = 0.8
-"""How often, at least, a true difference of the smallest detectable effect is called (the usual 80 %, Cohen 1988)."""
+"""Smallest rate at which a true difference of the smallest detectable effect is found (the usual 80 %, Cohen 1988)."""
 
-_PLANNED_POWER = 0.9  # more than promised, because few rounds show less than all of the spread (see the tests)
+_PLANNED_POWER = 0.9  # more than promised, because few rounds show only a part of the spread (see the tests)
 _RESAMPLES = 200
 _ERRORS_PER_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
@@ -44,21 +44,21 @@ Doubt = Literal["rounds", "floor", "one-round", "noise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """What two equal arms of a cell differ by; both figures are logarithms of a ratio, and 0 without an A/A control."""
+    """Difference between two equal arms of a cell; both figures are log ratios, and 0 without an A/A control."""
 
     difference: float = 0.0  # The A/A control's difference, without its sign. No smaller difference is reported.
-    # The part of it that its own sampling error does not explain. The interval of what is reported lies beyond it, and
-    # not beyond all of the difference, which would count chance twice: in the interval and again in the floor, so that
-    # a true 5 % under 3 % noise would be missed too often even in 20 rounds.
+    # The part of the difference that its own sampling error does not explain. The interval of a reported difference is
+    # beyond this part. Beyond the complete difference, chance would count twice, in the interval and in the floor: a
+    # true 5 % under 3 % noise would be missed too often even in 20 rounds.
     excess: float = 0.0
 
 
 def noise_floor(control: Comparison | None) -> Floor:
-    """Return what the A/A control differs by from the arm that it repeats; zero without a control.
+    """Return the floor from the difference of the A/A control to the arm that it repeats; zero without a control.
 
-    The square of a difference of medians is, on average, that of the true difference plus the squared standard error,
-    so the excess is the root of what is left when the latter is taken off, and 0 when nothing is (the moment estimator
-    of DerSimonian & Laird 1986).
+    The square of a difference of medians is, on average, the square of the true difference plus that of the standard
+    error. So the excess is the root of the squared difference minus the squared error, and 0 if that is negative (the
+    moment estimator of DerSimonian & Laird 1986).
     """
     if control is None:
         return Floor()
@@ -73,12 +73,12 @@ def _floors(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
-    """Put a comparison into one of four words.
+    """Return the verdict on a comparison.
 
     Parameters
     ----------
     comparison : Comparison
-        Against the baseline.
+        The comparison with the baseline.
     floor : Floor
         From `noise_floor`.
     discovered : bool
@@ -87,9 +87,9 @@ def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
     Returns
     -------
     {"faster", "slower", "equivalent", "inconclusive"}
-        ``faster`` and ``slower`` when the difference is larger than the floor's and its whole interval lies beyond the
-        floor's excess, ``equivalent`` when the interval lies within `EQUIVALENT_WITHIN`, else, and always below
-        `VERDICT_ROUNDS` rounds, ``inconclusive``.
+        ``faster`` or ``slower`` if chance is excluded, the difference is larger than the floor's, and its complete
+        interval is beyond the floor's excess. ``equivalent`` if the interval is within `EQUIVALENT_WITHIN`. Otherwise,
+        and always below `VERDICT_ROUNDS` rounds, ``inconclusive``.
     """
     return _word(comparison, floor, discovered) if comparison.rounds >= VERDICT_ROUNDS else "inconclusive"
 
@@ -107,19 +107,19 @@ def _word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
 
 
 def doubt(comparison: Comparison, floor: Floor) -> Doubt:
-    """Say why a comparison is inconclusive.
+    """Return why a comparison is inconclusive.
 
     Parameters
     ----------
     comparison, floor
-        As for `word`, which called it so.
+        As for `word`, which returned ``inconclusive``.
 
     Returns
     -------
     {"rounds", "floor", "one-round", "noise"}
-        ``rounds``: there are too few. ``floor``: without the difference of the A/A control it would be called
-        different. ``one-round``: without the round that lies furthest from the median it would have a word.
-        ``noise``: anything else, for the interval is wide, or the difference no discovery among all of the run.
+        ``rounds``: there are too few. ``floor``: without the difference of the A/A control, it would be called faster
+        or slower. ``one-round``: without the round furthest from the median, it would have another verdict.
+        ``noise``: anything else: a wide interval, or a difference that is no discovery among all of the run.
     """
     if comparison.rounds < VERDICT_ROUNDS:
         return "rounds"
@@ -135,24 +135,24 @@ def _alone(comparison: Comparison, floor: Floor) -> Verdict:
 
 
 def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor], *, all_rounds: bool = False) -> list[Verdict]:
-    """Put all comparisons of a run into words, together, because each is a chance to be wrong.
+    """Return the verdicts on all comparisons of a run, judged together, because each is a chance to be wrong.
 
-    Chance is excluded where a comparison is significant for itself, at `SIGNIFICANCE`, and among all that are judged,
-    at `FALSE_DISCOVERY_RATE`. Those with too few rounds for a verdict are no tests and take no part.
+    Chance is excluded if a comparison is significant by itself, at `SIGNIFICANCE`, and among all that are judged, at
+    `FALSE_DISCOVERY_RATE`. Comparisons with too few rounds for a verdict are not tested.
 
     Parameters
     ----------
     comparisons : sequence of Comparison
-        All claims of a run.
+        All comparisons of a run.
     floors : sequence of Floor
-        Of each one's cell.
+        The floor for each comparison.
     all_rounds : bool
-        Whether disturbed rounds count as all others in the test of significance, as in runs of before.
+        Whether the test of significance uses disturbed rounds like all others, as in older runs.
 
     Returns
     -------
     list of str
-        As `word`.
+        As from `word`.
     """
     tested = np.array([c.rounds >= VERDICT_ROUNDS for c in comparisons], bool)
     logs = [c.log_ratios for c in comparisons if c.rounds >= VERDICT_ROUNDS]
@@ -167,32 +167,32 @@ def smallest_detectable_effect(
 ) -> float | None:
     """Return the smallest true slowdown that a repetition of this cell would call ``slower``.
 
-    Both arms' rounds are resampled around no difference, and each resample says how large a true effect would have
-    had to be for the rule of `word` and `SIGNIFICANCE` to call it (bootstrap power, Efron & Tibshirani 1993, chapter
-    25). It is for one comparison; among very many, control of false discoveries asks for more.
+    The rounds of both arms are resampled around a difference of zero. Each resample shows how large a true effect must
+    be for the rule of `word` and `SIGNIFICANCE` to find it (bootstrap power, Efron & Tibshirani 1993, chapter 25). The
+    result is for one comparison; among very many, the control of false discoveries needs a larger effect.
 
     Under log-normal noise from 10 rounds on, and with a tenth of samples slowed down 1.5 to 3 times from 20 rounds on,
-    an effect of this size is called in at least `DETECTION_POWER` of repetitions; at 10 rounds with such disturbances,
-    which so few rounds may not have met yet, in at least 60 %.
+    an effect of this size is found in at least `DETECTION_POWER` of repetitions. With such disturbances at 10 rounds,
+    which may not include any of them, it is found in at least 60 %.
 
     Parameters
     ----------
     comparison : Comparison
-        Whose spread decides; the control's own, for the baseline.
+        The comparison whose spread is used; for the baseline, the control's own.
     control : Comparison
-        The A/A control against the arm that it repeats.
+        The A/A control, compared with the arm that it repeats.
     all_rounds : bool
         As for `judge`.
 
     Returns
     -------
     float or None
-        As a part of the baseline's time: 0.04 when 4 % more is found. None below `VERDICT_ROUNDS` rounds.
+        Fraction of the baseline's time: 0.04 if 4 % more is found. None below `VERDICT_ROUNDS` rounds.
     """
     count = comparison.rounds
     if min(count, control.rounds) < VERDICT_ROUNDS:
         return None
-    # Floors of repetitions, around what the control really differs by: the excess, not what chance added.
+    # Floors of repetitions, around the control's true difference: the excess, without what chance added.
     logs = control.log_ratios
     median = np.median(logs)
     difference, excess = _floors(_redrawn(logs - median + np.sign(median) * noise_floor(control).excess))
@@ -200,8 +200,8 @@ def smallest_detectable_effect(
     drawn = _redrawn(centred)
     low, _ = interval_ends(drawn)
     needed = np.maximum(excess - low, difference - medians(drawn))
-    # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive. One that
-    # is disturbed, and so takes no part, dissents hardly more than the others.
+    # The ranks of dissenting rounds sum to at most w while the (w + 1)-th smallest mean of two rounds is positive. A
+    # disturbed round, which the test leaves out, dissents hardly more than the others.
     first, second = np.triu_indices(count)
     limit = np.inf if all_rounds else usual_size(centred)
     usual = np.clip(drawn, -limit, limit)
@@ -214,5 +214,5 @@ def smallest_detectable_effect(
 
 
 def _redrawn(logs: np.ndarray) -> np.ndarray:
-    """Draw rounds anew, each draw sorted: the same rounds for both arms of a cell, which shared theirs."""
+    """Return resampled rounds, sorted in each draw: the same rounds for both arms of a cell, which shared theirs."""
     return np.sort(resample(logs[None], len(logs), _RESAMPLES, smoothed=False)[:, 0], axis=1)

@@ -1,4 +1,4 @@
-"""Verdicts that were published and do not hold: which rows they rest on, and what is said in their place."""
+"""Withdrawal of published verdicts that do not hold: the affected rows, and the text that replaces the verdicts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ CORRECTION = (
     "ledger names, beside a reader of this project's own that uses all cores. Sizes stand; reads have to be "
     "measured again."
 )
-"""Stands first in the report of a run whose reads are withdrawn."""
+"""First text in the report of a run whose reads are withdrawn."""
 
 SHORT = "withdrawn"
 
 
 def withdrawn(samples: pd.DataFrame) -> bool:
-    """Say whether a run's reads were taken before readers held their data sets and arrays open, by its rows' schema."""
+    """Return whether a run's reads predate readers that hold data sets and arrays open, by its rows' schema."""
     return bool(len(samples)) and int(samples["schema_version"].iloc[0]) < HELD_SINCE
 
 
 def without_verdicts(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return a summary whose reads have no verdict; medians, ratios and intervals stay as they were recorded."""
+    """Return a summary without verdicts on reads; medians, ratios and intervals stay as they were recorded."""
     reads = summary["cache"].astype(bool) & summary["verdict"].notna()
     empty = {name: summary[name].where(~reads, np.nan) for name in ("verdict", "why")}
     return summary.assign(**empty, reason=summary["reason"].mask(reads, SHORT))

@@ -1,4 +1,4 @@
-"""What is given as an array: checked, and read as blocks of rows in memory."""
+"""Array-like inputs, checked and read as blocks of rows in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sliceable(path: str, array: Any) -> Any:
     Raises
     ------
     UsageError
-        If its shape is unknown, or NumPy makes no array of it.
+        If its shape is unknown, its values are masked, or NumPy makes no array of it.
     """
     has_all = isinstance(getattr(array, "dtype", None), np.dtype) and hasattr(array, "shape")
     if not has_all or not hasattr(array, "__getitem__"):
@@ -35,14 +35,14 @@ def sliceable(path: str, array: Any) -> Any:
 
 
 def blocks_of(path: str, rows: Any) -> Iterator[np.ndarray]:
-    """Yield what `sliceable` returns as blocks in memory, in C order, that end where its chunks do.
+    """Yield an array that `sliceable` returned as blocks in memory, in C order, that end at its chunk borders.
 
-    Each chunk is decoded once, unless those beside each other have more than `harness.formats.selection.MOST_BYTES`.
+    Each chunk is decoded once, unless a row of chunks has more than `harness.formats.selection.MOST_BYTES`.
 
     Raises
     ------
     UsageError
-        If values are masked, or of another type than announced.
+        If values are masked, or have another type than announced.
     """
     if isinstance(rows, TraceArray):
         yield from rows.blocks()
@@ -71,10 +71,10 @@ def _chunks(rows: Any) -> tuple[int, ...] | None:
 
 def _in_memory(path: str, array: Any) -> np.ndarray:
     try:
-        # Dask itself would drop the mask of what it makes an array of.
+        # Computed here, because Dask's own conversion to NumPy drops the mask.
         given = array.compute() if hasattr(array, "__dask_graph__") else array
         found = np.asanyarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:  # as torch raises, also of tensors on another device
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises them, also for tensors on another device
         first = (str(error).strip().splitlines() or [""])[0].removesuffix(".")
         raise UsageError(
             f"{path}: NumPy makes no array of this {type(array).__name__} ({first}). Give rows of one length, and "
@@ -86,7 +86,7 @@ def _in_memory(path: str, array: Any) -> np.ndarray:
 
 
 def _is_masked(array: Any) -> bool:
-    """Say whether a value is masked; NumPy makes a plain array of a list of masked ones."""
+    """Return whether a value is masked; NumPy makes a plain array of a list of masked ones."""
     if isinstance(array, list | tuple):
         return any(map(_is_masked, array))
     return isinstance(array, np.ma.MaskedArray) and bool(np.ma.is_masked(array))

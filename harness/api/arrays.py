@@ -107,14 +107,14 @@ class TraceArray:
     def to_xarray(self) -> DataArray:
         """Return a lazy xarray array whose dimensions are the axes; a repeated one is numbered, as in ``residue_2``."""
         require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
-        from harness.api.xarray_objects import data_array  # only who asks for it loads the library
+        from harness.api.xarray_objects import data_array  # loads the library only on demand
 
         return data_array(self)
 
     def to_dask(self, chunks: Any = None) -> DaskArray:
         """Return a Dask array, by default with the stored chunks.
 
-        Without stored chunks, Dask chooses them. In a format that reads a complete tensor for any part, there is one.
+        Without stored chunks, Dask chooses them. If a format reads a complete tensor for any part, there is one chunk.
         """
         require_package("to_dask()", "dask", "trace-format-harness[dask]")
         from dask.array.core import from_array, normalize_chunks
@@ -127,7 +127,7 @@ class TraceArray:
         return from_array(self, chunks=chunks, name=name, lock=False, fancy=False, meta=meta)
 
     def __dask_tokenize__(self) -> tuple[str, ...]:
-        """Return what Dask names the values by; another name each time if their digest is unknown."""
+        """Return the values from which Dask derives a name; others each time if the tensor's digest is unknown."""
         digest = self._stored.manifest.digests.get(self.path) or uuid4().hex
         return str(self._stored.asked), repr(self._spec), str(self.dtype), digest
 

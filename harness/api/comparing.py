@@ -49,7 +49,7 @@ class FormatComparison:
     Attributes
     ----------
     verdict : str
-        Which format suits which use, in the sentences with which a report begins.
+        Which format suits which use, as in the first sentences of a report.
     verdicts : mapping of str to str
         The verdict for each requested use, by name; empty if no use was given.
     tables : mapping of str to DataFrame
@@ -74,7 +74,7 @@ class FormatComparison:
 
 
 class _Silent:
-    """Tells nobody how far a run is."""
+    """Progress of a run that is not shown."""
 
     def total(self, steps: int) -> None:
         pass
@@ -149,7 +149,7 @@ def _config(
     rounds: int | None,
     baseline: str | None,
 ) -> dict[str, Any]:
-    """Return the fields of the run's configuration, but what it measures and where."""
+    """Return the fields of the run's configuration, except its traces and its ID."""
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
     values: dict[str, Any] = {**PRESETS[preset], "preset": preset}
@@ -166,7 +166,7 @@ def _config(
 
 
 def _typed(group: registry.Group, names: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Return names of plug-ins, each loaded once; ``module:attribute`` may be imported, for a person wrote it."""
+    """Return names of plug-ins after loading each; ``module:attribute`` may be imported, for the caller wrote it."""
     found = (names,) if isinstance(names, str) else tuple(names or ())
     registry.allow(*((group, name) for name in found if ":" in name))
     for name in found:
@@ -175,7 +175,7 @@ def _typed(group: registry.Group, names: Sequence[str] | str | None) -> tuple[st
 
 
 def _trace(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> str:
-    """Return what ``--trace`` takes for the arrays; what is in memory is written into the folder first, as it is.
+    """Return the value of ``--trace`` for the arrays; arrays in memory are first written unchanged into the folder.
 
     A tensor of an open trace keeps its role and axes. Those of others are guessed, as in a file of another program.
     """
@@ -213,7 +213,7 @@ def _compared(trace: str, folder: Path, values: Mapping[str, Any], mixes: Sequen
         config.save(folder / "run.json")
         disk = planned.require_space(folder)
         written = run_and_report(planned, folder, nullcontext(_Silent()), disk, options=options)
-        several = mixes if len(mixes) > 1 else ()  # of one use it is the report itself
+        several = mixes if len(mixes) > 1 else ()  # for one use, the report itself has the verdict
         said = {mix.name: answer(find(folder, Options(baseline=config.baseline, mix=mix))) for mix in several}
     return FormatComparison(
         verdict=" ".join(f"{name}: {text}" for name, text in said.items()) or written.answer,

@@ -1,4 +1,4 @@
-"""Write arrays as an archive, which appears when it is complete; until then, arrays are kept in a folder beside it."""
+"""Write arrays as an archive, which appears when it is complete; until then, a folder next to it keeps the arrays."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def create(
 ) -> TraceWriter:
     """Write an archive in a ``with`` block, by assigning arrays to names.
 
-    Every array is written twice. Until the block ends, arrays are kept unchanged in a hidden folder beside the
+    Every array is written twice. Until the block ends, arrays are kept unchanged in a hidden folder next to the
     archive, because a format must know all of them before it writes the first. So the disk must hold them twice for a
-    while. Memory holds only a few blocks of one array: of 8 MiB, or of the chunks beside each other.
+    while. Memory holds only a few blocks of one array, each of 8 MiB or of one row of chunks.
 
     The archive appears when it is complete; after an exception in the block, nothing is left. It is not verified:
     `harness.open` with ``verify=True`` does that.
@@ -138,8 +138,8 @@ class TraceWriter:
         UsageError
             If the name was written before, values are masked, or NumPy makes no array of them.
         SchemaError
-            If the name, the type of the values or the axes do not match the schema, or the tensors written before. The
-            tables of a complex come before tensors of its tokens.
+            If the name, the type of the values or the axes do not match the schema, or the tensors written before.
+            Write the tables of a complex before tensors of its tokens.
         UnsupportedProfile
             If the format does not store such a tensor.
         MachineError
@@ -175,7 +175,7 @@ class TraceWriter:
         file = self._files.setdefault(path, self._folder / str(len(self._files)))
         with self._writing():
             file.touch()
-            os.truncate(file, before.nbytes if before else 0)  # of what failed halfway nothing stays
+            os.truncate(file, before.nbytes if before else 0)  # removes the remains of a failed write
         for block in blocks_of(path, rows):
             self._keep(file, as_held(block, spec))
         if file.stat().st_size != spec.nbytes:
@@ -184,7 +184,7 @@ class TraceWriter:
 
     def _keep(self, file: Path, values: np.ndarray) -> None:
         rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-        # Without a buffer, so that what cannot be written is said here, and not when the file is closed.
+        # Without a buffer, so that a write error is raised here, and not when the file is closed.
         with self._writing(), file.open("ab", buffering=0) as out:
             while len(rest):
                 rest = rest[out.write(rest) :]
@@ -232,7 +232,7 @@ class TraceWriter:
 
 
 def _longer(before: TensorSpec, rows: TensorSpec) -> TensorSpec:
-    """Return a tensor with further rows."""
+    """Return the specification of a tensor with appended rows."""
     if not (before.shape and rows.shape):
         raise UsageError(f"{before.path}: rows are added along the first axis, and a number has none: give arrays.")
     if (rows.shape[1:], value_type(rows)) != (before.shape[1:], value_type(before)):
@@ -244,7 +244,7 @@ def _longer(before: TensorSpec, rows: TensorSpec) -> TensorSpec:
 
 
 class _KeptTrace(Trace):
-    """Tensors whose values lie in files of their own."""
+    """Trace whose tensors are raw values in separate files."""
 
     def __init__(self, label: str, manifest: Manifest, files: Mapping[str, Path]) -> None:
         self.label, self.manifest, self._files = label, manifest, files

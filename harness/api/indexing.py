@@ -54,7 +54,7 @@ def plan(shape: tuple[int, ...], key: Any) -> tuple[Selection, tuple[Any, ...]]:
 
 
 def _along(axis: int, length: int, part: Any) -> tuple[slice, int | slice]:
-    """Return what to read along an axis, and what to take of that."""
+    """Return the range to read along an axis, and the index into that range."""
     if isinstance(part, slice):
         start, stop, step = part.indices(length)
         count = len(range(start, stop, step))

@@ -22,7 +22,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 _FEW_FILES = 64
-"""The most files of a tensor that are looked at for changes after each read of a part of it."""
+"""Maximum files of a tensor that are checked for changes after each read of a part of it."""
 
 
 class StoredTrace(ABC):
@@ -58,7 +58,7 @@ class StoredTrace(ABC):
         return self._read(path, selection)
 
     def blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
-        """Yield blocks of rows, aligned with stored chunks; a change of them changes nothing else."""
+        """Yield blocks of rows, aligned with stored chunks; changing them changes nothing else."""
         self._require_open()
         return map(_own, self._blocks(spec))
 
@@ -99,7 +99,7 @@ class _StoredArchive(StoredTrace):
             return spec.shape
         with blame(self.kind, f"looking at {spec.path}"):
             found = self._reader.opened(spec.path).chunks if isinstance(self._reader, ShowsStorage) else None
-        # One of a stack of layers has an axis of these in front.
+        # A chunk of a stack of layers has a first axis of layers.
         return found[len(found) - len(spec.shape) :] if found else None
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class _StoredForeign(StoredTrace):
 
 
 def _own(block: np.ndarray) -> np.ndarray:
-    """Return a block that may be changed: what is returned again by a later read is read-only."""
+    """Return a block that may be changed: a copy if it is read-only, because a later read returns it again."""
     if block.flags.writeable:
         return block
     copy = room(block.shape, block.dtype)
@@ -146,7 +146,7 @@ def _own(block: np.ndarray) -> np.ndarray:
 
 
 def _cut(blocks: Iterator[np.ndarray], spec: TensorSpec, wanted: Selection) -> np.ndarray:
-    """Take a part of what can only be read from its start, and read no further than its end."""
+    """Return a part of a tensor that can only be read from its start; read no further than the end of the part."""
     found, end, (rows, *others) = np.empty(lengths(wanted), spec.dtype), 0, wanted
     for block in blocks:
         start, end = end, end + len(block)
@@ -164,12 +164,12 @@ def open_stored(asked: Asked) -> StoredTrace:
     Raises
     ------
     UsageError, ArchiveError, SourceError
-        As `harness.foreign.opening.open_paths`.
+        As for `harness.foreign.opening.open_paths`.
     """
     if len(asked.paths) == 1 and not asked.kind and not asked.rules:
         (path,) = asked.paths
         if path.exists() and is_archive(path):
             return _StoredArchive(asked)
     trace = open_paths(asked)
-    assert isinstance(trace, ImportedTrace)  # an archive asks for no kind and no rules
+    assert isinstance(trace, ImportedTrace)  # an archive takes no kind and no rules
     return _StoredForeign(asked, trace)

@@ -116,7 +116,7 @@ class OpenTrace(Mapping[str, TraceArray]):
     def __len__(self) -> int:
         return len(self._specs)
 
-    # As a mapping it would compare arrays that are not read.
+    # `Mapping.__eq__` would compare arrays that are not read.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -127,7 +127,7 @@ class OpenTrace(Mapping[str, TraceArray]):
         length: ``channel`` and ``channel_of_64``.
         """
         require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
-        from harness.api.xarray_objects import data_tree  # only who asks for it loads the library
+        from harness.api.xarray_objects import data_tree  # loads the library only on demand
 
         return data_tree(self)
 

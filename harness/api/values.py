@@ -12,7 +12,7 @@ from harness.trace.schema import TensorSpec
 
 
 def value_type(spec: TensorSpec) -> str:
-    """Return the name of a tensor's type of values, for which its ``dtype`` may only hold the bits."""
+    """Return the name of the type of a tensor's values, whose bits its ``dtype`` may hold."""
     return spec.values or spec.dtype
 
 
@@ -35,7 +35,7 @@ def numpy_type(spec: TensorSpec) -> np.dtype:
 
 
 def parse_type(dtype: Any) -> np.dtype:
-    """Return a requested type as a NumPy dtype; UsageError if it is none."""
+    """Return a requested type as a NumPy dtype; raise `UsageError` if it is none."""
     try:
         return np.dtype(dtype)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The tensors that were written so far, and whether another fits them: asked of each before it is written."""
+"""Tensors that were written so far, and a check of each further tensor against them before it is written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from harness.trace.rules import placed
 from harness.trace.schema import SchemaError, TensorSpec
 
 _TABLES = {CHAIN_NAMES, TOKEN_CHAIN}
-"""With both of them a trace has chains (`harness.trace.complexes.stated_chains`), and other axes."""
+"""With both of them, a trace has chains (`harness.trace.complexes.stated_chains`), and more axes have one length."""
 
 
 class WrittenTensors:
     """Tensors of an archive that is being written.
 
-    What `harness.trace.manifest.validate` would refuse of all of them is refused of one, so that the others are not
-    lost with it. A first axis to which rows are appended has its length at the end only, and is compared then.
+    A tensor that `harness.trace.manifest.validate` would refuse at the end is refused before it is written, so that the
+    others are not lost with it. A first axis to which rows are appended has its final length, and is compared, only at
+    the end.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class WrittenTensors:
     Attributes
     ----------
     specs : dict of str to TensorSpec
-        By path, in order.
+        Specifications by path, in order.
     """
 
     def __init__(self, residues: int | None) -> None:
@@ -40,20 +41,20 @@ class WrittenTensors:
         self._lengths = dict(self._stated)
 
     def require(self, spec: TensorSpec, grows: bool) -> None:
-        """Refuse a tensor that cannot be in one trace with the others.
+        """Raise `SchemaError` if a tensor cannot be in one trace with the others.
 
         Raises
         ------
         SchemaError
-            If an axis has another length than in these, or one of both is a group of the other.
+            If an axis has another length than in the others, its path is taken, or one tensor is a group of another.
         """
         check_path(spec.path, self.specs, self._groups)
         if spec.path in _TABLES or any(differing_lengths([_final(spec, grows)], _counted(self.specs), self._lengths)):
-            # Of all of them, as an extension may define other axes than when they were written.
+            # Check all of them: an extension may now define other axes than when they were written.
             self._measured({**self.specs, spec.path: spec}, self._growing | ({spec.path} if grows else set()))
 
     def add(self, spec: TensorSpec, grows: bool) -> None:
-        """Add a tensor after its values, or replace it by one with more rows."""
+        """Add a tensor after its values were written, or replace it by one with more rows."""
         begins_to_grow = grows and spec.path in self.specs and spec.path not in self._growing
         if spec.path not in self.specs:
             self._groups |= check_path(spec.path, self.specs, self._groups)
@@ -80,5 +81,5 @@ def _counted(paths: Collection[str]) -> tuple[str, ...]:
 
 
 def _final(spec: TensorSpec, grows: bool) -> TensorSpec:
-    """Return a tensor without the name of an axis that may still grow."""
+    """Return a tensor without the name of its first axis if that may still grow."""
     return replace(spec, axes=("", *spec.axes[1:])) if grows and spec.axes else spec

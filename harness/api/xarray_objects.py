@@ -19,7 +19,7 @@ class LazyTensor(BackendArray):
 
     def __init__(self, array: Any) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
-        self.token = array.__dask_tokenize__()  # Dask names the values by what is pickled
+        self.token = array.__dask_tokenize__()  # Dask derives a name from the pickled attributes
 
     def __getitem__(self, key: Any) -> Any:
         basic = indexing.IndexingSupport.BASIC
@@ -27,14 +27,14 @@ class LazyTensor(BackendArray):
 
 
 def dimensions(arrays: Collection[Any]) -> dict[str, tuple[str, ...]]:
-    """Name dimensions after axes, so that a name has the same length, and the same coordinates, in all tensors.
+    """Name dimensions after axes, so that a name has the same length and the same coordinates in all tensors.
 
     Returns
     -------
     dict of str to tuple of str
-        Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``. An axis includes the
-        length, such as ``channel_of_64``, if it has another length than in an earlier tensor, or if its name is that of
-        a scalar, or of several tensors along the axis, which would be its coordinates.
+        Dimensions by tensor path. A repeated axis of a tensor is numbered, such as ``residue_2``. A name includes the
+        length, such as ``channel_of_64``, if the axis has another length than in an earlier tensor. It also does if a
+        scalar, or several tensors along the axis, have its name: they would be its coordinates.
     """
     lasts = {array.path: array.path.rpartition("/")[2] for array in arrays}
     scalars = [array.path for array in arrays if not array.shape]
@@ -43,7 +43,7 @@ def dimensions(arrays: Collection[Any]) -> dict[str, tuple[str, ...]]:
     lengths: dict[str, int | None] = dict.fromkeys(taken)
     found: dict[str, tuple[str, ...]] = {}
     for array in arrays:
-        names: dict[str, str] = {}  # by the name that it has but for its length
+        names: dict[str, str] = {}  # by the name without its length
         for axis, length in zip(array.axes, array.shape, strict=True):
             alone, number = axis, 1
             while alone in names:
@@ -63,7 +63,7 @@ def data_array(array: Any) -> DataArray:
 
 
 def flat_dataset(trace: Any, drop: Collection[str] = ()) -> Dataset:
-    """Return the tensors of a trace under their full names, except those to drop; closing it closes the trace."""
+    """Return a dataset of the tensors of a trace by full name, except those in `drop`; closing it closes the trace."""
     named = dimensions(trace.values())
     variables = {path: _variable(array, named[path]) for path, array in trace.items() if path not in drop}
     found = Dataset(variables, attrs=trace.metadata)
@@ -72,7 +72,7 @@ def flat_dataset(trace: Any, drop: Collection[str] = ()) -> Dataset:
 
 
 def group_datasets(trace: Any, drop: Collection[str] = ()) -> dict[str, Dataset]:
-    """Return the tensors of each group, by the path of the group; the root has the metadata, and closes the trace."""
+    """Return the datasets of all groups by path, without `drop`; the root has the metadata, and closes the trace."""
     named = dimensions(trace.values())
     groups: dict[str, dict[str, Variable]] = {"/": {}}
     for path, array in trace.items():
@@ -94,6 +94,6 @@ def data_tree(trace: Any, drop: Collection[str] = ()) -> DataTree:
 
 def _variable(array: Any, dims: tuple[str, ...]) -> Variable:
     lazy, chunks = indexing.LazilyIndexedArray(LazyTensor(array)), array.chunks
-    # What `chunks={}` of xarray makes Dask arrays of.
+    # With `chunks={}`, xarray makes Dask arrays of these chunks.
     encoding = {"preferred_chunks": dict(zip(dims, chunks, strict=True))} if chunks else {}
     return Variable(dims, lazy, attrs={"role": str(array.role)}, encoding=encoding)

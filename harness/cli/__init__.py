@@ -1,4 +1,4 @@
-"""The command line: arguments in, one call out; the only part of the library that prints."""
+"""The command line: parse arguments and make one call; the only part of the library that prints."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from harness.errors import HarnessError, escaped
 from harness.limits import limits
 from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrupt
 
-# What each command is for, and the module whose function ``add_<command>`` knows its arguments. That is imported when
-# the command is called: nobody waits for the libraries of the others, or fails because one of them is broken.
-# Extensions bring further commands, as entry points of the group ``harness.commands``.
+# For each command, the module whose function ``add_<command>`` adds its arguments, and its purpose. The module is
+# imported when the command is called, so no command waits for the libraries of another, or fails if these are broken.
+# Extensions add further commands, as entry points of the group ``harness.commands``.
 _COMMANDS = {
     "run": ("running", "measure formats on traces"),
     "show": ("show", "print every cell of a run, then its answer"),
@@ -43,7 +43,7 @@ _FIRST = (
     "run --preset quick --out results/first  # or on synthetic arrays",
     "show results/first                      # its results",
 )
-"""What to do first."""
+"""Commands suggested to a new user."""
 
 
 def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def _ending_at_once() -> Iterator[None]:
-    """Let Ctrl-C and its kin end the process while libraries are imported: an exception may not come through them."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the process while libraries are imported, which may swallow an exception."""
     before = {number: signal.getsignal(number) for number in ENDING}
     mine = [number for number, was in before.items() if was in (signal.default_int_handler, interrupt)]
     if threading.current_thread() is not threading.main_thread():
@@ -73,19 +73,19 @@ def _ending_at_once() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Nothing is begun yet, so that there is nothing to put in order."""
+    """End the process at once: nothing has started yet, so there is nothing to clean up."""
     os.write(2, b"harness: Interrupted.\n")
     os._exit(128 + number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line with arguments, or those of the process.
+    """Run the command line with the given arguments, or with those of the process.
 
     Returns
     -------
     int
-        0 on success, 1 when something failed, 2 for a usage error, 130 after Ctrl-C, 143 after SIGTERM, 129 after
-        SIGHUP: all three put everything away first.
+        0 on success, 1 if something failed, 2 for a usage error, 130 after Ctrl-C, 143 after SIGTERM, 129 after
+        SIGHUP. These three signals let the command clean up first.
     """
     with ending_alike():
         return _main(argv)
@@ -97,14 +97,14 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         _parser().parse_args(argv, arguments)
         if arguments.debug:
-            os.environ["HARNESS_DEBUG"] = "1"  # worker processes look there
+            os.environ["HARNESS_DEBUG"] = "1"  # worker processes read it
         limits.inflated = options.max_inflated(arguments)
         return int(arguments.command(arguments))
     except HarnessError as error:
         return _failed(arguments.debug, str(error), error.exit_code)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever read our output went away; there is nobody left to tell.
+            # The reader of the output has gone, so a message would reach nobody.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         hint = _HINTS.get(error.errno or 0, "")
@@ -120,7 +120,7 @@ _HINTS = {
     errno.EDQUOT: _SPACE,
     errno.ENOMEM: " Free some memory, or allow this process more of it (ulimit -v), and run the same command again.",
 }
-"""What to do about an error of the system, by its number."""
+"""Advice to the user on an error of the system, by its number."""
 
 
 def _failed(debug: bool, message: str, code: int) -> int:
@@ -131,7 +131,7 @@ def _failed(debug: bool, message: str, code: int) -> int:
 
 
 def _begin(arguments: argparse.Namespace) -> int:
-    """Say what to do first to somebody who named no command."""
+    """Print suggestions if no command was named, and return the exit code 2."""
     lines = ("harness: Say what to do, first of all one of these:", *(f"  harness {command}" for command in _FIRST))
     print(*lines, "All commands: harness --help", sep="\n", file=sys.stderr)
     return 2

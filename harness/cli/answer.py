@@ -1,4 +1,4 @@
-"""The answer of a run on one screen of 80 columns: what decides, how every format compares, and how sure that is."""
+"""The answer of a run on a screen of 80 columns: what decides, how every format compares, and how certain that is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.report.write import WrittenReport
 
 WIDTH = 80
 _NAME, _CELL = 22, 9
-"""Characters of the column of formats, and at most of each of the others."""
+"""Width of the column of formats, and largest width of each other column, in characters."""
 _ROWS = 5
-"""Formats of a block: with more, two blocks would not fit on a screen."""
+"""Most formats in a block: with more, two blocks would not fit on a screen."""
 
 
 def screen(written: WrittenReport) -> Iterator[str]:
-    """Yield the lines that end a run, each of at most `WIDTH` characters."""
+    """Yield the lines of a run's answer, each of at most `WIDTH` characters."""
     for text in written.deciding:
         yield from textwrap.wrap(text, WIDTH, break_on_hyphens=False)
     table = list(_table(written))
@@ -30,18 +30,18 @@ def _table(written: WrittenReport) -> Iterator[str]:
     wide = min(_CELL, (WIDTH - _NAME) // max(1, len(columns)))
     heads = [textwrap.wrap(stated.short, wide - 1) for stated in columns]
     most = max(map(len, heads), default=0)
-    heads = [[""] * (most - len(head)) + head for head in heads]  # what is short stands at the bottom
+    heads = [[""] * (most - len(head)) + head for head in heads]  # align short headings at the bottom
     for number in range(most - 1):
         yield (" " * _NAME + "".join(f"{head[number]:>{wide}}" for head in heads)).rstrip()
     for number, block in enumerate(found):
         yield (f"{block.how:<{_NAME}}" + "".join(f"{head[-1]:>{wide}}" for head in heads if number == 0)).rstrip()
         for name, by in block.rows[:_ROWS]:
             cells = (formatting.stands(by[stated.name]) if stated.name in by else "–" for stated in columns)
-            if len(name) > _NAME - 3:  # it has a line of its own
+            if len(name) > _NAME - 3:  # a long name gets its own line
                 yield f"  {name}"
                 name = ""
             yield f"  {name:<{_NAME - 2}}" + "".join(f"{cell:>{wide}}" for cell in cells)
         if len(block.rows) > _ROWS:
             yield f"  and {len(block.rows) - _ROWS} more, in the report"
     if found:
-        yield "1.3 = 1.3 times the best; tie = within 5 %; ~1.3 = cannot be told from the best"
+        yield "1.3 = 1.3 times the best; tie = within 5 %; ~1.3 = not significantly different"

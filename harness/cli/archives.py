@@ -107,7 +107,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _show_loss(out: Console, loss: Loss) -> None:
-    """Show what was rounded, with its errors, and what was dropped, with how it comes back."""
+    """Print the rounded tensors with their errors, and the dropped tensors with how they are recomputed."""
     headings = ("tensor", "values changed", "largest error", "relative", "of a row's sum", "bits, or rows on each grid")
     table = terminal.table(loss.summary(), *headings)
     for row in loss.rounded:
@@ -131,7 +131,7 @@ def _conforms(arguments: argparse.Namespace) -> int:
         with terminal.busy(f"checking {archive}", quiet=arguments.json):
             try:
                 problems = schema_problems(archive)
-            except HarnessError as error:  # the archives after it are checked all the same
+            except HarnessError as error:  # report it, and check the next archives
                 problems = [f"{archive}: {str(error).removeprefix(f'{archive}: ')}"]
         for line in problems or [f"{archive} conforms to the archive specification."]:
             terminal.say(line, quiet=arguments.json)

@@ -1,4 +1,4 @@
-"""The option ``--cluster`` of ``run``: measure in tasks on other nodes, by an extension found by entry point."""
+"""The option ``--cluster`` of ``run``: measure in tasks on other nodes, with an extension found by entry point."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from harness.run.progress import Progress
 
 
 class Launcher(ABC):
-    """Measures a run in processes that it starts elsewhere; its class is registered in ``harness.launchers``.
+    """Interface that measures a run in processes on other nodes; classes are registered in ``harness.launchers``.
 
     Parameters
     ----------
     name : str
         The registered name that was typed.
     arguments : Namespace
-        With the values of `options`.
+        Parsed arguments, with the values of `options`.
 
     Attributes
     ----------
     options : mapping of str to (str, str)
-        Its options of ``harness run``, by name: metavar and help. Values are text.
+        Options that it adds to ``harness run``, by name: metavar and help. Their values are text.
     typed : str
-        What has to be typed again to continue the run, beginning with a blank.
+        Options that the user must repeat to continue the run, beginning with a blank.
     """
 
     options: ClassVar[dict[str, tuple[str, str]]] = {}
@@ -44,23 +44,23 @@ class Launcher(ABC):
     @classmethod
     @abstractmethod
     def began(cls, folder: Path) -> bool:
-        """Say whether the run in a folder was begun so, and has to be continued so."""
+        """Return whether the run in a folder was started by such a launcher, and must be continued by one."""
 
     @abstractmethod
     def settled(self, config: RunConfig, folder: Path, tell: Callable[[str], object]) -> RunConfig:
-        """Return what is measured of what was asked, before anything is written; UsageError for what cannot be."""
+        """Return the configuration to measure, before anything is written; raise UsageError if this is impossible."""
 
     @abstractmethod
     def preview(self, planned: PlannedRun, folder: Path) -> str:
-        """Return what to print in place of measuring; empty to measure. UsageError for what cannot be measured."""
+        """Return text to print instead of measuring; empty to measure. Raise UsageError if this is impossible."""
 
     @abstractmethod
     def run(self, planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
-        """Leave in a folder what `harness.run.experiment.run` would; what is there already is not measured again."""
+        """Write the files of `harness.run.experiment.run` into a folder; do not repeat measurements that it has."""
 
     @abstractmethod
     def check(self, folder: Path, tell: Callable[[str], object]) -> int:
-        """Check what `run` left, after its report is written; return the exit code."""
+        """Check the files that `run` wrote, after the report is written; return the exit code."""
 
 
 def add_launchers(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def add_launchers(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(arguments: argparse.Namespace) -> Launcher | None:
-    """Return what measures the run elsewhere; None where it is measured here."""
+    """Return the launcher that measures the run elsewhere; None if the run is measured here."""
     if arguments.cluster is None:
         for name in _options():
             if getattr(arguments, name.replace("-", "_")) is not None:

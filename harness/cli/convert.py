@@ -1,4 +1,4 @@
-"""The command ``convert``: an archive or a trace in another format, bit for bit or with declared loss."""
+"""The command ``convert``: write an archive or a trace in another format, bit for bit or with declared loss."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _in_place(arguments: argparse.Namespace) -> int:
 
 
 def _plainly(backend: Format, manifest: Manifest, patterns: tuple[str, ...]) -> Format:
-    """Return a slimmed format that stores the tensors that patterns fit as they are."""
+    """Return a copy of a slimmed format that stores the tensors matching one of the patterns unchanged."""
     if not isinstance(backend, SlimmingFormat):
         said = f"--plain is about slimmed formats, and {backend.name!r} stores everything as given: leave it out."
         raise UsageError(said)
@@ -165,13 +165,13 @@ def _chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
 
 
 def source_text(source: str, arguments: argparse.Namespace) -> str:
-    """Return what ``--trace`` would say for a path; a trace's name with its parameters stays as it is."""
+    """Return the value of ``--trace`` for a path; return a trace's name with its parameters unchanged."""
     is_trace = not Path(source).exists() and source.partition(":")[0] in registry.names("traces")
     return source if is_trace else file_text([source], arguments)
 
 
 def _mode(arguments: argparse.Namespace) -> Mode | None:
-    """Return the extension's mode that was chosen, if any; refuse the options of others."""
+    """Return the chosen mode if it is of an extension, else None; raise UsageError for options of another mode."""
     modes: dict[str, Mode] = {mode.name: mode for mode in registry.usable("modes")}
     if arguments.mode not in (None, "vanilla", "slim", *modes):
         raise unknown_name("mode", arguments.mode, ("vanilla", "slim", *modes))

@@ -28,7 +28,7 @@ from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
 from harness.run.planned_run import PlannedRun
 
-_MOST = 12  # problems printed for one file
+_MOST = 12  # most problems printed for one file
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _report_several(arguments: argparse.Namespace) -> int:
-    """Write one report on several runs, by what an installed package registers for that."""
+    """Write one report on several runs, with the comparison that an installed package registers."""
     for option, given in (("--mix", arguments.mix is not None), ("--earlier", arguments.earlier)):
         if given:
             raise UsageError(f"{option} is for the report of one run: give it with one, or leave it out.")
@@ -133,7 +133,7 @@ def _report_several(arguments: argparse.Namespace) -> int:
     _require_no_run(out)
     with terminal.progress(quiet=arguments.quiet) as progress:
         files, lines = compare(arguments.runs, arguments.baseline, lambda what: progress.step(what, 0))
-    _make_out(out)  # nothing is left of runs that were refused
+    _make_out(out)  # after the comparison, so that refused runs leave no folder
     with held(out):
         for name, text in files.items():
             write_text(out / name, text)
@@ -150,7 +150,7 @@ def _require_no_run(folder: Path) -> None:
 
 
 def _make_out(folder: Path) -> None:
-    """Make the folder of a report, unless it holds a run: its own page would be overwritten."""
+    """Create the folder of a report; raise UsageError if it holds a run, whose page would be overwritten."""
     _require_no_run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 class _Asked(TypedDict, total=False):
-    """What is read of a bundle's configuration to say what it lacks."""
+    """Fields of a bundle's configuration from which the missing plug-ins are found."""
 
     formats: list[str]
     suites: list[str]
@@ -207,13 +207,13 @@ class _Asked(TypedDict, total=False):
 def _untyped(bundle: Bundle) -> str:
     try:
         asked = decode(bundle.files.get("run.json", b"{}"), _Asked, "run.json", extra=True)
-    except HarnessError:  # it is one of the problems that were said
+    except HarnessError:  # already printed as one of the problems
         return ""
     return options.untyped(asked.get("formats", ()), asked.get("suites", ()))
 
 
 def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
-    """Say in two lists what follows from the samples, and what is only claimed."""
+    """Print two lists: what follows from the samples, and what is only claimed."""
     here = " that was checked here" if any(result.unchecked for result in results) else ""
     terminal.say(f"Every published figure{here} follows from the samples.", quiet=quiet)
     for note in (result.note for result in results if result.note):
@@ -225,15 +225,15 @@ def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
 
 
 def _print(bundle: Bundle, results: list[Result]) -> None:
-    """Print what was checked as JSON, with what is only claimed."""
+    """Print the results of all checks as JSON, with what is only claimed."""
     checks = [dataclasses.asdict(result) for result in results]
     sound = not any(result.problems for result in results)
-    left = list(claimed(bundle, results)) if sound else []  # which needs files that are all there
+    left = list(claimed(bundle, results)) if sound else []  # needs a bundle without missing files
     terminal.result({"sha256": bundle.sha256, "sound": sound, "checks": checks, "claimed": left})
 
 
 def _say(results: list[Result], *, quiet: bool) -> None:
-    """Print what was checked."""
+    """Print the results of all checks as text."""
     for result in results:
         if result.problems:
             more = [f"and {len(result.problems) - _MOST} more"] if len(result.problems) > _MOST else []
@@ -247,7 +247,7 @@ def _say(results: list[Result], *, quiet: bool) -> None:
 
 
 def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
-    """Measure a bundle's run again, and say what holds; the folder's name is that of the bundle's file."""
+    """Measure a bundle's run again, and print which verdicts hold; by default, name the folder after the bundle."""
     name = plain_name(arguments.bundle.name.removesuffix(SUFFIX))
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
     config = rerun_config(bundle, folder.resolve().name, outside=arguments.allow_outside)

@@ -1,4 +1,4 @@
-"""The command ``list``: what is registered, from metadata alone, or checked by importing it."""
+"""The command ``list``: list registered plug-ins, from metadata only, or checked by importing them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.errors import unknown_name
 
 _WHAT: tuple[registry.Group, ...] = ("formats", "suites", "traces", "containers", "importers", "models")
 _READERS = "readers"
-_WIDTH = 80  # of text that goes to no terminal: descriptions wrap, and nothing here is a table of figures
+_WIDTH = 80  # of output that is not a terminal: descriptions wrap, and no table has figures
 
 
 class _Line(NamedTuple):
-    """Something with a name: what it is, and why it cannot be used, empty where it can, None where nobody asked."""
+    """A listed name, its description, and why it cannot be used: empty if it can, None if not checked."""
 
     name: str
     description: str
@@ -71,8 +71,8 @@ def _lines(group: registry.Group, check: bool) -> Iterator[_Line]:
 
 
 def _readers() -> dict[str, list[_Line]]:
-    """Return what reads each format here: formats are imported, for only they know whether a reader can be used."""
-    from harness.formats.base import load_format  # with numpy, which the other lists need not
+    """Return the readers of each format here; import the formats, as only they know whether a reader can be used."""
+    from harness.formats.base import load_format  # imports numpy, which the other lists do not need
 
     found: dict[str, list[_Line]] = {}
     for listed in registry.listing("formats"):

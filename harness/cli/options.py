@@ -1,4 +1,4 @@
-"""What several commands read from an option's text: names and numbers separated by commas, sizes, limits, plug-ins."""
+"""Options that several commands have: names and numbers separated by commas, sizes, limits, plug-ins, output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def typed(group: registry.Group) -> Callable[[str], str]:
 
 
 def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
-    """Return the ``type`` of an option that is one of a few names; raises UsageError with the nearest."""
+    """Return the ``type`` of an option that is one of a few names; it raises UsageError with the most similar one."""
 
     def take(text: str) -> str:
         if text not in known:
@@ -37,7 +37,7 @@ def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
 
 
 def _existing(group: registry.Group) -> Callable[[str], str]:
-    """Return the ``type`` of an option that names a plug-in whether or not it is needed: it has to be there."""
+    """Return the ``type`` of an option that names a plug-in, which must exist even if it is not needed."""
 
     def take(text: str) -> str:
         registry.load(group, typed(group)(text))
@@ -47,7 +47,7 @@ def _existing(group: registry.Group) -> Callable[[str], str]:
 
 
 def untyped(formats: Iterable[str], suites: Iterable[str]) -> str:
-    """Say which plug-ins a run asks for that were not typed, to end a message; empty where there are none."""
+    """Return the end of a message that names plug-ins of a run that were not typed; empty if there are none."""
     groups: dict[registry.Group, Iterable[str]] = {"formats": formats, "suites": suites}
     missing = [
         f"{registry.OPTION[group]} {name}"
@@ -74,7 +74,7 @@ def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profil
 
 
 def names(text: str | None, kind: str) -> tuple[str, ...]:
-    """Split names of a kind at commas, each once; empty for None. UsageError when one of them is empty."""
+    """Split names of a kind at commas, without duplicates; empty for None. Raise UsageError if a name is empty."""
     found = tuple(part.strip() for part in text.split(",")) if text is not None else ()
     if text is not None and not all(found):
         raise UsageError(f"Give the {kind}s as names separated by commas, got {text!r}.")
@@ -82,26 +82,26 @@ def names(text: str | None, kind: str) -> tuple[str, ...]:
 
 
 def integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
-    """Split whole numbers at commas.
+    """Split integers at commas.
 
     Parameters
     ----------
     text, option : str
-        What was given, and for what.
+        The text, and the option for which it was given.
     single : bool
-        Whether only one number is wanted.
+        Whether only one number is allowed.
     least : int
-        The smallest that is allowed, 0 or 1.
+        The smallest allowed number, 0 or 1.
 
     Returns
     -------
     tuple of int
-        Each once, in the order given.
+        Each number once, in the order given.
 
     Raises
     ------
     UsageError
-        When a part is no number or too small, or there are several where one is wanted.
+        If a part is not a number or too small, or if there are several numbers and `single` is set.
     """
     try:
         values = tuple(int(part) for part in text.split(","))
@@ -115,7 +115,7 @@ def integers(text: str, option: str, *, single: bool = False, least: int = 1) ->
 
 
 def integer(option: str, *, least: int = 1) -> Callable[[str], int]:
-    """Return the ``type`` of an option that is one number; as `integers`."""
+    """Return the ``type`` of an option that is one integer; see `integers`."""
     return lambda text: integers(text, option, single=True, least=least)[0]
 
 
@@ -130,13 +130,13 @@ def add_max_inflated(parser: argparse.ArgumentParser) -> None:
 
 
 def max_inflated(arguments: argparse.Namespace) -> int | None:
-    """Return the bytes that ``--max-inflated`` allows, None where it was not given; UsageError when it is no size."""
+    """Return the bytes that ``--max-inflated`` allows, None if not given; raise UsageError if it is not a size."""
     text = getattr(arguments, "max_inflated", None)
     return None if text is None else size("--max-inflated")(text)
 
 
 def size(option: str, *, least: int = 0) -> Callable[[str], int]:
-    """Return the ``type`` of an option that is a number of bytes, also one of KiB to TiB such as ``8GiB``."""
+    """Return the ``type`` of an option that is a size in bytes, or with a unit from KiB to TiB such as ``8GiB``."""
 
     def take(text: str) -> int:
         found = _SIZE.fullmatch(text)
@@ -152,7 +152,7 @@ def size(option: str, *, least: int = 0) -> Callable[[str], int]:
 
 
 class _Json(argparse.Action):
-    """Prints a result as JSON and nothing else, so that a command is quiet too."""
+    """The action of ``--json``; it also sets ``quiet``, because the command prints only JSON."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         namespace.json = namespace.quiet = True

@@ -1,4 +1,4 @@
-"""The parser of the command line: full names alone, one sentence for what is wrong, help with defaults and examples."""
+"""Parser of the command line: no abbreviated options, errors of one sentence, help with defaults and examples."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from harness.errors import UsageError, unknown_name
 
 _EXAMPLES = "examples:"
 _OPTIONS = argparse.Action([], "options", metavar="[options]")
-"""Stands in a usage for all options that may be left out: each is listed below it."""
+"""Placeholder in a usage line for all options that may be left out, which the help lists below."""
 
 
 def examples(*commands: str) -> str:
-    """Return the end of a command's help, its ``epilog``: commands as they are typed, without the program's name."""
+    """Return the ``epilog`` of a command's help with example commands, given without the program's name."""
     return "\n".join((_EXAMPLES, *(f"  harness {command}" for command in commands)))
 
 
 class _Help(argparse.HelpFormatter):
-    """Shows the default of every option that has one, and examples as they stand."""
+    """Help formatter that shows the default of every option that has one, and examples unchanged."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if text.startswith(_EXAMPLES) else super()._fill_text(text, width, indent)
@@ -33,16 +33,16 @@ class _Help(argparse.HelpFormatter):
     def _format_usage(
         self, usage: str | None, actions: Iterable[argparse.Action], groups: Iterable[Any], prefix: str | None
     ) -> str:
-        if prefix != "":  # which asks for the names of commands to come before those of their own
+        if prefix != "":  # empty if argparse formats the names that precede those of subcommands
             actions = [_OPTIONS, *(one for one in actions if one.required or not one.option_strings)]
         return super()._format_usage(usage, actions, [], prefix)
 
 
 class Completion(argparse.Action):
-    """Prints the completion of a shell and ends, as ``--version`` does."""
+    """Action that prints the completion script of a shell and exits, as ``--version`` does."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
-        """Make it with shtab from the arguments of all commands."""
+        """Create the script with shtab from the arguments of all commands."""
         registry.require_package("Completion", "shtab", "trace-format-harness[completion]")
         import shtab
 
@@ -54,20 +54,20 @@ class Completion(argparse.Action):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that calls `fill` to add its arguments when it first parses; other settings as `ArgumentParser`."""
+    """An `ArgumentParser` that calls the function `fill` to add its arguments when it first parses."""
 
     def __init__(self, *, fill: Callable[[argparse.ArgumentParser], None] | None = None, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **settings)
         self._fill = fill
 
     def fill(self) -> None:
-        """Add the arguments, unless they are there."""
+        """Add the arguments, unless they were added before."""
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse arguments; UsageError with the nearest option for one that is not known."""
+        """Parse arguments; raise UsageError with the most similar option for an unknown one."""
         self.fill()
         found, beyond = super().parse_known_args(args, namespace)
         if options := [text.partition("=")[0] for text in beyond if text.startswith("-")]:
@@ -77,5 +77,5 @@ class CommandParser(argparse.ArgumentParser):
         return found, beyond
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong as a UsageError, in place of a usage that fills a screen."""
+        """Raise UsageError with the message, instead of printing a usage that fills a screen."""
         raise UsageError(f"{message}; see '{self.prog} --help'.")

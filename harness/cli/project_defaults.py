@@ -1,7 +1,7 @@
-"""A project's usual run: ``harness.toml`` of the current folder, or a table of its ``pyproject.toml``.
+"""Defaults of a project's runs: ``harness.toml`` in the current folder, or a table of its ``pyproject.toml``.
 
-Such a file may be a stranger's, as that of a cloned checkout. It gives numbers, names of installed plug-ins and maps of
-arrays, and names no module and no path. Only commands that take somebody's arrays or begin a run look for it.
+Such a file may be untrusted, as in a cloned checkout. It can set numbers, names of installed plug-ins and maps of
+arrays, but no module and no path. Only commands that read the user's arrays or start a run read it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _OPTIONS = (
     "preset", "formats", "suites", "sizes", "trace-bytes", "profile", "cache", "rounds", "threads", "decoded-cache",
     "seed", "baseline", "timeout", "readers", "workers", "executors",
 )  # fmt: skip
-"""Of ``run``, what a file may give: none that takes a path, an address, or what is imported because it was typed."""
+"""Options of ``run`` that a file may set: none with a path, an address, or a plug-in as ``module:attribute``."""
 
 _LOCAL = ("readers", "cache")
-"""Of these, what a run that reads from a store has no use for."""
+"""Options of these that do not apply to a run that reads from a store."""
 
 
 class _Tables(TypedDict, total=False):
@@ -32,25 +32,25 @@ class _Tables(TypedDict, total=False):
 
 
 class UsualRun(NamedTuple):
-    """What a project's file gives."""
+    """Defaults from a project's file."""
 
-    where: str  # The file; empty, as all else, where there is none.
-    options: Mapping[str, str]  # Of ``run``, by name, as they would be typed.
-    rules: tuple[str, ...]  # What arrays are, as ``--map`` takes it.
+    where: str  # The file; empty, like the other fields, if there is none.
+    options: Mapping[str, str]  # Options of ``run``, by name, as they would be typed.
+    rules: tuple[str, ...]  # Roles and axes of arrays, as values of ``--map``.
 
 
 def usual_run() -> UsualRun:
-    """Read the file of the current folder.
+    """Read the defaults from the file in the current folder.
 
     Raises
     ------
     UsageError
-        When it gives what it may not, or both files are there.
+        If it sets something that it may not, or both files set defaults.
     """
     found = []
     for path, under in ((Path("harness.toml"), ()), (Path("pyproject.toml"), _TABLE)):
         text = read_bytes(path) if path.is_file() else b""
-        if text and all(name.encode() in text for name in under):  # most files of other tools are left alone
+        if text and all(name.encode() in text for name in under):  # do not parse most files without the table
             mend = "write [run] with lines such as rounds = 10, and [map] with 'attn*' = 'attention:head,query,key'"
             tables = decode_toml(text, _Tables, path, mend=mend, error=UsageError, under=under)
             options = {name: _typed(name, value, path) for name, value in tables.get("run", {}).items()}
@@ -71,7 +71,7 @@ def _typed(name: str, value: Any, path: Path) -> str:
 
 
 def fill_in(arguments: argparse.Namespace, types: Mapping[str, Callable[[str], Any] | None]) -> str:
-    """Give options of ``run`` that were not typed the values of the usual run; return a sentence that names them."""
+    """Set options of ``run`` that were not typed from the project's file; return a sentence that names them."""
     usual, said = usual_run(), []
     for name, text in usual.options.items():
         option = name.replace("-", "_")

@@ -1,4 +1,4 @@
-"""The options of ``run`` that say who reads and from where: executors and stores, with what extensions add of them."""
+"""Options of ``run`` that select readers, executors and stores, including those that extensions add."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.sampling.executor import Executor, executors
 from harness.suite import READERS, counted_as
 from harness.workload import PlanOptions
 
-_ALWAYS = 16  # workers that may be asked for on any machine
+_ALWAYS = 16  # number of workers that is allowed on any machine
 
 
 def add_reading(parser: argparse.ArgumentParser, add: Callable[..., argparse.Action]) -> None:
@@ -73,17 +73,17 @@ def _given(arguments: argparse.Namespace, options: Iterable[str]) -> dict[str, s
 
 
 def given_of_stores(arguments: argparse.Namespace) -> list[str]:
-    """Name the options of stores that were given."""
+    """Return the names of the store options that were given."""
     return list(_given(arguments, (name for store in _stores() for name in ("store", *store.options))))
 
 
 def chosen_store(arguments: argparse.Namespace, workers: Iterable[tuple[str, int]]) -> ArchiveStore | None:
-    """Return the store that archives are read from, with what is put in between.
+    """Return the store that archives are read from, with its options; None for a local disk.
 
     Raises
     ------
     UsageError
-        When it is none, its options are wrong, or others do not go with it.
+        If it is not a store, its options are wrong, or other options do not go with it.
     """
     if arguments.store is None:
         for store in _stores():
@@ -102,7 +102,7 @@ def chosen_store(arguments: argparse.Namespace, workers: Iterable[tuple[str, int
 
 
 def chosen_workers(arguments: argparse.Namespace, options: PlanOptions) -> PlanOptions:
-    """Return the options with the parallel configurations that were asked for."""
+    """Return the plan's options with the requested executors and numbers of workers."""
     if arguments.workers is None and arguments.executors is None:
         return options
     cores = capacity().cores_usable
@@ -124,7 +124,7 @@ def chosen_workers(arguments: argparse.Namespace, options: PlanOptions) -> PlanO
 
 
 def chosen_settings(arguments: argparse.Namespace, workers: Iterable[tuple[str, int]]) -> dict[str, str]:
-    """Return what was given of the options of executors, which have to be among those of the run."""
+    """Return the given options of executors; raise UsageError for an executor that the run does not have."""
     asked = {name for name, _ in workers}
     found: dict[str, str] = {}
     for executor in _parallel():
@@ -137,7 +137,7 @@ def chosen_settings(arguments: argparse.Namespace, workers: Iterable[tuple[str, 
 
 
 def require_same(config: RunConfig, arguments: argparse.Namespace) -> None:
-    """Refuse to continue a run with other settings of executors: whom they name is trusted, and a folder is not."""
+    """Raise UsageError unless the typed executor settings are those of the run to continue, which is not trusted."""
     for option in (option for executor in _parallel() for option in executor.options):
         stored = config.settings.get(option)
         if stored != getattr(arguments, option.replace("-", "_")):
@@ -146,28 +146,31 @@ def require_same(config: RunConfig, arguments: argparse.Namespace) -> None:
 
 
 def require_readers(config: RunConfig, *, quiet: bool) -> None:
-    """Check what a run reads with, before anything is written, and say when there are more workers than cores."""
+    """Check the store and executors of a run before anything is written; print a note on more workers than cores."""
     if config.store is not None:
         config.store.require()
     asked = list(_asked(config))
     cores = capacity().cores_usable
     if many := {n for executor, n in asked if executor.here(config.settings) and n > cores}:
         numbers = ", ".join(map(str, sorted(many)))
-        terminal.say(f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times "
-                 "as fast as one.", quiet=quiet)  # fmt: skip
+        terminal.say(
+            f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times as fast "
+            "as one.",
+            quiet=quiet,
+        )
     for executor in dict.fromkeys(executor for executor, _ in asked):
         executor.require(config.settings, max(n for one, n in asked if one is executor))
 
 
 def _asked(config: RunConfig) -> Iterator[tuple[Executor, int]]:
-    """Yield the executors of a run with each number of their workers; none where no suite reads in parallel."""
+    """Yield the executors of a run with each number of their workers; none if no suite reads in parallel."""
     if not {suite for suite, _ in counted_as(READERS)}.isdisjoint(config.suites):
         known = {executor.name: executor for executor in executors()}
         yield from ((known[name], n) for name, n in config.options.workers)
 
 
 def resume_command(folder: Path, config: RunConfig, typed: str = "") -> str:
-    """Return the command that continues a run: with what has to be typed again because a folder is not trusted.
+    """Return the command that continues a run, with the options to repeat because a folder is not trusted.
 
     `typed` are further options, beginning with a blank.
     """

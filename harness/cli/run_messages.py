@@ -1,4 +1,4 @@
-"""What a run says in the terminal when it has ended: what failed, and where everything is."""
+"""Messages in the terminal at the end of a run: failures, and where the results are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.row_files import read_samples
 
 
 def sections(written: WrittenReport) -> None:
-    """Print the tables that sections of extensions have for the end of a run."""
+    """Print the tables that the sections of extensions provide for the end of a run."""
     for section, found in written.brought:
         if (table := section.closing(found)) is not None:
             shown = terminal.table(table.caption, *table.columns)
@@ -24,7 +24,7 @@ def sections(written: WrittenReport) -> None:
 
 
 def where(folder: Path, written: WrittenReport) -> None:
-    """Say where the results are."""
+    """Print where the results are."""
     terminal.say("")
     terminal.say(f"Report     {written.page}")
     terminal.say(f"           {written.markdown} for a pull request; drawings in {written.plots}")
@@ -33,8 +33,8 @@ def where(folder: Path, written: WrittenReport) -> None:
 
 _OUTCOMES = {
     "holds": "hold",
-    "weaker": "were a difference and cannot be told now",
-    "new": "could not be told and are a difference now",
+    "weaker": "were different and are inconclusive now",
+    "new": "were inconclusive and are different now",
     "contradicted": "are contradicted",
     "untold": "comparisons have no verdict in either run",
     "other": "were given by one of the two only, or changed otherwise",
@@ -42,7 +42,7 @@ _OUTCOMES = {
 
 
 def repeat(found: Repeat, folder: Path) -> None:
-    """Print what a second run says of the first."""
+    """Print how a second run compares with the first."""
     if found.nothing:
         terminal.say(f"There was no verdict to hold: the run gives none for its {len(found.verdicts)} comparisons.")
     else:
@@ -66,12 +66,12 @@ def repeat(found: Repeat, folder: Path) -> None:
 
 
 def failures(summary: pd.DataFrame, folder: Path, resume: str) -> int:
-    """Name the cells that failed, on standard error, and say which the command `resume` would take again.
+    """Print the failed cells on standard error, and how many of them the command `resume` would measure again.
 
     Returns
     -------
     int
-        Exit code: 1 when there is any, else 0.
+        Exit code: 1 if there are any, else 0.
     """
     failed = summary[summary["status"] == "failed"]
     if failed.empty:

@@ -43,7 +43,7 @@ _FIELDS = {
     "rounds": "rounds", "seed": "seed", "timeout": "timeout", "trace_bytes": "trace_bytes",
     "threads": "threads", "decoded_cache": "cache_bytes",
 }  # fmt: skip
-"""Fields of a configuration by the options whose values they are as they stand."""
+"""Fields of a configuration, by the options whose values they take unchanged."""
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     types: dict[str, Any] = {}
 
     def add(group: argparse._ActionsContainer, *flags: str, **settings: Any) -> argparse.Action:
-        """Add an option that decides what is measured, which a run that is continued has settled."""
+        """Add an option that determines what is measured, which cannot change when a run is continued."""
         action = group.add_argument(*flags, **settings)
         own[action.dest], types[action.dest] = action.default, action.type
         return action
@@ -178,16 +178,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def interrupted(error: KeyboardInterrupt, folder: Path, config: RunConfig) -> int:
-    """Say how to continue a run that Ctrl-C or its kin ended; return the exit code."""
+    """Print how to continue a run that Ctrl-C, SIGTERM or SIGHUP ended; return the exit code."""
     terminal.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
     return exit_code(error)
 
 
 @contextmanager
 def continuable(folder: Path, config: RunConfig, typed: str = "") -> Iterator[None]:
-    """Say how to continue a run when its folder cannot be written to any more, as on a full disk: MachineError.
+    """Raise MachineError, with how to continue, if a run's folder cannot be written any more, as on a full disk.
 
-    `typed` as for `harness.cli.readers.resume_command`.
+    `typed` is as for `harness.cli.readers.resume_command`.
     """
     try:
         yield
@@ -205,7 +205,7 @@ def _onward(folder: Path, config: RunConfig, typed: str = "") -> str:
 
 
 def _require_same_machine(folder: Path) -> None:
-    """Refuse to continue a run on another machine: its verdicts would mix the two."""
+    """Raise UsageError if a run was measured on another machine: its verdicts would mix the two."""
     path = folder / "environment.json"
     if path.exists():
         environment = read_environment(path)
@@ -263,7 +263,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     options = readers.chosen_workers(arguments, values["options"])
     values["store"] = readers.chosen_store(arguments, options.workers)
     if values["store"] is not None:
-        values["readers"] = ()  # an archive there is opened in the ways that the store knows
+        values["readers"] = ()  # the store has its own ways to open an archive
     if arguments.readers is not None:
         if values["store"] is not None:
             raise UsageError("--readers names readers of local archives: leave it out with --store.")
@@ -277,7 +277,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _taken(arguments: argparse.Namespace) -> str:
-    """Return the trace of the paths that were given, after saying what their arrays were taken for."""
+    """Return the trace of the given paths, after printing what their arrays were taken for."""
     text = file_text(arguments.paths, arguments)
     if found := taken(Asked.parse(text.partition(":")[2])):
         show_taken(found, quiet=arguments.quiet)

@@ -22,7 +22,7 @@ from harness.suite import suite_named
 
 _PLACE = ["trace", "n_res", "suite", "access", "cache", "executor", "workers"]
 _NAME = 32
-"""Characters of a contender's name; what is longer has a line of its own."""
+"""Width of a contender's name in characters; a longer name gets its own line."""
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +57,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def of_trace(summary: pd.DataFrame, trace: str | None) -> pd.DataFrame:
-    """Return the cells of one trace, or all where none is named.
+    """Return the cells of one trace, or all if none is named.
 
     Raises
     ------
     UsageError
-        When there is no such trace, naming those that there are.
+        If there is no such trace; the message names existing ones.
     """
     if trace is None:
         return summary

@@ -1,4 +1,4 @@
-"""Files and folders of anybody as a trace: options that say what their arrays are, and what they were taken for."""
+"""The user's files and folders as a trace: options on what their arrays are, and a table of what was assumed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_taking(parser: argparse.ArgumentParser) -> None:
 
 
 def file_text(paths: Sequence[str], arguments: argparse.Namespace) -> str:
-    """Return what ``--trace`` takes for files and folders that make up one trace."""
+    """Return the value of ``--trace`` for files and folders that form one trace."""
     asked = Asked(paths=tuple(map(Path, paths)), kind=arguments.kind or "")
     rules = tuple(map(parse_rule, arguments.rules))
     if not rules and (usual := usual_run()).rules and not is_known(asked):
@@ -43,7 +43,7 @@ def file_text(paths: Sequence[str], arguments: argparse.Namespace) -> str:
 
 
 def _usual(usual: UsualRun, asked: Asked, *, quiet: bool) -> tuple[MapRule, ...]:
-    """Return the rules of a project that fit these files, which may be some of many."""
+    """Return the project's rules that fit an array of these files, and print those that fit none."""
     try:
         rules = [parse_rule(text) for text in usual.rules]
     except UsageError as error:
@@ -57,7 +57,7 @@ def _usual(usual: UsualRun, asked: Asked, *, quiet: bool) -> tuple[MapRule, ...]
 
 
 def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:
-    """Print what arrays were taken for; those whose names differ in numbers only, and are alike, in one row."""
+    """Print what arrays were taken for; similar arrays whose names differ only in numbers share a row."""
     if quiet:
         return
     groups: dict[tuple[str, ...], list[str]] = {}

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress, tables, and plain text when it is not a terminal; or JSON alone."""
+"""Terminal output: progress and tables, as plain text if the output is not a terminal; or JSON alone."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from harness.run.progress import Progress
 
 PLAIN_WIDTH = 200
-"""Of text that goes to no terminal."""
-_PLAIN_EVERY, _FIRST = 10.0, 2.0  # seconds between lines of progress where there is no terminal, and before the first
-_BEAT = 1.0  # seconds between looks at whether a line is due while a step takes long
+"""Characters in a line if the output is not a terminal."""
+_PLAIN_EVERY, _FIRST = 10.0, 2.0  # seconds between lines of progress without a terminal, and before the first
+_BEAT = 1.0  # seconds between checks whether a line is due during a long step
 
 
 class _EscapingConsole(Console):
-    """Shows no text as it is that would do something to a terminal: lines, titles and cells all come through here."""
+    """Console that escapes text that would control a terminal; lines, titles and cells all pass through here."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(escaped(text), **options)
@@ -45,7 +45,7 @@ def console(*, errors: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
 
 
 class _Plain:
-    """A line every few seconds, also while a step takes long: the time left, or since when where nothing is counted."""
+    """Progress as a line every few seconds, also during a long step: time left, or time elapsed without a total."""
 
     def __init__(self, out: Console | None, every: float) -> None:
         self._out, self._every, self._text = out, every, ""
@@ -111,7 +111,7 @@ def progress(*, quiet: bool, verbose: bool = False) -> Iterator[Progress]:
 
 @contextmanager
 def busy(text: str, *, quiet: bool = False) -> Iterator[None]:
-    """Show that something is done which may take long, and has no steps."""
+    """Show progress during work that may take long and has no steps."""
     with progress(quiet=quiet) as shown:
         shown.step(text, 0)
         yield
@@ -124,32 +124,32 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 
 def cut(text: str, most: int = 1000) -> str:
-    """Return what a file says of itself as a terminal shows it: thousands of names would push the answer away."""
+    """Return a file's text on itself, cut to `most` characters: thousands of names would push the answer away."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def answer(lines: Iterable[str]) -> None:
-    """Print the answer of a run; in a terminal with colours, the best of each column stands out."""
+    """Print the answer of a run; in a terminal with colours, highlight the best of each column."""
     out = console()
     for line in lines:
         text = Text(escaped(line))
-        if line.startswith("  "):  # of the table
+        if line.startswith("  "):  # a row of the table
             text.highlight_regex(r"(?<= )best\b", "bold green")
             text.highlight_regex(r"(?<= )tie\b", "green")
         out.print(text, soft_wrap=True)
 
 
 def result(document: Any) -> None:
-    """Print what a command found as JSON, for a program to go on with: all that ``--json`` prints."""
+    """Print a command's result as JSON, for use by a program; ``--json`` prints nothing else."""
     print(json.dumps(document, indent=1))
 
 
 def complain(text: str) -> None:
-    """Print on standard error what failed."""
+    """Print an error message on standard error."""
     print(f"harness: {escaped(text)}", file=sys.stderr)
 
 
 def table(title: str, *headings: str) -> Table:
-    """Make an empty table in this project's one style; in a narrow terminal its cells wrap, and are never cut."""
+    """Return an empty table in the project's style; in a narrow terminal its cells wrap, and are never cut."""
     columns = [Column(heading, overflow="fold") for heading in headings]
     return Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(headings))

@@ -1,21 +1,21 @@
-"""How long something will still take: a range, by all of its steps and by the last of them."""
+"""Estimate of the time left: a range, from the pace of all steps and of the last ones."""
 
 from __future__ import annotations
 
 from collections import deque
 
 _KNOWN = 0.02
-"""Of all steps, after which the time left is said: the first are of archives, which take longer."""
+"""Share of all steps after which the time left is shown: the first steps are of archives, which take longer."""
 
 _RECENT = 120.0
-"""Seconds that the pace of now is taken over."""
+"""Seconds over which the pace of the last steps is measured."""
 
 _ALIKE = 1.2
-"""Up to this ratio of the two ends one number is said."""
+"""Largest ratio of the two ends of a range that is shown as one number."""
 
 
 class Pace:
-    """Notes when steps were done.
+    """Record of the times at which steps were completed.
 
     Parameters
     ----------
@@ -28,26 +28,26 @@ class Pace:
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
 
     def begin(self, total: int, now: float) -> None:
-        """Count to a total of steps, from now on where that was not begun."""
+        """Set the total number of steps; the first call also restarts the clock."""
         if not self._total:
             self._start, self._marks = now, deque([(now, self._done)])
         self._total = max(1, total)
 
     def add(self, steps: int, now: float) -> None:
-        """Count steps that are done."""
+        """Count completed steps."""
         self._done += steps
         self._marks.append((now, self._done))
         while len(self._marks) > 2 and now - self._marks[1][0] > _RECENT:
             self._marks.popleft()
 
     def told(self, now: float) -> str:
-        """Say how far it is, and how long it will still take; since when it runs where nothing is counted."""
+        """Return progress and time left as text, or the time elapsed if there is no total."""
         if not self._total:
             return f"{now - self._start:.0f} s"
         return f"{100 * self._done // self._total:3d} %  {self.left(now)}"
 
     def left(self, now: float) -> str:
-        """Say how long it will still take, by the pace of all steps and by that of the last ones."""
+        """Return the time left as text, by the pace of all steps and of the last ones; empty without a total."""
         if not self._total:
             return ""
         if self._done < max(1, _KNOWN * self._total):

@@ -1,4 +1,4 @@
-"""One file that holds all of a run: what was asked, every sample, what was published, and a SHA-256 of each."""
+"""A bundle: one file with a run's configuration, every sample, all that was published, and a SHA-256 of each file."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SUFFIX = ".bundle.zip"
 
 MANIFEST = "manifest.json"
 MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
-"""What measuring left; all else follows from it."""
+"""Files that the measurement wrote; all others follow from them."""
 
 MEASURED_TOO = {
     RaceSample.file: "how fast candidates were in the races that chose each format's best, in races.csv",
 }
-"""What only some runs have, each with what a bundle can only claim of it."""
+"""Measured files that only some runs have, each with what a bundle can only claim about it."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
 PUBLISHED_TOO = ("scaling.csv", "attribution.csv")
@@ -47,11 +47,11 @@ PUBLISHED_TOO = ("scaling.csv", "attribution.csv")
 ArchiveKey = tuple[str, int | None, str, str]
 """Trace, length, format and profile of an archive."""
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of zip files; a fixed one makes equal runs give equal bundles
 
 
 def measured_too() -> dict[str, str]:
-    """Return `MEASURED_TOO` with the files that sections of installed extensions are made from."""
+    """Return `MEASURED_TOO`, with the files from which the sections of installed extensions are made."""
     return MEASURED_TOO | {name: claim for one in installed() for name, claim in one.measured.items()}
 
 
@@ -72,12 +72,12 @@ class Bundle:
 
     # Run, versions, the SHA-256 of every file, and a short digest of every row of ``samples.csv``.
     manifest: BundleManifest
-    files: dict[str, bytes]  # By name within the bundle.
-    sha256: str  # Of the manifest, which states all others: the number to cite.
+    files: dict[str, bytes]  # Content by name within the bundle.
+    sha256: str  # SHA-256 of the manifest, which states all others: the one to cite.
 
 
 def row_digests(samples: bytes) -> list[str]:
-    """Return a digest of 8 bytes for every row of a CSV file, header included, so that a changed one can be named."""
+    """Return an 8-byte digest, in hexadecimal, of every row of a CSV file, header included, to find changed rows."""
     return [hashlib.blake2b(row, digest_size=8).hexdigest() for row in samples.splitlines()]
 
 
@@ -92,12 +92,12 @@ def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
 
 @contextmanager
 def opened_run(path: Path) -> Iterator[Path]:
-    """Give the folder of a run, unpacked where it is a bundle.
+    """Yield the folder of a run; unpack it first if it is a bundle.
 
     Raises
     ------
     UsageError
-        When it is not there, or lacks something that measuring left.
+        If the run does not exist, or lacks a file of `MEASURED`.
     """
     if not path.exists():
         raise UsageError(f"There is no {path}: name the folder of a run, or a bundle of one.")
@@ -109,7 +109,7 @@ def opened_run(path: Path) -> Iterator[Path]:
 
 
 def archives_of(folder: Path) -> dict[ArchiveKey, list[RecordedArchive]]:
-    """Return the archives that a run recorded, by what they are of: one each, unless a record was doubled."""
+    """Return the archives that a run recorded, by their key: one each, unless a record is duplicated."""
     found: dict[ArchiveKey, list[RecordedArchive]] = {}
     for subject in read_archives(folder / "archives.json"):
         for archive in subject["archives"]:
@@ -119,7 +119,7 @@ def archives_of(folder: Path) -> dict[ArchiveKey, list[RecordedArchive]]:
 
 
 def write_bundle(folder: Path, destination: Path) -> Bundle:
-    """Pack a run with all that follows from it, made anew; the run's folder stays as it is.
+    """Pack a run with all that follows from it, which is computed again; the run's folder is not changed.
 
     Parameters
     ----------
@@ -131,12 +131,12 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
     Returns
     -------
     Bundle
-        What was written.
+        The written bundle.
 
     Raises
     ------
     HarnessError
-        When the run lacks something that a check needs, or gives no report.
+        If the run lacks something that a check needs, or gives no report.
     """
     config = RunConfig.read(folder / "run.json")
     with opened_run(folder):
@@ -158,12 +158,12 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
 
 
 def folder_bundle(folder: Path) -> Bundle:
-    """Return the bundle that a run's folder would be as it is: nothing in it is made anew, so that it can be checked.
+    """Return a bundle of a run's folder with its published files as they are, so that they can be checked.
 
     Raises
     ------
     HarnessError
-        When it holds no run, or lacks something that measuring left.
+        If the folder holds no run, or lacks a file of `MEASURED`.
     """
     with opened_run(folder):
         config = RunConfig.read(folder / "run.json")
@@ -173,7 +173,7 @@ def folder_bundle(folder: Path) -> Bundle:
 
 
 def _bundle(run_id: str, files: dict[str, bytes], *, drawn_with: dict[str, str]) -> Bundle:
-    """Put files together with the manifest that states them."""
+    """Return a bundle of files, with a manifest of their digests."""
     manifest: BundleManifest = {
         "bundle_version": BUNDLE_VERSION,
         "run_id": run_id,
@@ -189,12 +189,12 @@ def _text(manifest: BundleManifest) -> bytes:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle into memory, without believing anything it says.
+    """Read a bundle into memory, without trusting its content.
 
     Raises
     ------
     HarnessError
-        When it is not a bundle, cannot be read to its end, or is of a version this reader does not know.
+        If it is not a bundle, cannot be read to its end, or is of a version that this reader does not know.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder: pack it with 'harness bundle {path}' first, and check what that writes.")
@@ -211,7 +211,7 @@ def read_bundle(path: Path) -> Bundle:
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
         raise HarnessError(f"{path} is not a bundle: its files are not in one folder.")
     files = {PurePosixPath(*part.parts[1:]).as_posix(): data for part, data in parts.items()}
-    # A name from outside is held against these, and never used as a path.
+    # An untrusted name is only compared with these, and never used as a path.
     if strange := sorted(set(files) - {MANIFEST, *MEASURED, *measured_too(), *tables(), *drawings()}):
         raise HarnessError(
             f"{path} is not a bundle of this harness: it holds {strange[0]!r}, which no run has; if an extension "
@@ -223,7 +223,7 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def _members(path: Path, file: zipfile.ZipFile) -> dict[PurePosixPath, bytes]:
-    """Read every file of a bundle, up to a limit for all of them."""
+    """Read every file of a bundle, up to a limit of their total size."""
     infos = [info for info in file.infolist() if not info.is_dir()]
     size, limit = sum(info.file_size for info in infos), inflation_limit(path.stat().st_size)
     if size > limit:
@@ -237,7 +237,7 @@ def _members(path: Path, file: zipfile.ZipFile) -> dict[PurePosixPath, bytes]:
 
 
 class BundleManifest(TypedDict):
-    """What a bundle says of itself: digests of its files, and of every row of its samples."""
+    """Manifest of a bundle: digests of its files, and of every row of its samples."""
 
     bundle_version: int
     run_id: str
@@ -252,13 +252,13 @@ def _manifest(path: Path, text: bytes) -> BundleManifest:
 
 
 def drawing_versions() -> dict[str, str]:
-    """Return the versions that decide every byte of a drawing."""
+    """Return the versions of the libraries that determine every byte of a drawing."""
     freetype = str(getattr(ft2font, "__freetype_version__", ""))
     return {"matplotlib": matplotlib.__version__, "numpy": np.__version__, "freetype": freetype}
 
 
 def changes(bundle: Bundle) -> list[str]:
-    """Compare every file with what the manifest states, and name the rows of ``samples.csv`` that changed."""
+    """Return how files differ from the manifest, in words, with the changed rows of ``samples.csv``."""
     stated = bundle.manifest["sha256"]
     problems = [f"{name} is missing" for name in stated if name not in bundle.files]
     for name, data in sorted(bundle.files.items()):

@@ -51,12 +51,12 @@ _ROUGH = "it was drawn by other versions of the libraries, so that only its like
 
 @dataclass(frozen=True)
 class Result:
-    """One thing that was checked."""
+    """Result of one check."""
 
-    what: str  # The file or the statement.
-    problems: Sequence[str] = ()  # What does not follow; empty when all does.
-    unchecked: str = ""  # Why it could not be checked here; empty when it was.
-    note: str = ""  # What became of it since it was published; empty when it holds.
+    what: str  # The file or the statement that was checked.
+    problems: Sequence[str] = ()  # What does not follow; empty if everything does.
+    unchecked: str = ""  # Why it could not be checked here; empty if it was.
+    note: str = ""  # What has changed about it since its publication; empty if it holds.
 
 
 def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> list[Result]:
@@ -67,9 +67,9 @@ def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> 
     bundle : Bundle
         From `harness.evidence.bundle.read_bundle`.
     folder : Path
-        An empty folder for what is made again.
+        An empty folder for the recomputed files.
     tell : callable
-        Told what is checked next.
+        Called with the name of the next check.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> 
                 results.append(result)
         except HarnessError as error:
             results.append(Result(what, [str(error).rstrip(".")]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:  # what a changed file makes of the code
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # what the code raises on a changed file
             results.append(Result(what, [f"the bundle's files do not fit together: {type(error).__name__}: {error}"]))
     return results
 
@@ -107,7 +107,7 @@ def _named(bundle: Bundle, run: Path) -> Iterator[Result]:
 
 
 def _plan(run: Path) -> Iterator[Result]:
-    """Draw the plans again, and hold plan and samples against each other."""
+    """Draw the plans again, and compare them with the recorded plan and the samples."""
     config = RunConfig.read(run / "run.json")
     if unknown := [name for name in config.suites if ":" not in name and name not in registry.names("suites")]:
         raise UsageError(
@@ -142,7 +142,7 @@ def _differs(described: Described, subject: Subject) -> Iterator[str]:
 
 
 def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> Iterator[Result]:
-    """Hold the rows of every file against those that the plan, the seed and the configuration give."""
+    """Compare the rows of every file with those that the plan, the seed and the configuration give."""
     arms: list[Arm] = []
     try:
         arms = choose_arms(config)
@@ -167,7 +167,7 @@ def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> I
 
 
 def _contenders(ours: Sequence[Arm], theirs: Sequence[Arm]) -> Iterator[Result]:
-    """Hold the contenders that a plan records against those that its configuration gives in this version."""
+    """Compare the contenders that a plan records with those that its configuration gives in this version."""
     if not ours:
         return
     stock, candidates = (
@@ -188,7 +188,7 @@ def _named_arm(arm: Arm) -> str:
 
 
 def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
-    """Yield the reads that asked for other bytes than their plan."""
+    """Yield, in words, the reads that requested or returned other bytes than planned."""
     asked: dict[tuple[Any, ...], int] = {
         (subject.label, subject.n_res, suite, access.name, access.executor, access.workers): requested_bytes(
             subject.manifest, access.reads
@@ -212,12 +212,12 @@ def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
 
 
 def _plain(key: Any) -> tuple[Any, ...]:
-    """Turn a key of a group into plain values: None for what is empty, whole numbers for lengths."""
+    """Return the key of a group as plain values: None for empty ones, integers for lengths."""
     return tuple(None if pd.isna(part) else int(part) if isinstance(part, float) else part for part in key)
 
 
 def _archives(run: Path) -> Iterator[str]:
-    """Hold the sizes in ``samples.csv``, and the formats in ``ledger.csv``, against the archives that were recorded."""
+    """Compare the sizes in ``samples.csv``, and the formats in ``ledger.csv``, with the recorded archives."""
     stated = archives_of(run)
     for key, records in stated.items():
         if len(records) > 1:
@@ -234,7 +234,7 @@ def _archives(run: Path) -> Iterator[str]:
 
 
 def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
-    """Make the report again, with the choices that the published one states, and compare every file."""
+    """Make the report again, with the options that the published one states, and compare every file."""
     made.mkdir()
     target = Target(made, _links(bundle.files["report.md"]))
     version = version_of(bundle.files["report.json"])
@@ -258,7 +258,7 @@ def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
 
 
 def _links(markdown: bytes) -> str:
-    """Find where a page says that its plots are; it is a text to compare, and no path here."""
+    """Return the folder of plots that a page links to: a text to compare, not used as a path here."""
     found = re.search(rb"!\[[^\]\n]*\]\(((?:\.\./\.\./)?plots(?:/[^()/:\n]+)?)/\w+\.png\)", markdown)
     return found[1].decode("utf-8", "replace") if found else "plots"
 

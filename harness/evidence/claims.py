@@ -1,4 +1,4 @@
-"""What a check has shown, and what a bundle only claims: two lists for its closing lines."""
+"""Two lists for the end of a check: what it has shown, and what a bundle only claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say in words where two versions of a published file differ."""
+"""Compare two versions of a published file, and describe their differences in words."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from matplotlib.image import imread
 from harness.documents import DocumentError, decode
 
 _CLOSE = 1e-9
-"""Relative: what other versions of libraries give instead of a figure that is no whole number."""
+"""Relative tolerance for a figure that is not an integer, which other versions of libraries may change."""
 
-_NOTHING = 1e-12  # no time, size or ratio is as small; only what is left of zero is
+_NOTHING = 1e-12  # absolute tolerance: below every time, size or ratio, above the rounding errors of zero
 _BLOCK, _ALIKE, _MOVED = 16, 0.2, 8
-"""Of two versions of a picture: edge of a block in pixels, the most by which the mean grey of a block may differ, and
-pixels by which the edges of a page may. Moving every line by 2 pixels changes a block by 0.16, another plot by 0.44."""
+"""Comparison of two pictures: edge of a block in pixels, largest difference of a block's mean grey, and largest
+difference in width and height, in pixels. Moving every line by 2 pixels changes a block by 0.16, another plot by 0.44.
+"""
 _SVG = re.compile(rb"<svg\b.*?</svg>", re.S)
-_ID = re.compile(rb'(?:(?<=id=")|(?<=href="#)|(?<=url\(#))[^")]+')  # of a marker or a clip: a digest of its coordinates
+_ID = re.compile(rb'(?:(?<=id=")|(?<=href="#)|(?<=url\(#))[^")]+')  # of a marker or clip: a digest of its coordinates
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
-_NAMES = ("criterion", "trace", "mix", "access", "weight", "format")  # what names an entry of a list in report.json
+_NAMES = ("criterion", "trace", "mix", "access", "weight", "format")  # fields that name a list entry in report.json
 
 
 def differences(
@@ -36,24 +37,24 @@ def differences(
     key: Sequence[str] = (),
     same_drawing: bool = True,
 ) -> list[str]:
-    """Compare two versions of a file as its name asks for: by value, by line, or by what it shows.
+    """Compare two versions of a file by its suffix: by value, by line, or by appearance.
 
     Parameters
     ----------
     name : str
-        Of the file.
+        Name of the file.
     theirs, ours : bytes
-        The published file, and the one made again.
+        The published file, and the recomputed one.
     key : sequence of str
-        The columns that name a row of a table.
+        Columns that identify a row of a table.
     same_drawing : bool
-        Whether both were drawn with the same versions of what decides a drawing's bytes. Otherwise coordinates may
-        differ by a tenth of a point, and pictures are compared by their likeness.
+        Whether both were drawn with the same versions of the libraries that determine a drawing's bytes. Otherwise
+        coordinates may differ by a tenth of a point, and pictures are compared for similarity.
 
     Returns
     -------
     list of str
-        What differs; empty when nothing does.
+        Differences in words; empty if there are none.
     """
     if theirs == ours:
         return []
@@ -85,7 +86,7 @@ def _tables(theirs: bytes, ours: bytes, key: Sequence[str]) -> list[str]:
 
 
 def _value(text: str) -> int | float | str:
-    """Return what a cell of a table says: a whole number, another number, or a text."""
+    """Return the value of a table's cell: an integer, another number, or text."""
     if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     return float(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) else text
@@ -142,7 +143,7 @@ def _shown(line: bytes) -> str:
 
 
 def _pages(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
-    """Compare the text exactly, and the drawings in it as drawings."""
+    """Compare the text of two pages exactly, and the drawings in them as SVG files."""
     left, right = _SVG.findall(theirs), _SVG.findall(ours)
     found = differences("text", _SVG.sub(b"<svg/>", theirs), _SVG.sub(b"<svg/>", ours))
     if len(left) != len(right):
@@ -163,14 +164,14 @@ def _drawings(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
 
 
 def _numbered(drawing: bytes) -> bytes:
-    """Name what a drawing refers to by its place in it."""
+    """Rename the identifiers in a drawing by the order in which they occur."""
     places: dict[bytes, bytes] = {}
     return _ID.sub(lambda found: places.setdefault(found[0], b"part%d" % len(places)), drawing)
 
 
 def _pictures(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
     moved = 0 if same_drawing else _MOVED
-    # The width and height that a PNG states, before anything is decoded; 0 for what is none.
+    # Width and height in the header of a PNG, before anything is decoded; 0 if the file is too short for one.
     sizes = [(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) for data in (theirs, ours)]
     if any(abs(a - b) > moved for a, b in zip(*sizes, strict=True)):
         return ["it has another size than what the samples draw"]
@@ -187,7 +188,7 @@ def _pictures(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
 
 
 def _blocks(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the mean grey of each block, on white."""
+    """Return the mean grey of each block, with the picture on a white background."""
     colours = picture if picture.ndim == 3 else picture[..., None]
     opaque = colours[..., -1] if colours.shape[-1] in (2, 4) else 1.0
     grey = colours[..., : 1 if colours.shape[-1] < 3 else 3].mean(-1) * opaque + 1 - opaque

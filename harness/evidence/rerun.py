@@ -1,4 +1,4 @@
-"""Two runs of the same plan side by side: which verdicts hold, which sizes are the same."""
+"""Comparison of two runs of the same plan: which verdicts hold, and which sizes are the same."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _EQUAL = "equivalent"
 
 @dataclass(frozen=True)
 class Repeat:
-    """What a second run says of the first."""
+    """Comparison of a second run with the first."""
 
     # One row for each comparison that either run gives: the columns of the cell, ``before``, ``after``,
-    # ``ratio_before``, ``ratio_after`` and ``outcome``: ``holds`` (the same word), ``weaker`` (a difference that the
-    # second run cannot tell), ``new`` (a difference that the first could not tell), ``contradicted`` (faster became
+    # ``ratio_before``, ``ratio_after`` and ``outcome``: ``holds`` (the same verdict), ``weaker`` (a difference that the
+    # second run does not find), ``new`` (a difference that the first did not find), ``contradicted`` (faster became
     # slower or the reverse), ``untold`` (neither run gives a verdict), or ``other``.
     verdicts: pd.DataFrame
     sizes: list[str]  # Archives and result directories whose size differs, in words.
@@ -39,7 +39,7 @@ class Repeat:
 
     @property
     def nothing(self) -> bool:
-        """Whether the first run gives no verdict, so that there is none to hold."""
+        """Whether the first run gives no verdict that could hold."""
         return not self.verdicts["before"].isin([*_DEFINITE, _EQUAL]).any()
 
     @property
@@ -63,9 +63,9 @@ def rerun_config(bundle: Bundle, run_id: str, *, outside: bool = False) -> RunCo
     Raises
     ------
     HarnessError
-        When its configuration cannot be read.
+        If its configuration cannot be read.
     UsageError
-        When the run would use something that the bundle names and that is not allowed; nothing was used yet.
+        If the run would use something that the bundle names and that is not allowed; nothing has been used yet.
     """
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         path = Path(scratch) / "run.json"
@@ -79,7 +79,7 @@ def rerun_config(bundle: Bundle, run_id: str, *, outside: bool = False) -> RunCo
 
 
 def _named(config: RunConfig) -> Iterator[str]:
-    """Name what a run uses that its configuration alone chooses."""
+    """Yield, in words, the files and services that only a run's configuration names."""
     for text in config.traces:
         source, parameters = find_source(text)
         yield from (f"the file {path!r}" for path in source.paths(parameters))
@@ -90,7 +90,7 @@ def _named(config: RunConfig) -> Iterator[str]:
 
 
 def compare_runs(before: Path, after: Path) -> Repeat:
-    """Hold two runs of the same plan against each other.
+    """Compare two runs of the same plan.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def compare_runs(before: Path, after: Path) -> Repeat:
     Returns
     -------
     Repeat
-        The two are not paired by round, so times are compared only through the words that each run gives.
+        The runs are not paired by round, so times are compared only through the verdicts that each run gives.
     """
     sizes, digests = _archives(before, after)
     for each in installed():

@@ -1,1 +1,1 @@
-"""Files that other programs wrote, read without trusting them."""
+"""Import of files that other programs wrote, without trusting them."""

@@ -19,7 +19,7 @@ __all__ = [
 
 
 def _starts(path: Path, signature: bytes, *places: int) -> bool:
-    """Say whether a regular file has a signature at one of some places; never raises for a stray file."""
+    """Return whether a regular file has a signature at one of several positions; never raise for other files."""
     try:
         with open_regular(path) as file:
             return any(file.seek(place) == place and file.read(len(signature)) == signature for place in places)
@@ -28,14 +28,14 @@ def _starts(path: Path, signature: bytes, *places: int) -> bool:
 
 
 def _is_npz(path: Path) -> bool:
-    """Tell an NPZ from the other zip files there are: it has arrays, and nothing else."""
+    """Return whether a file is an NPZ: a zip file with at least one ``.npy`` member."""
     if not _starts(path, b"PK\x03\x04", 0):
         return False
     try:
         with open_zip(path) as file:
             return any(name.endswith(".npy") for name in file.namelist())
     except (OSError, HarnessError, *DAMAGE):
-        return path.suffix == ".npz"  # reading it will say what is wrong
+        return path.suffix == ".npz"  # reading it reports the damage
 
 
 def _npz(path: Path) -> Arrays:
@@ -59,7 +59,7 @@ def _zarr(path: Path) -> Arrays:
     return Arrays(found=store.arrays, left_out=left_out, notes=gathering.notes)
 
 
-_HDF5_PLACES = (0, *(512 << power for power in range(12)))  # as the format's description says
+_HDF5_PLACES = (0, *(512 << power for power in range(12)))  # by the specification of the format
 
 npz_file = Container(name="npz", description="numpy.savez, deflated or not", recognises=_is_npz, arrays=_npz)
 npy_file = Container(

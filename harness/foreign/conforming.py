@@ -1,4 +1,4 @@
-"""Whether an archive conforms to the archive specification, whichever library wrote it: ``verify --schema``."""
+"""Check of an archive against the archive specification, whichever library wrote it: ``verify --schema``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from harness.trace.stream import Trace
 
 
 def schema_problems(path: Path) -> list[str]:
-    """Check names, axes and tables of an archive, and what must hold between its tensors.
+    """Check names, axes and tables of an archive, and the relations between its tensors.
 
     Parameters
     ----------
     path : Path
         An archive of this harness, or any file or folder of arrays, such as one that h5py or zarr-python wrote. The
-        axes of the latter are those that it names; axes without a name are those of the specification.
+        latter keeps the axes that it names; axes without a name are those of the specification.
 
     Returns
     -------
     list of str
-        A sentence for each rule that is broken, with path and expectation; empty when it conforms.
+        A sentence for each violated rule, with path and expectation; empty if the archive conforms.
 
     Raises
     ------
     UsageError, ArchiveError, SourceError
-        When nothing can be read there.
+        If nothing can be read at the path.
     """
     require(path)
     rules = installed()
@@ -51,17 +51,17 @@ def schema_problems(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class _Places:
-    """The places that extensions define in an archive, by the paths of all of its tensors."""
+    """Places that extensions define in an archive, given the paths of all its tensors."""
 
     rules: list[ArchiveRules]
     paths: Collection[str]
 
     def of(self, path: str) -> Place | None:
-        """Return the place of a tensor; None where no extension defines it."""
+        """Return the place of a tensor; None if no extension defines it."""
         return next((place for rule in self.rules if (place := rule.place(path, self.paths)) is not None), None)
 
     def misplaced(self, spec: TensorSpec) -> str:
-        """Return what is wrong with the axes of a tensor; empty for nothing, and where nothing is said of them."""
+        """Return the problem with the axes of a tensor; empty if there is none, or no extension restricts them."""
         place = self.of(spec.path)
         if place is None or not place[1] or spec.axes in place[1]:
             return ""
@@ -73,7 +73,7 @@ def _either(place: Place) -> str:
 
 
 def _gathered(path: Path, rules: list[ArchiveRules]) -> tuple[Trace | None, list[str]]:
-    """Make a trace of a container's arrays at the places that the specification gives them, as far as they fit it."""
+    """Return a trace of the arrays that fit their places in the specification, or None, and all problems."""
     arrays = list_arrays((path,))
     problems = [f"{name}: expected numbers, found {why}." for name, why in arrays.left_out.items()]
     gathering = Gathering(path, "arrays")
@@ -81,7 +81,7 @@ def _gathered(path: Path, rules: list[ArchiveRules]) -> tuple[Trace | None, list
         gathering.file(file)
     gathering.notes += arrays.notes
     places, fitting = _Places(rules, arrays.found.keys()), 0
-    for name in sorted(arrays.found, key=natural):  # as a writer that follows the order of steps has them
+    for name in sorted(arrays.found, key=natural):  # as written by a program that writes the steps in order
         array = arrays.found[name]
         said = _unfit(name, array, places, gathering)
         fitting += not said
@@ -95,7 +95,7 @@ def _gathered(path: Path, rules: list[ArchiveRules]) -> tuple[Trace | None, list
 
 
 def _unfit(name: str, array: ForeignArray, places: _Places, gathering: Gathering) -> str:
-    """Add an array to a trace; return what is wrong with it, or an empty text."""
+    """Add an array to a trace; return the problem if it does not fit, else an empty string."""
     place = places.of(name)
     axes = array.axes
     if place is not None and not axes:

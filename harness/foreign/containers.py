@@ -34,7 +34,7 @@ class Arrays:
     found: dict[str, ForeignArray] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)  # Reasons by name, for items that are not numeric arrays.
     files: list[Path] = field(default_factory=list)  # Files, and folders that are one store, with the values.
-    # What else has to be known of them, such as chunks that are not stored.
+    # Other remarks on the files, such as on chunks that are not stored.
     notes: list[str] = field(default_factory=list)
 
 
@@ -45,20 +45,20 @@ class Container:
     # Registered name, and one line for ``harness list``.
     name: str
     description: str
-    # Returns from names and first bytes whether a path is of this kind; never raises for other files.
+    # Returns whether a path is of this kind, from names and first bytes; never raises for other files.
     recognises: Callable[[Path], bool]
     arrays: Callable[[Path], Arrays]  # Takes the path; returns its arrays without reading values. Raises `SourceError`.
 
 
 def numeric(dtype: Any) -> bool:
-    """Say whether values of a type can be stored: those of `DTYPES`, and those whose bits they hold."""
+    """Return whether values of a type can be stored: types in `DTYPES`, and types in `HELD` as their bits."""
     return str(dtype) in HELD or np.dtype(dtype).name in DTYPES
 
 
 def typed(array: ForeignArray) -> ForeignArray:
-    """Return an array of two bytes without a type, which is what NumPy writes of bfloat16, as that; others as they are.
+    """Return an array of untyped 2-byte values as bfloat16; return other arrays unchanged.
 
-    JAX and others have bfloat16 from ml_dtypes. `numpy.save` keeps only the size of its values, as ``|V2``.
+    JAX and others use bfloat16 of ml_dtypes. `numpy.save` keeps only the size of its values, as ``|V2``.
     """
     if str(array.dtype) in HELD or np.dtype(array.dtype) != np.dtype("V2"):
         return array
@@ -75,7 +75,7 @@ def _bits(rows: Any) -> Any:
 
 
 class _Bits:
-    """What yields values of two bytes without a type when it is sliced; gives their bits."""
+    """Wrapper of a sliceable array of untyped 2-byte values, whose slices are their bits as uint16."""
 
     def __init__(self, rows: Any) -> None:
         self._rows, self.chunks = rows, chunks_of(rows)
@@ -85,7 +85,7 @@ class _Bits:
 
 
 def why_not_numeric(dtype: np.dtype) -> str:
-    """Say why values of a type are left out."""
+    """Return the reason why values of a type are left out."""
     if dtype.kind != "V" or dtype.names:
         return f"values of type {dtype}"
     size = f"{dtype.itemsize} byte{'s' if dtype.itemsize > 1 else ''}"
@@ -93,7 +93,7 @@ def why_not_numeric(dtype: np.dtype) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """Say whether a path is an archive of this harness, however damaged."""
+    """Return whether a path is an archive of this harness, even a damaged one."""
     try:
         return not foreign_to(path, detect(path))
     except ArchiveError:
@@ -101,18 +101,18 @@ def is_archive(path: Path) -> bool:
 
 
 def is_sealed(path: Path) -> bool:
-    """Say whether a path is surely an archive of this harness: it has a seal, or the journal of an unfinished one.
+    """Return whether a path is certainly an archive of this harness: it has a seal, or a journal if it is unfinished.
 
-    `is_archive` cannot tell who wrote a damaged file.
+    `is_archive` cannot determine which program wrote a damaged file.
     """
     if has_journal(path):
         return True
-    # A folder is said to have the seal of any file in it.
+    # For any folder, `read_seal` returns the seal of a file in it.
     return (path.is_file() or is_archive(path)) and bool(read_seal(path))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Return what names are sorted by so that ``layer_10`` comes after ``layer_9``."""
+    """Return a sort key for names that places ``layer_10`` after ``layer_9``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,15})", name)]
 
 
@@ -122,20 +122,20 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
     Parameters
     ----------
     paths : sequence of Path
-        What was given; in a folder that is no container itself, every file that is one.
+        Containers, or other folders, of which every container in them is listed.
 
     Returns
     -------
     Arrays
-        With names that begin with that of their file, unless there is but one.
+        Array names begin with the name of their file, unless the only path is a container.
 
     Raises
     ------
     UsageError
-        Where a path is nothing that holds arrays, or an archive of this harness or in one, whose containers hold other
-        values than its tensors; where two files would give arrays the same name.
+        If a path holds no arrays; if it is an archive of this harness or inside one, because its containers hold other
+        values than its tensors; if two files or two arrays would have the same name.
     SourceError
-        Where a file is damaged, or there is no array of numbers in any.
+        If a file is damaged, or no file has a numeric array.
     """
     containers = [one.plugin for one in registry.listing("containers") if one.plugin]
     every = Arrays()
@@ -180,7 +180,7 @@ def _take(every: Arrays, owners: dict[str, Path], prefix: str, path: Path, array
 
 
 def _require_foreign(path: Path) -> None:
-    """Refuse an archive of this harness, and what lies in one."""
+    """Raise `UsageError` for an archive of this harness, and for anything inside one."""
     for place in (path, *path.resolve().parents):
         if is_sealed(place):
             where = f"{path} lies in {place}, which is" if place != path else f"{path} is"
@@ -191,7 +191,7 @@ def _require_foreign(path: Path) -> None:
 
 
 def _within(path: Path, containers: list[Container], every: Arrays) -> Iterator[tuple[str, Path, Container]]:
-    """Yield the containers at or within a path, each with what the names of its arrays begin with."""
+    """Yield the name prefix of its arrays, the path, and the kind of each container at or within a path."""
     own = next((one for one in containers if one.recognises(path)), None)
     if own or not path.is_dir():
         yield from [("", path, own)] if own else ()
@@ -220,11 +220,11 @@ def _stem(path: Path) -> str:
 
 
 TORCH_BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The first pickle of a file of ``torch.save`` before its zip format of torch 1.6: a number that tells what it is."""
+"""First pickle of a ``torch.save`` file before the zip format of torch 1.6: a magic number."""
 
 
 def _advice(path: Path) -> str:
-    """Say what to do with what is packed, or in a format that its program has left; empty for anything else."""
+    """Return the advice for a compressed file or an outdated format, to end a message; empty for other files."""
     if plain_file_name(path.name) != path.name:
         return ": it is packed. Unpack it first"
     with open_regular(path) as file:
@@ -239,6 +239,6 @@ def _advice(path: Path) -> str:
 
 
 def _known(containers: list[Container]) -> str:
-    """Say what could be read, and what is not installed, to end a message."""
+    """Return the kinds that can be read, and those that are not installed, to end a message."""
     names = ", ".join(one.name for one in containers)
     return f": it is none of {names}.{registry.failed_imports(registry.listing('containers'))}"

@@ -1,4 +1,4 @@
-"""Files as they were when a source was opened, to notice a program that writes to them while they are read."""
+"""States of a source's files when it was opened, to detect a program that writes to them while they are read."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from pathlib import Path
 
 
 class FileStates:
-    """Size and time of change of files, and of everything in folders that are one store."""
+    """Sizes and modification times of files, and of everything in folders that are one store."""
 
     def __init__(self) -> None:
         self._states: dict[str, tuple[int, int] | None] = {}
         self._order: list[str] = []
 
     def add(self, path: Path) -> None:
-        """Remember a file, or a folder with its folders: a folder changes when a file in it comes or goes."""
+        """Record a file, or a folder with all files and folders in it.
+
+        Folders are recorded because adding or removing a file changes its folder.
+        """
         parts = (path, *path.rglob("*")) if path.is_dir() else (path,)
         self._states |= {str(part): _state(str(part)) for part in parts}
 
     @property
     def nbytes(self) -> int:
-        """Size of all of them when they were added."""
+        """Total size of all entries when they were added, in bytes."""
         return sum(state[0] for state in self._states.values() if state is not None)
 
     def changed(self, within: Sequence[Path] = (), most: int | None = None) -> str:
-        """Return the first path that is no longer as it was; empty where all are.
+        """Return the first path that changed; empty if none did.
 
         Parameters
         ----------
         within : sequence of Path
-            Files, and folders with everything in them; by default all that are known.
+            Files, and folders with everything in them; by default all recorded paths.
         most : int, optional
-            Look at none where there are more paths.
+            Check none if there are more paths than this.
         """
         names = self._within(within) if within else iter(self._states)
         if most is not None:

@@ -1,4 +1,4 @@
-"""Values that lie in a file as they are, of which any part can be read."""
+"""Raw arrays in files, of which any part can be read."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _ALONE = ThreadTeam(1)
 
 
 class FlatArray:
-    """Values of a file that is opened for each part that is read.
+    """Raw array in a file, which is opened for each read.
 
-    It is not mapped: the system ends a process that touches what another program cut off a mapped file.
+    The file is not memory-mapped: if another program truncates a mapped file, the system kills a process that accesses
+    the missing part.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class FlatArray:
     dtype : dtype
         Type of the values, with their byte order.
     offset : int
-        Of the first value, in bytes.
+        Position of the first value, in bytes.
     shape : tuple of int
         Length of each axis.
     fortran : bool

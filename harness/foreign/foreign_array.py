@@ -1,4 +1,4 @@
-"""Arrays of foreign files: what is announced of them, their values by blocks, and damage as one sentence."""
+"""Arrays of foreign files: their description, reading in blocks, and errors for damaged files."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class ForeignArray(NamedTuple):
     """An array in a source."""
 
     shape: tuple[int, ...]  # Length of each axis.
-    dtype: Any  # Type of the values, or one of `harness.trace.schema.HELD`, whose bits are the values.
+    dtype: Any  # Type of the values; or one of `harness.trace.schema.HELD`, if the values are its bits.
     load: Callable[[], Any]  # Returns the array, or an object that can be sliced, such as an h5py dataset.
-    # Returns an iterator of consecutive blocks of rows, if it can only be read from its start.
+    # Returns an iterator over consecutive blocks of rows; set if the array can only be read from its start.
     rows: Callable[[], Iterator[np.ndarray]] | None = None
     axes: tuple[str, ...] = ()  # Names of its axes, if the file has them.
-    # Shape of what is read as one, ones if any part can be read alone; None if `load` reads everything.
+    # Shape of the smallest part that is read at once, ones if any part can be; None if `load` reads everything.
     chunks: tuple[int, ...] | None = None
-    files: tuple[Path, ...] = ()  # Files and folders that hold its values; empty for those of the source.
+    files: tuple[Path, ...] = ()  # Files and folders with its values; empty if these are the files of the source.
 
     @classmethod
     def of(cls, array: Any) -> ForeignArray:
-        """Describe an array in memory, or one that can be sliced."""
+        """Describe an array in memory, or any object that can be sliced like an array."""
         chunks = getattr(array, "chunks", None) or (1,) * len(array.shape)
         return cls(tuple(array.shape), array.dtype, lambda: array, chunks=chunks)
 
     def reshaped(self, shape: tuple[int, ...]) -> ForeignArray:
-        """Return the same values in another shape, which are then read as one."""
+        """Return the same values in another shape; a read then loads all of them."""
         load = self.load
         loaded = lambda: np.asarray(load()[...]).reshape(shape)  # noqa: E731
         return self._replace(shape=shape, load=loaded, rows=None, chunks=None)
@@ -47,14 +47,14 @@ class ForeignArray(NamedTuple):
 
 @contextmanager
 def readable(origin: object) -> Iterator[None]:
-    """Turn whatever is raised at damaged or misfitting bytes into one sentence that says where they are.
+    """Convert exceptions from damaged or unexpected data into an error of one sentence that names the origin.
 
     Raises
     ------
     SourceError
-        In place of anything but a `UsageError`.
+        In place of any exception except `UsageError` and `MachineError`.
     MachineError
-        When the machine failed, which says nothing about the bytes.
+        If the machine failed, which is no evidence of damaged data.
     """
     try:
         yield
@@ -74,21 +74,23 @@ def readable(origin: object) -> Iterator[None]:
 
 
 def stored_blocks(spec: TensorSpec, stored: ForeignArray, origin: str) -> Iterator[np.ndarray]:
-    """Yield a foreign array as blocks of whole rows, as a trace has them; views of an array in memory are read-only.
+    """Yield a foreign array as blocks of complete rows, as `Trace.blocks` does.
+
+    Views of an array in memory are read-only.
 
     Parameters
     ----------
     spec : TensorSpec
-        What was announced of it.
+        Announced specification of the array.
     stored : ForeignArray
         The array.
     origin : str
-        Where it is, for messages.
+        Location of the array, for messages.
 
     Raises
     ------
     SourceError
-        If it cannot be read, or is not what was announced.
+        If the array cannot be read, or differs from its specification.
     """
     if stored.rows:
         with readable(origin):
@@ -111,17 +113,17 @@ def stored_blocks(spec: TensorSpec, stored: ForeignArray, origin: str) -> Iterat
     def read(part: Selection) -> np.ndarray:
         with readable(origin):
             block = np.asarray(rows[part])
-        if held:  # a view: a change of it would be one of what is read next
+        if held:  # a view: changing it would change later reads
             block.flags.writeable = False
         return _checked(spec, block, lengths(part), origin)
 
-    # What is in memory as an archive holds it is never copied.
+    # An array in memory is never copied if its order and byte order are those of an archive.
     plain = held and rows.flags.c_contiguous and rows.dtype == rows.dtype.newbyteorder("<")
     yield from row_blocks(spec, chunks_of(rows), read, views=plain)
 
 
 def chunks_of(rows: Any) -> tuple[int, ...] | None:
-    """Return the shape of what is decoded as one: h5py and zarr-python name it alike; None for other arrays."""
+    """Return the shape of a shard, or else of a chunk, as h5py and zarr-python name it; None for other arrays."""
     found = getattr(rows, "shards", None) or getattr(rows, "chunks", None)
     return tuple(found) if found else None
 

@@ -1,4 +1,4 @@
-"""What the arrays of a file that follows no schema are: roles and axes, guessed from names and shapes, or as told."""
+"""Roles and axes of arrays in files without the schema, guessed from names and shapes or given by rules."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from harness.trace.rules import spec_at
 from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 
 SKIP = "skip"
-"""In place of a role: leave the arrays out."""
+"""Word in place of a role: leave the arrays out."""
 
 _LEAST = 5
-"""The shortest axes that are taken for residues or tokens: rotations and frames have 3 or 4."""
+"""Minimum length of axes that are taken for residues or tokens: rotations and frames have 3 or 4."""
 
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _WEIGHTS = re.compile(r"\.(?:weight|bias)$")
-"""Ends of names in a model's file of weights, whose square arrays are of channels."""
+"""Suffixes of names in a file of model weights, where the axes of square arrays are channels."""
 _OF_A_LAYER = re.compile(r"(?:^|/)layer_\d+(?:/|$)")
 IMAGES = ("inputs/images", "inputs/processed_image")
-"""Without one of them an axis in front is not of images."""
+"""Paths of image inputs; without one of them, a first axis does not count images."""
 _SQUARE = (Role.PAIR, Role.ATTENTION)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapRule:
-    """What a person says of the arrays whose names fit a pattern."""
+    """User-given role and axes of the arrays whose names fit a pattern."""
 
-    pattern: str  # A name, or a pattern as a shell's, such as ``attn*``.
+    pattern: str  # A name, or a pattern as in a shell, such as ``attn*``.
     role: Role | None  # None to leave them out.
-    axes: tuple[str, ...] = ()  # Names of their axes; empty for as many numbered ones as they have.
+    axes: tuple[str, ...] = ()  # Names of their axes; empty for those of the file, or else numbered ones.
 
     def fits(self, name: str) -> bool:
-        """Say whether it is about an array: by its name in the file or in an archive, or by the pattern."""
+        """Return whether the pattern is the array's name in the file or in an archive, or matches the former."""
         return self.pattern in (name, plain_path(name)) or fnmatchcase(name, self.pattern)
 
     def __str__(self) -> str:
@@ -47,22 +47,22 @@ class MapRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """What an array is taken for."""
+    """Role and axes assigned to an array."""
 
-    role: Role | None  # None where it is left out.
+    role: Role | None  # None if it is left out.
     axes: tuple[str, ...]  # The name of each of its axes.
-    why: str  # What that was taken from.
+    why: str  # Reason for the role and axes.
 
 
 def parse_rule(text: str) -> MapRule:
-    """Read ``PATTERN=ROLE[:AXIS,AXIS]``; UsageError where it is not of this form or the role is not known."""
+    """Parse ``PATTERN=ROLE[:AXIS,AXIS]``; raise `UsageError` for another form or an unknown role."""
     pattern, equals, what = text.rpartition("=")
     role, _, axes = what.partition(":")
     if not equals or not pattern:
         raise UsageError(f"--map takes PATTERN=ROLE:AXIS,AXIS such as 'attn*=attention:head,query,key', got {text!r}.")
     if role not in (SKIP, *Role):
         raise unknown_name("role", role, (*(known.value for known in Role), SKIP))
-    if "::" in text:  # which parts files and rules of a trace's name: a rule of a stranger's would name a file
+    if "::" in text:  # it separates files and rules in a trace's name, so a rule from others could name a file
         raise UsageError(f"--map {text!r} has '::' in it: write the pattern with '?' in place of these.")
     names = tuple(axis.strip() for axis in axes.split(",")) if axes else ()
     if not all(names):
@@ -71,24 +71,24 @@ def parse_rule(text: str) -> MapRule:
 
 
 def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[MapRule] = ()) -> dict[str, Guess]:
-    """Say what each array is.
+    """Return the role and axes of each array, from rules or else from the schema, names and shapes.
 
     Parameters
     ----------
     arrays : mapping of str to ForeignArray
-        By name.
+        Arrays by name.
     rules : sequence of MapRule
-        What a person says; the first that fits a name decides.
+        User-given rules; the first that fits a name decides.
 
     Returns
     -------
     dict of str to Guess
-        Of every array, in the same order.
+        One guess for every array, in the same order.
 
     Raises
     ------
     UsageError
-        Where a rule fits no name, or names another number of axes than an array has.
+        If a rule fits no name, or names another number of axes than an array has.
     """
     for rule in rules:
         if not any(map(rule.fits, arrays)):
@@ -123,7 +123,7 @@ def _as_told(name: str, array: ForeignArray, rule: MapRule) -> Guess:
 
 
 def _by_schema(path: str, array: ForeignArray, paths: Collection[str]) -> TensorSpec | None:
-    """Return what the schema, or an extension of it, says of a path; None for nothing, or for other axes."""
+    """Return the specification of a path by the schema or an extension; None if there is none or the axes differ."""
     try:
         spec = spec_at(path, array.shape, array.dtype, paths) or tensor(path, array.shape, array.dtype)
         if spec.axes == _numbered(array.shape):
@@ -136,7 +136,7 @@ def _by_schema(path: str, array: ForeignArray, paths: Collection[str]) -> Tensor
 
 
 def _within_schema(path: str, array: ForeignArray, guessed: Guess) -> Guess:
-    """Return a guess, or that of a plain array where the schema has something else under the path."""
+    """Return a guess, with role ``array`` if the schema defines the path differently."""
     try:
         tensor(path, array.shape, array.dtype, axes=guessed.axes, role=guessed.role)
     except SchemaError:
@@ -147,14 +147,14 @@ def _within_schema(path: str, array: ForeignArray, guessed: Guess) -> Guess:
 def _of_one_length(
     found: Mapping[str, Guess], arrays: Mapping[str, ForeignArray], guessed: Collection[str]
 ) -> dict[str, Guess]:
-    """Make plain arrays of those that have another number of residues than most, as a trace has one.
+    """Assign role ``array`` to arrays with another number of residues than most, because a trace has only one.
 
     Parameters
     ----------
     found, arrays : mapping of str to Guess and ForeignArray
-        By name.
+        Guesses and arrays by name.
     guessed : collection of str
-        Names of arrays of which a person said nothing.
+        Names of arrays without a rule. If arrays with a rule have residues, only these determine the usual number.
     """
     counts = {name: _residues(one, arrays[name]) for name, one in found.items() if one.role is not None}
     stated = [n for name, one in counts.items() if name not in guessed for n in one]
@@ -174,7 +174,7 @@ def _residues(guessed: Guess, array: ForeignArray) -> list[int]:
 
 
 def _lengths(shapes: Iterable[tuple[int, ...]]) -> Counter[int]:
-    """Count the extents of square axes, the last two or those before the last: residues or tokens."""
+    """Count the lengths of square axes, the last two or the two before the last: residues or tokens."""
     counts: Counter[int] = Counter()
     for shape in shapes:
         square = {shape[-1]} if len(shape) > 1 and shape[-1] == shape[-2] else set()
@@ -184,7 +184,7 @@ def _lengths(shapes: Iterable[tuple[int, ...]]) -> Counter[int]:
 
 
 def _layers(arrays: Collection[ForeignArray], lengths: Collection[int]) -> int | None:
-    """Return the extent of first axes that are layers: shared by arrays of three axes and more, and no length."""
+    """Return the number of layers: a first extent that arrays of 3 or more axes share, not in `lengths`; or None."""
     deep = [array.shape for array in arrays if len(array.shape) > 2]
     counts = Counter(shape[0] for shape in deep if shape[0] not in lengths)
     square = {shape[0] for shape in deep if shape[-1] == shape[-2] in lengths and len(shape) == 3}
@@ -214,7 +214,7 @@ def _by_shape(path: str, array: ForeignArray, lengths: Counter[int], layers: int
 
 
 def _lead(path: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Name the axes before those that are known: the first is of layers, unless the name is that of one layer."""
+    """Name the axes before the known ones: the first is ``layer``, unless the path names a single layer."""
     numbered = _numbered(shape)
     return numbered if not shape or _OF_A_LAYER.search(path) else ("layer", *numbered[1:])
 

@@ -1,4 +1,4 @@
-"""The arrays of foreign HDF5 files: shapes first, values when asked for; nothing outside of the file is read."""
+"""Arrays of foreign HDF5 files: shapes first, values on demand, and nothing from outside the file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
 
 def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str, ForeignArray]:
-    """List the datasets of an HDF5 file by name; links are not followed, and a dataset has its first name only.
+    """Return the datasets of an HDF5 file by name, without following links.
+
+    A dataset with several names is returned under the first one only.
 
     Parameters
     ----------
     path : Path
         The file.
     left_out : dict, optional
-        Takes, by name, why something is not among them; without it, values in other files are refused.
+        Filled with the reason for each item that is not returned, by name. Without it, values in other datasets or
+        files are refused.
+
+    Raises
+    ------
+    SourceError
+        If the file is damaged, or values are refused.
     """
     found: dict[str, ForeignArray] = {}
     others: dict[str, str] = {}
@@ -62,7 +70,7 @@ def hdf5_names(path: Path) -> set[str] | None:
     Returns
     -------
     set of str
-        Empty where it is no HDF5 file, or one that does not begin as such; None where it is damaged.
+        Empty if the file does not begin with the signature of HDF5; None if it is damaged.
     """
     with open_regular(path) as handle:
         if handle.read(len(_SIGNATURE)) != _SIGNATURE:
@@ -70,7 +78,7 @@ def hdf5_names(path: Path) -> set[str] | None:
     names: set[str] = set()
     try:
         with open_hdf5(path) as file:
-            # What is no UTF-8 is given as bytes; what `add` returns lets it go on.
+            # h5py passes a name that is not UTF-8 as bytes. `add` returns None, so the visit continues.
             file.visit(lambda name: names.add(name if isinstance(name, str) else _shown(name)))
     except (OSError, RuntimeError, ValueError, KeyError):
         return None
@@ -82,20 +90,20 @@ def _shown(name: bytes) -> str:
 
 
 def _address(opened: Any) -> tuple[int, int]:
-    """Return what tells an object from all others, whatever its name."""
+    """Return a key that identifies an object, whatever its name."""
     info = h5py.h5o.get_info(opened)
     return info.fileno, info.addr
 
 
 def _leads(file: h5py.File, name: bytes, kind: int) -> str:
-    """Say where a link leads that is not followed."""
+    """Describe the target of a link that is not followed."""
     if kind == h5py.h5l.TYPE_SOFT:
         return f"a link to {file.id.links.get_val(name).decode('utf-8', 'replace')}"
     return "a link to another file" if kind == h5py.h5l.TYPE_EXTERNAL else "a link of an unknown kind"
 
 
 def _taken(path: Path, name: bytes, dataset: h5py.Dataset) -> ForeignArray | str:
-    """Describe a dataset, or say why it is left out; an empty text for what is no array of anybody's."""
+    """Describe a dataset, or return why it is left out; empty for a netCDF dimension without values."""
     if dataset.external or dataset.is_virtual:
         return _ELSEWHERE if dataset.external else _COMPOSED
     if dataset.shape is None:
@@ -107,7 +115,7 @@ def _taken(path: Path, name: bytes, dataset: h5py.Dataset) -> ForeignArray | str
     except TypeError as error:  # NumPy has no such type
         return f"values of a type that h5py does not read: {error}"
     axes = _axes(dataset)
-    # Each value may be an array, whose axes NumPy puts behind the others.
+    # Each value may be an array; NumPy appends its axes to the others.
     base, inner = dtype.subdtype or (dtype, ())
     named = axes if all(axes) and not inner else ()
     chunks = (*dataset.chunks, *inner) if dataset.chunks else None
@@ -117,7 +125,7 @@ def _taken(path: Path, name: bytes, dataset: h5py.Dataset) -> ForeignArray | str
 
 
 def _is_dimension_only(dataset: h5py.Dataset) -> bool:
-    """Say whether a dataset is how netCDF stores the name and length of an axis, which is no array of anybody's."""
+    """Return whether a dataset only stores the name and length of a netCDF dimension, and no values of a user."""
     try:
         name = dataset.attrs.get("NAME")
     except (OSError, TypeError):  # of a type that h5py does not read
@@ -126,9 +134,9 @@ def _is_dimension_only(dataset: h5py.Dataset) -> bool:
 
 
 def _axes(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """Return the name that a file gives to each axis: its label, or its netCDF dimension; empty where it gives none.
+    """Return the name of each axis: its label, or else its netCDF dimension; empty if it has neither.
 
-    Read as attributes: HDF5's own functions crash the process where these are of another type than it writes.
+    They are read as attributes: HDF5's own functions crash the process if these have another type than HDF5 writes.
     """
     labels, scales = _by_axis(dataset, "DIMENSION_LABELS"), _by_axis(dataset, "DIMENSION_LIST")
     return tuple(
@@ -138,7 +146,7 @@ def _axes(dataset: h5py.Dataset) -> tuple[str, ...]:
 
 
 def _by_axis(dataset: h5py.Dataset, name: str) -> list[Any]:
-    """Return what an attribute holds for each axis, None where it has another shape or type."""
+    """Return the value of an attribute for each axis, None for all if it has another shape or type."""
     try:
         found = dataset.attrs.get(name)
     except (OSError, TypeError):
@@ -148,7 +156,7 @@ def _by_axis(dataset: h5py.Dataset, name: str) -> list[Any]:
 
 
 def _named(dataset: h5py.Dataset, scales: Any) -> str:
-    """Return the name of the first dataset that is referred to."""
+    """Return the name of the first referenced dataset, without its group; empty if there is none."""
     if not isinstance(scales, np.ndarray) or not len(scales) or not isinstance(scales[0], h5py.Reference):
         return ""
     try:
@@ -158,7 +166,7 @@ def _named(dataset: h5py.Dataset, scales: Any) -> str:
 
 
 class _Rows:
-    """A dataset that is opened for each part that is read, so that no handle outlives the import."""
+    """Dataset that is opened for each read, so that no handle outlives the import."""
 
     def __init__(self, path: Path, name: bytes, axes: int, chunks: tuple[int, ...] | None) -> None:
         self._path, self._name, self._axes, self.chunks = path, name, axes, chunks

@@ -1,4 +1,4 @@
-"""Names of other programs as paths and axes that the schema takes."""
+"""Conversion of foreign names to tensor paths and axis names of the schema."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from harness.errors import UsageError
 from harness.trace.schema import SchemaError, validate_path
 
 _LONGEST = 200
-"""Bytes of a part of a name: file systems take 255, and writers put something before or behind it."""
+"""Maximum bytes of a path component. File systems allow 255, and writers add a prefix or suffix."""
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.+-]")
 _PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d+(?:/|$))")
 _NUMBERED = re.compile(r"(?:axis|dim|phony_dim)_\d+")
-"""What libraries call an axis that nobody named: this one, xarray and h5netcdf."""
+"""Default names of unnamed axes: ``axis_0`` here, ``dim_0`` in xarray, ``phony_dim_0`` in h5netcdf."""
 
 
 def unpadded(name: str) -> str:
-    """Return a path with its layers and steps as the schema names them: ``layer_007`` becomes ``layer_7``."""
+    """Return a path without zero padding of layers and steps, as in the schema: ``layer_007`` becomes ``layer_7``."""
     return _PADDED.sub(r"\1_", name)
 
 
 def plain_path(name: str) -> str:
-    """Return the path that every format can store: what is not plain becomes an underscore.
+    """Return a path that every format can store: characters outside ``A-Za-z0-9_.+-`` become underscores.
 
-    Where the schema has the path, layers and steps are without padding.
+    If the schema defines the path, zero padding of layers and steps is removed.
     """
     path = "/".join(_plain(part) for part in _parts(name)) or "_"
     if path.partition("/")[0].lower() == "metadata":
@@ -42,7 +42,7 @@ def plain_paths(names: Iterable[str]) -> dict[str, str]:
     Raises
     ------
     UsageError
-        Where a part of a name is too long, or two names become one, also where letters are not told by case.
+        If a part of a name is too long, or two names become the same path, also if case is ignored.
     """
     found: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -67,15 +67,15 @@ def _plain(part: str) -> str:
 
 
 def stated_axes(names: Sequence[str], shape: Sequence[int]) -> tuple[str, ...]:
-    """Return the axes that a file names, without what it had to add so that each name has one length, once in an array.
+    """Return the axis names of a file without the suffixes that netCDF and xarray require.
 
-    netCDF and xarray take no name twice, which is why ``residue_2`` stands beside ``residue``, and `to_xarray` writes
-    ``channel_of_64`` where ``channel`` has another length.
+    They allow a name only once in an array, so the second ``residue`` is ``residue_2``. They also need one length for
+    each name, so `to_xarray` writes ``channel_of_64`` if ``channel`` has another length.
 
     Returns
     -------
     tuple of str
-        Empty where the file names no axis, or numbers them all.
+        Empty if the file names no axis, or has only numbered default names.
     """
     found: list[str] = []
     for name, length in zip(names, shape, strict=False):

@@ -1,4 +1,4 @@
-"""The arrays of foreign NPZ and NPY files: shapes first, values in parts when asked for, nothing unpickled."""
+"""Arrays of foreign NPZ and NPY files: shapes first, values in parts on demand, and no unpickling."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from harness.trace.stream import block_rows
 from harness.zips import check_inflation, open_zip, read_into
 
 _LONGEST = 10_000
-"""Bytes of a header, as NumPy has it; one of an array that is no record has some hundred."""
+"""Maximum bytes of a header, as in NumPy; the header of an array without fields has about a hundred."""
 
 
 def npz_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str, ForeignArray]:
-    """List the arrays of an NPZ by name; of pickled objects only the type is told.
+    """Return the arrays of an NPZ by name; arrays of pickled objects are described, but never unpickled.
 
     Parameters
     ----------
     path : Path
         The file.
     left_out : dict, optional
-        Takes, by name, why a member is not among them.
+        Filled with the reason for each member that is not returned, by name.
 
     Raises
     ------
     SourceError
-        If it is damaged, or holds two arrays of one name.
+        If the file is damaged, or holds two arrays of one name.
     """
     found: dict[str, ForeignArray] = {}
     with readable(path), open_zip(path) as file:
@@ -82,7 +82,7 @@ def _rows(path: Path, info: zipfile.ZipInfo, shape: tuple[int, ...], dtype: np.d
 
 
 class _Unpacked:
-    """Returns an array that does not come row by row; a large one is unpacked once, into a temporary file."""
+    """Loader of a complete array in an NPZ; a large one is unpacked once, into a temporary file."""
 
     def __init__(
         self, path: Path, info: zipfile.ZipInfo, shape: tuple[int, ...], fortran: bool, dtype: np.dtype
@@ -98,7 +98,7 @@ class _Unpacked:
         with _values(self._path, self._info) as member:
             read_into(member, values)
         array = values.reshape(self._shape, order=self._order)
-        if is_large(array.nbytes):  # then it takes disk, and no memory
+        if is_large(array.nbytes):  # then it is on disk, not in memory
             self._kept = array
         return array
 
@@ -128,7 +128,7 @@ def _header(member: IO[bytes], nbytes: int, origin: str) -> tuple[tuple[int, ...
 
 
 def _header_3_0(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read the header of records whose fields have names beyond Latin-1, for which NumPy has no public function."""
+    """Read a header of version 3.0, for fields with names beyond Latin-1; NumPy has no public function for it."""
     length = int.from_bytes(member.read(4), "little")
     if length > _LONGEST:
         raise ValueError(f"a header of {length} bytes")

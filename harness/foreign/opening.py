@@ -1,4 +1,4 @@
-"""A file or folder as a trace, whoever wrote it: an archive, what a known program wrote, or anybody's arrays."""
+"""Open any file or folder as a trace: an archive, the output of a known program, or arrays of any other program."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _KIND, _MAP = "kind=", "map="
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is to be opened as one trace."""
+    """Paths and options to open as one trace."""
 
-    paths: tuple[Path, ...]  # Files and folders; several are arrays of one trace.
-    kind: str = ""  # The importer, where it is not to be found from the content.
-    rules: tuple[MapRule, ...] = ()  # What arrays are, where it is not to be guessed.
+    paths: tuple[Path, ...]  # Files and folders; several contribute arrays to one trace.
+    kind: str = ""  # Name of the importer; empty to detect it from the content.
+    rules: tuple[MapRule, ...] = ()  # Roles and axes of arrays, in place of guesses.
 
     def __post_init__(self) -> None:
         for path in map(os.fspath, self.paths):
@@ -37,7 +37,7 @@ class Asked:
 
     @classmethod
     def parse(cls, text: str) -> Asked:
-        """Read what `str` gives; UsageError where there is no path."""
+        """Parse the text that `str` returns; raise `UsageError` if it has no path."""
         parts = text.split(_SEPARATOR)
         rules = tuple(parse_rule(part.removeprefix(_MAP)) for part in parts if part.startswith(_MAP))
         kinds = [part.removeprefix(_KIND) for part in parts if part.startswith(_KIND)]
@@ -52,33 +52,33 @@ class Asked:
 
     @property
     def label(self) -> str:
-        """Its name in records."""
+        """Label of the trace in records."""
         more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
         return f"file:{self.paths[0].resolve().name}{more}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TakenArrays:
-    """Arrays of other programs as a trace, and what they were taken for."""
+    """Arrays of other programs as a trace, with the roles and axes assigned to them."""
 
-    trace: ImportedTrace  # Of all that is not left out.
-    guesses: Mapping[str, Guess]  # By the path of each tensor.
-    left_out: Mapping[str, str]  # What of the files is not in the trace, and why.
-    renamed: Mapping[str, str]  # Names that no archive could have, by the paths that stand for them.
-    notes: Sequence[str]  # What else has to be known of the files.
-    # Whether nobody but the names and shapes says what they are; false where a known program wrote them.
+    trace: ImportedTrace  # All arrays that are not left out.
+    guesses: Mapping[str, Guess]  # Role and axes of each tensor, by path.
+    left_out: Mapping[str, str]  # Reason for each item of the files that is not in the trace, by name.
+    renamed: Mapping[str, str]  # Original names that an archive cannot have, by the path that replaces each.
+    notes: Sequence[str]  # Other remarks on the files.
+    # Whether roles and axes are guessed from names and shapes; false if a known program wrote the files.
     guessed: bool = True
 
 
 def open_paths(asked: Asked) -> Trace:
-    """Open files and folders as one trace: an archive, what a known program wrote, or else arrays.
+    """Open files and folders as one trace: an archive, the output of a known program, or else arrays.
 
     Raises
     ------
     UsageError
-        Where there is nothing at a path, nothing that can be read, or what was asked does not fit it.
+        If a path does not exist or has nothing readable, or the options do not fit it.
     ArchiveError, SourceError
-        Where it is damaged.
+        If a file is damaged.
     """
     known = _known(asked)
     if isinstance(known, Path):
@@ -87,7 +87,7 @@ def open_paths(asked: Asked) -> Trace:
 
 
 def taken(asked: Asked) -> TakenArrays | None:
-    """Return what arrays are taken for, by the importer of a known program or else by guess; None for an archive."""
+    """Return arrays with the roles and axes of a known program's importer, or else guesses; None for an archive."""
     known = _known(asked)
     if isinstance(known, Path):
         return None
@@ -102,12 +102,12 @@ def taken(asked: Asked) -> TakenArrays | None:
 
 
 def is_known(asked: Asked) -> bool:
-    """Say whether there is an archive, or what a program wrote that is known: then nobody's rules are asked for."""
+    """Return whether this is an archive or the output of a known program, which needs no rules."""
     return _known(asked) is not None
 
 
 def _known(asked: Asked) -> Path | Importer | None:
-    """Return the path of an archive, the importer of what a known program wrote, or None for anybody's arrays."""
+    """Return the path of an archive, the importer for the output of a known program, or None for other arrays."""
     for path in asked.paths:
         require(path)
     if len(asked.paths) > 1 or asked.rules:
@@ -130,7 +130,7 @@ def _imported(importer: Importer, asked: Asked) -> ImportedTrace:
 
 
 def require(path: Path) -> None:
-    """Refuse a path at which there is nothing to read: UsageError."""
+    """Raise `UsageError` if there is nothing to read at a path."""
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}.")
     if not path.is_dir():
@@ -140,7 +140,7 @@ def require(path: Path) -> None:
 
 
 def _importer(path: Path, kind: str) -> Importer | None:
-    """Return the importer of a path by its name or else by content; None where no program is known that wrote it."""
+    """Return the importer named `kind`, or else the one that recognises the path; None if none does."""
     if kind:
         named: Importer = registry.load("importers", kind)
         return named
@@ -152,14 +152,14 @@ def _importer(path: Path, kind: str) -> Importer | None:
 
 
 def take_arrays(asked: Asked) -> TakenArrays:
-    """Make a trace of every array of numbers in files and folders.
+    """Return a trace of all numeric arrays in files and folders.
 
     Raises
     ------
     UsageError
-        Where a rule fits nothing, or names do not differ enough to be stored.
+        If a rule fits no array, rules leave out every array, or names do not differ enough to be stored.
     SourceError
-        Where a file is damaged, or there is no array.
+        If a file is damaged, or there is no numeric array.
     """
     arrays = list_arrays(asked.paths)
     guesses = guess(arrays.found, asked.rules)

@@ -1,4 +1,4 @@
-"""Files that are compressed whole: what is in them, inflated up to a limit, and what was given up before."""
+"""Compressed files: their content, inflated up to a limit, and a record of what they lost before."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ _KINDS: dict[str, Packing] = {"xz": "xz", "gz": "gzip", "zst": "zstd"}
 
 
 class PackedFile(NamedTuple):
-    """What a file holds."""
+    """Content of a file."""
 
-    data: bytes  # Its bytes, without any compression.
-    exact: bool = True  # Whether they are those that its program wrote; where they are not, precision was given up.
-    # The keys of arrays that are no longer in it; what stands in their place is no value.
+    data: bytes  # Bytes of the file, decompressed.
+    exact: bool = True  # Whether these are the bytes that its program wrote; if not, precision was reduced.
+    # Keys of arrays that were removed from the file; their placeholders are no values.
     dropped: tuple[tuple[str, ...], ...] = ()
 
 
 def plain_file_name(name: str) -> str:
-    """Return the name of a file without the end that says how it is packed: ``x.pkl.xz`` was ``x.pkl``."""
+    """Return a file name without the suffix of its compression: ``x.pkl.xz`` becomes ``x.pkl``."""
     stem, _, end = name.rpartition(".")
     return stem if stem and (end in _KINDS or end in registry.names("unpackers")) else name
 
 
 def read_packed(path: Path, limit: int) -> PackedFile:
-    """Read a file whole, unpacked where its name says that it is packed.
+    """Read a complete file, and decompress it if its suffix is that of a compression.
 
     Parameters
     ----------
     path : Path
-        The file; names ending with ``.xz``, ``.gz``, ``.zst`` or what is registered in ``harness.unpackers`` are
-        packed.
+        The file. The suffixes ``.xz``, ``.gz``, ``.zst`` and those registered in ``harness.unpackers`` are
+        decompressed.
     limit : int
-        Bytes of the file as it lies there; for what it inflates to, see `harness.limits.inflation_limit`.
+        Maximum size of the file as stored, in bytes; for the inflated size, see `harness.limits.inflation_limit`.
 
     Raises
     ------
     LimitError
-        When it is longer, or inflates to more.
+        If the file is larger, or inflates to more than its limit.
     HarnessError
-        When it is truncated or damaged.
+        If the file is truncated or damaged.
     UsageError
-        When a package that unpacks it is missing.
+        If the package that decompresses it is missing.
     """
     data, end = read_bytes(path, limit), path.name.rpartition(".")[2]
     if end in _KINDS:

@@ -1,4 +1,4 @@
-"""Read pickles of arrays without running anything in them, and find where their arrays lie in the file."""
+"""Read pickles of arrays without running anything in them, and find the positions of their arrays in the file."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import numpy as np
 from harness.foreign.unpickling import Allowed, Keys, Machine, PickleRefused, check_walk, opcodes
 
 SMALLEST = 256
-"""Bytes; a shorter array costs more to list than it can save and stays in the skeleton."""
+"""Minimum bytes of a listed array; a shorter one costs more to list than it saves, and stays in the skeleton."""
 
 _MOST_NODES = 1_000_000
 _DEEPEST = 64
 _MOST_AXES = 64  # NumPy's own limit
 _DTYPE = re.compile(r"[|<>=]?[A-Za-z?]\d{0,6}")
 
-_QUOTED = 80  # characters of a name
+_QUOTED = 80  # characters of a name in a message
 
-# What damaged bytes raise in whatever opcode they happen to make.
+# Exceptions that damaged bytes may raise, depending on the opcode that they form.
 _DAMAGE = (ValueError, struct.error, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 _BYTES = {"SHORT_BINBYTES": 2, "BINBYTES": 5, "BINBYTES8": 9, "BYTEARRAY8": 9}
-"""Opcodes that carry bytes, and how many bytes stand before them: the opcode and the length."""
+"""Opcodes that carry bytes, and how many bytes precede these: the opcode and the length."""
 
 
 class _Dtype:
-    """A dtype while it is read; numpy's own takes states that are not checked.
+    """Checked replacement of a NumPy dtype, which itself accepts unchecked states.
 
-    That of ml_dtypes stands for itself, and is one of two bytes that numpy has no name for.
+    For bfloat16 of ml_dtypes, which NumPy lacks, the dtype is uint16.
     """
 
     __slots__ = ("bfloat16", "dtype")
@@ -61,14 +61,14 @@ class _Dtype:
 
 
 class ArrayLeaf:
-    """An array as its pickle states it: shape, dtype and the bytes, not yet an array.
+    """An array as described in a pickle: shape, dtype and bytes, not yet a NumPy array.
 
     Attributes
     ----------
     raw : bytes or list
-        The bytes; a list of objects for an array of objects.
+        Bytes of the values; a list of objects for an array of objects.
     bfloat16 : bool
-        Whether its values are of that type; `dtype` and `array` are then uint16, which holds their bits.
+        Whether the values are bfloat16; `dtype` and `array` are then their bits as uint16.
     """
 
     __slots__ = ("bfloat16", "dtype", "fortran", "raw", "scalar", "shape")
@@ -97,7 +97,7 @@ class ArrayLeaf:
         self.bfloat16 = kind.bfloat16
 
     def array(self) -> np.ndarray:
-        """Return the array."""
+        """Return the values as a NumPy array."""
         order: Any = "F" if self.fortran else "C"
         if self.dtype.hasobject:
             made = np.empty(len(self.raw), dtype=object)
@@ -108,7 +108,7 @@ class ArrayLeaf:
 
 
 def are_extents(*values: Any) -> bool:
-    """Say whether all values are integers that an extent, an offset or a stride can be."""
+    """Return whether all values are integers that are valid as an extent, an offset or a stride."""
     return all(type(n) is int and 0 <= n < 1 << 63 for n in values)
 
 
@@ -131,7 +131,7 @@ def _encode(text: str, codec: str = "latin1") -> bytes:
 
 
 def _bytes(content: bytes | str = b"", codec: str = "latin1") -> bytes:
-    # Of a number these make that many zeros, which is no way to store any.
+    # A number is refused: ``bytes`` would create that many zeros from it.
     if isinstance(content, str):
         return _encode(content, codec)
     if not isinstance(content, bytes):
@@ -144,7 +144,7 @@ def _from_buffer(raw: Any, dtype: _Dtype, shape: Any, order: str) -> ArrayLeaf:
 
 
 def _from_jax(make: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...], *_: Any) -> ArrayLeaf:
-    # What jax stores of an array is numpy's own pickle of it, in pieces, and facts about its device.
+    # jax stores the parts of NumPy's own pickle of an array, and facts about its device.
     if not isinstance(make, Allowed) or make.call is not _empty:
         raise PickleRefused("it creates an array of an unknown type")
     leaf = _empty(*arguments)
@@ -189,20 +189,20 @@ def load(data: bytes, more: Calls = MappingProxyType({}), outside: Callable[[Any
     data : bytes
         The pickle.
     more : mapping of (str, str) to callable
-        What it may call besides, by module and name, and what is called in its place. What that returns must not be
-        changeable by the pickle: a class needs a ``__setstate__`` that refuses or checks.
+        Replacements of additional globals that the pickle may call, by module and name. The pickle must not be able to
+        change what they return: a class needs a ``__setstate__`` that refuses or checks.
     outside : callable, optional
-        Takes what the pickle says of something that is stored outside of it, and returns what stands for it.
+        Takes the persistent ID of an object that is stored outside the pickle; returns its replacement.
 
     Returns
     -------
     object
-        Its content.
+        Content of the pickle.
 
     Raises
     ------
     PickleRefused
-        When it is truncated or damaged, or names anything that is not on the list; nothing of it was run.
+        If the pickle is truncated or damaged, or names anything that is not on the list. Nothing in it is run.
     """
     keys = Keys()
     calls = {**_allowed(keys), **more}
@@ -235,7 +235,7 @@ def _parts(value: Any) -> Iterable[Any] | None:
 
 
 def plain(content: Any) -> Any:
-    """Turn what `load` gives into the containers, numbers and arrays that a consumer expects."""
+    """Convert the result of `load` to the containers, numbers and NumPy arrays that a consumer expects."""
     if isinstance(content, ArrayLeaf):
         array = content.array()
         if content.bfloat16:  # numpy lacks it; it is the upper half of the float32 of the same value
@@ -249,7 +249,7 @@ def plain(content: Any) -> Any:
 
 
 def leaves(content: Any) -> Iterator[tuple[tuple[str, ...], ArrayLeaf]]:
-    """Walk over the arrays in what `load` gives, each with the keys that lead to it."""
+    """Yield each array in the result of `load`, with the keys that lead to it."""
     left: list[tuple[tuple[str, ...], Any]] = [((), content)]
     while left:
         path, value = left.pop()
@@ -262,7 +262,7 @@ def leaves(content: Any) -> Iterator[tuple[tuple[str, ...], ArrayLeaf]]:
 
 
 def payloads(data: bytes) -> list[tuple[int, int]]:
-    """Find the byte strings in a pickle that are long enough to be taken out: where each starts, and its length."""
+    """Return the start and length of each byte string in a pickle that is long enough to be taken out."""
     found = []
     for name, argument, position in opcodes(data):
         before = _BYTES.get(name)

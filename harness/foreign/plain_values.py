@@ -1,4 +1,4 @@
-"""Numbers, lists of numbers, and arrays in pickles and in files of torch, as arrays."""
+"""Conversion of numbers, lists of numbers, and arrays in pickles and torch files to arrays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from harness.foreign.source import ForeignArray
 from harness.foreign.torch_files import TensorLeaf
 
 NO_NUMBERS, UNEQUAL = "no numbers", "rows of unequal lengths"
-"""Why something is no array."""
+"""Reasons why a value is no array."""
 
 _NONE = type(None)
 
 
 def as_array(value: Any, *, null: bool = False) -> np.ndarray | str:
-    """Return a number, or numbers in lists or in dictionaries, as an array; of anything else, why it is none.
+    """Return a number, or numbers in lists or dictionaries, as an array; for anything else, return why it is none.
 
-    Dictionaries in one another have to have the same keys. With ``null``, None is NaN, as some write it in JSON.
+    Dictionaries inside a dictionary must have the same keys. With `null`, None becomes NaN, as some programs write it
+    in JSON.
     """
     if isinstance(value, dict):
         if len({tuple(row) if isinstance(row, dict) else None for row in value.values()}) > 1:
@@ -40,7 +41,10 @@ def as_array(value: Any, *, null: bool = False) -> np.ndarray | str:
 
 
 def _kinds(values: Any) -> set[type]:
-    """Return the types of what lists hold: one text among numbers would make NumPy give all of them its length."""
+    """Return the types of all values in nested lists.
+
+    One text among numbers would make NumPy convert all of them to texts of its length.
+    """
     kinds = set(map(type, values))
     if lists := kinds & {list, tuple}:
         kinds = (kinds - lists).union(*(_kinds(each) for each in values if type(each) in lists))
@@ -48,7 +52,7 @@ def _kinds(values: Any) -> set[type]:
 
 
 def as_foreign(value: Any) -> ForeignArray | str:
-    """Describe what a pickle or a file of torch holds as an array; of anything else, return why it is none."""
+    """Describe an object of a pickle or torch file as an array; for anything else, return why it is none."""
     if isinstance(value, TensorLeaf):
         return ForeignArray(value.shape, value.dtype, value.view)
     if isinstance(value, ArrayLeaf):

@@ -1,4 +1,4 @@
-"""Importing a source: its importer, its tensors collected into a trace, its files with digests."""
+"""Import of a source: its importer, the collection of its tensors into a trace, and the digests of its files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.trace.stream import Trace
 __all__ = ["HEADS", "ForeignArray", "Gathering", "ImportedTrace", "Importer", "SourceError", "readable"]
 
 _MOST_TENSORS = 20_000
-"""Of a trace that is imported; one of a model with 100 blocks and 20 recyclings has half as many."""
+"""Limit for an imported trace; that of a model with 100 blocks and 20 recycles has half as many."""
 
 HEADS = ("head", "residue", "residue")
 """Axes of the attention maps of one layer."""
@@ -31,13 +31,13 @@ HEADS = ("head", "residue", "residue")
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
-    """Reads files of one program; selected by ``--kind NAME``."""
+    """Reader of files of one program, selected by ``--kind NAME``."""
 
     # Registered name, and one line for ``harness list``.
     name: str
     description: str
-    # Returns from names and first bytes whether a path is of this kind; never raises for other files. A damaged file is
-    # still recognised, so that `read` can report the damage.
+    # Returns whether a path is of this kind, from names and first bytes; never raises for other files. A damaged file
+    # is still recognised, so that `read` can report the damage.
     recognises: Callable[[Path], bool]
     read: Callable[[Path], ImportedTrace]  # Takes the path and returns the trace; raises `SourceError` or `UsageError`.
 
@@ -48,13 +48,13 @@ class ImportedTrace(Trace):
     Parameters
     ----------
     label : str
-        Its name in records.
+        Name in records.
     stored : mapping of str to (str, ForeignArray)
-        Of every tensor: where it comes from, and its values.
+        Origin and values of every tensor, by path.
     files : mapping of str to Path
-        The files, and folders that are one store, by their names from the source.
+        Files, and folders that are one store, by their names relative to the source.
     states : FileStates
-        Of the files when their shapes were read; an attribute.
+        States of the files when their shapes were read; also an attribute.
     """
 
     def __init__(
@@ -82,22 +82,23 @@ class ImportedTrace(Trace):
             yield from stored_blocks(self.manifest[path], stored, origin)
 
     def source_of(self, path: str) -> tuple[str, ForeignArray]:
-        """Return where a tensor comes from, for messages, and what is stored of it there."""
+        """Return the origin of a tensor, for messages, and its stored array."""
         return self._stored[path]
 
     @contextmanager
     def unchanged(self, path: str, most: int | None = None) -> Iterator[None]:
-        """Check after a block, in which something of a tensor is read, that its files are those that were opened.
+        """Check after a ``with`` block, which reads a tensor or a part of it, that its files have not changed.
 
         Raises
         ------
         SourceError
-            Where one changed. Of more files than `most`, which is for small parts, none is looked at.
+            If a file changed. If there are more files than `most`, which is for small parts, none is checked, unless
+            the block failed.
         """
         try:
             yield
         except HarnessError:
-            self.check_unchanged(path)  # which is why, and not that they are damaged
+            self.check_unchanged(path)  # a change is then the cause, not damage
             raise
         self.check_unchanged(path, most)
 
@@ -111,7 +112,7 @@ class ImportedTrace(Trace):
 
 
 def _specified(path: str, stored: ForeignArray, axes: Sequence[str] | None, role: Role | None) -> TensorSpec:
-    """Specify a tensor; unless axes are given, by the file's names of them where the schema takes these."""
+    """Specify a tensor; if no axes are given, use those that the file names if the schema accepts them."""
     if not axes and stored.axes:
         with suppress(SchemaError):
             return tensor(path, stored.shape, stored.dtype, axes=stored.axes, role=role)
@@ -119,7 +120,7 @@ def _specified(path: str, stored: ForeignArray, axes: Sequence[str] | None, role
 
 
 class Gathering:
-    """Collects the tensors and files of the source at a path for the importer `kind`, then makes a trace."""
+    """Tensors and files of the source at a path, collected by the importer `kind` and returned as a trace."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self._kind = path, kind
@@ -152,12 +153,12 @@ class Gathering:
         stored : ForeignArray
             Values.
         origin : str
-            Where the values are, for messages.
+            Location of the values, for messages.
 
         Raises
         ------
         SourceError
-            If it does not match the schema, or the name is taken.
+            If the tensor does not match the schema, its path is taken, or there are too many tensors for one trace.
         """
         with readable(origin):
             spec = _specified(path, stored, axes, role)
@@ -189,7 +190,7 @@ class Gathering:
         label: str = "",
         chains: tuple[Chain, ...] = (),
     ) -> ImportedTrace:
-        """Make the trace, with facts of the source only; labelled by its source unless named.
+        """Return the trace, with facts of the source only; its label is by default the name of the source.
 
         Raises
         ------
@@ -210,7 +211,7 @@ class Gathering:
         metadata, tensors = metadata or Metadata(), tuple(self._specs.values())
         with readable(self.path):
             validate(Manifest(tensors=tensors, metadata=metadata, provenance=provenance, chains=chains))
-        # The residue axes of the tensors agree by now, and say the number as well as any field.
+        # By now the residue axes of all tensors agree, so they are as reliable as the metadata.
         extents = ((axis, n) for spec in tensors for axis, n in zip(spec.axes, spec.shape, strict=True))
         residues = next((n for axis, n in extents if axis == "residue"), metadata.num_residues)
         metadata = replace(metadata, num_residues=residues)
@@ -218,7 +219,7 @@ class Gathering:
         return ImportedTrace(label or self.path.name, manifest, self._stored, self._files, self._states)
 
     def _check_total(self) -> None:
-        """Refuse tensors that are far larger than their files, as a few stated numbers can make them."""
+        """Raise `LimitError` if tensors are far larger than their files, as a short header can declare them."""
         size, nbytes = self._states.nbytes, sum(spec.nbytes for spec in self.specs)
         if nbytes > (most := archive_limit(size)):
             raise LimitError(

@@ -1,8 +1,8 @@
 """Read tensors that ``torch.save`` wrote, without torch and without running anything in the file.
 
-Such a file is a zip of a pickle and of one member for each storage, stored as it is in memory:
-https://docs.pytorch.org/docs/stable/notes/serialization.html. The pickle of a tensor needs a handful of names, so an
-allow-list reads it as safely as torch's ``weights_only`` does, where torch is a download of gigabytes.
+Such a file is a zip of a pickle and of one member for each storage, with its bytes as in memory:
+https://docs.pytorch.org/docs/stable/notes/serialization.html. The pickle of a tensor needs few names, so an allow-list
+is as safe as torch's ``weights_only``, without a download of gigabytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.trace.schema import DTYPES
 
 _BFLOAT16 = "bfloat16"
 
-_MOST_AXES = 64  # as many as NumPy has
+_MOST_AXES = 64  # NumPy's own limit
 
 _STORAGES = {
     f"{name}Storage": kind
@@ -37,27 +37,28 @@ _STORAGES = {
 }
 
 
-# Of tensors whose storage has no type, which are those of types that torch has had for a short time.
+# Types of tensors with an untyped storage: those that torch introduced recently.
 _TYPES = {
     **{name: np.dtype(name).newbyteorder("<").str for name in DTYPES},
     "bfloat16": _BFLOAT16,
     **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"), ""),
     **dict.fromkeys(("float4_e2m1fn_x2", "complex32", "quint8", "qint8", "qint32", "quint4x2", "quint2x4"), ""),
 }
-"""The kind of values by the name of a type; empty for one that NumPy has not."""
+"""Kind of values by the name of a torch type; empty for a type that NumPy lacks."""
 
 
-# Without slots, so that no pickle can change one; so below.
+# This class and the two below have no slots: with slots they would have a ``__setstate__``, by which a pickle could
+# change them.
 @dataclass(frozen=True)
 class NoArray:
-    """Something in a file that is no array of numbers: what it is, in words."""
+    """Object in a file that is not a numeric array, with a description of it."""
 
     what: str
 
 
 @dataclass(frozen=True)
 class _Type:
-    """A type of torch, as a file names it; it is no function."""
+    """A torch dtype that a file names; calling it is refused."""
 
     name: str
 
@@ -67,7 +68,7 @@ class _Type:
 
 @dataclass(frozen=True)
 class _Storage:
-    """A storage as the pickle refers to it: where its bytes lie, and what they are; untyped ones have no kind."""
+    """Reference of a pickle to a storage: kind of values (empty if untyped), name of its member, number of values."""
 
     kind: str
     name: str
@@ -75,14 +76,14 @@ class _Storage:
 
 
 class TensorLeaf:
-    """A tensor as its pickle states it; `view` and `array` give its values.
+    """A tensor as described in a pickle; `view` and `array` return its values.
 
     Attributes
     ----------
     shape : tuple of int
         Extent along each axis.
     dtype : str
-        A numpy type name; or bfloat16, which numpy lacks, and whose bits are then the values, as uint16.
+        A NumPy type name; or bfloat16, which NumPy lacks, and whose bits are then returned as uint16.
     """
 
     __slots__ = ("_kind", "_offset", "_path", "_storage", "_storages", "_strides", "dtype", "shape")
@@ -112,16 +113,18 @@ class TensorLeaf:
         raise PickleRefused("it changes a tensor")
 
     def array(self) -> np.ndarray:
-        """Return the values, in C order; raises as `view`."""
+        """Return the values in C order; raise the errors of `view`."""
         return np.ascontiguousarray(self.view()).reshape(self.shape)
 
     def view(self) -> np.ndarray:
-        """Return the values where they lie in the file, which takes no memory, in the order that they have there.
+        """Return the values as a view of the storage, in its order; if the file is uncompressed, this takes no memory.
 
         Raises
         ------
         HarnessError
-            When the file has changed or is damaged.
+            If the file has changed or is damaged.
+        LimitError
+            If strides repeat the values of the storage beyond the limit of inflation.
         """
         data, kind = self._storages.values(self._storage.name), self._kind
         if len(data) != self._storage.count * (kind.itemsize if self._storage.kind else 1):
@@ -150,10 +153,10 @@ def _storage(pid: Any) -> _Storage:
 
 
 def _tensors_of(path: Path, *, typed: bool) -> Callable[..., TensorLeaf | NoArray]:
-    """Return what stands for torch's function that makes a tensor of a storage; `typed` where it is told the type."""
+    """Return the replacement of torch's function that makes a tensor of a storage; `typed` if it also gets the type."""
     storages = Storages(path)
 
-    # Of what follows the strides, a gradient and hooks change no value; conjugation and negation do.
+    # Of the arguments after the strides, gradient and hooks change no value; conjugation and negation do.
     def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorLeaf | NoArray:
         if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
             raise PickleRefused("it creates a tensor of an unknown type")
@@ -192,17 +195,17 @@ def load(path: Path) -> Any:
     Parameters
     ----------
     path : Path
-        Written by torch 1.6 or newer.
+        File written by torch 1.6 or newer.
 
     Returns
     -------
     object
-        Its content; a tensor's values are not read yet.
+        Content of the file; the values of tensors are not read yet.
 
     Raises
     ------
     HarnessError
-        When it is truncated, damaged, older, or names anything that a tensor does not need; nothing of it was run.
+        If the file is truncated, damaged, older, or names anything that no tensor needs. Nothing in it is run.
     """
     with open_torch(path) as file:
         data = read_torch_member(file, path, "data.pkl")
@@ -234,7 +237,7 @@ def load_tensor(path: Path) -> TensorLeaf:
     Raises
     ------
     HarnessError
-        As `load`, and when it holds something else.
+        As for `load`, and if the file holds anything else.
     """
     content = load(path)
     if not isinstance(content, TensorLeaf):

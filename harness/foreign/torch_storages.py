@@ -1,4 +1,4 @@
-"""The members of a file of ``torch.save``: its pickle, and the bytes of its storages where they lie."""
+"""Members of a ``torch.save`` file: its pickle, and the bytes of its storages, mapped if they are uncompressed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.zips import DAMAGE, check_inflation, check_member, open_zip, read_i
 
 
 def open_torch(path: Path) -> zipfile.ZipFile:
-    """Open a file of ``torch.save``; HarnessError where it is none that can be read."""
+    """Open a file of ``torch.save``; raise `HarnessError` if it cannot be read as one."""
     try:
         return open_zip(path)
     except DAMAGE as error:
@@ -22,7 +22,7 @@ def open_torch(path: Path) -> zipfile.ZipFile:
 
 
 def read_torch_member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
-    """Read a member that is no storage; HarnessError where it is not there, damaged or too long."""
+    """Read a member that is not a storage; raise `HarnessError` if it is missing, damaged or too long."""
     info = _find(file, path, name)
     try:
         return read_member(file, info, check_inflation(file, info))
@@ -43,7 +43,7 @@ def _damaged(path: Path, name: str, error: BaseException) -> HarnessError:
 
 
 class Storages:
-    """The storages of a file: mapped where they are stored as they are, as torch does, and checked once."""
+    """Storages of a file, mapped if they are uncompressed, as torch writes them, and checked once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,12 +51,12 @@ class Storages:
         self._mapped: np.ndarray | None = None
 
     def values(self, name: str) -> np.ndarray:
-        """Return the bytes of a storage.
+        """Return the bytes of a storage, uint8.
 
         Raises
         ------
         HarnessError
-            When it is not there, damaged, or inflates to too much.
+            If it is missing, damaged, or inflates to too much.
         """
         if name in self._known:
             return self._known[name]
@@ -67,7 +67,7 @@ class Storages:
                 found = self._where_it_lies(file, info) if as_it_is else _inflated(file, info)
             except DAMAGE as error:
                 raise _damaged(self._path, f"data/{name}", error) from error
-        if as_it_is or is_large(len(found)):  # what takes memory is not kept
+        if as_it_is or is_large(len(found)):  # both are mapped; storages in memory are not kept
             self._known[name] = found
         return found
 

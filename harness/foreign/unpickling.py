@@ -1,6 +1,7 @@
-"""Run the opcodes of a pickle with a limit on each thing that they can make grow; nothing is imported or called by it.
+"""Interpreter of pickle opcodes that limits everything they can make grow, and imports nothing.
 
-The library's own unpickler has none: an index makes its memo as long, a key is hashed however large it is. Opcodes:
+It calls only replacements of globals that its caller allows. Python's own unpickler has no limits: an index sets the
+length of its memo, and keys of any size are hashed. Opcodes:
 https://github.com/python/cpython/blob/main/Lib/pickletools.py.
 """
 
@@ -14,20 +15,28 @@ from typing import Any
 from harness.errors import HarnessError
 
 MOST_OPCODES = 500_000
-"""A pickled result of a prediction has some hundreds, one of the weights of a large model some 100,000."""
+"""A pickled result of a prediction has some hundreds, the pickled weights of a large model about 100,000."""
 
 _NEWEST = 5  # protocol
 _LONGEST_KEY = 4096  # characters
 _MOST_COMPOUND, _COMPOUND_SIZE, _COMPOUND_DEPTH = 1000, 1 << 16, 8
-_ROOM = 1 << 20  # what calls may make besides twice the size of the pickle, in bytes or items
+_ROOM = 1 << 20  # bytes or items that calls may create in addition to twice the size of the pickle
 
 
 class PickleRefused(HarnessError):
-    """A pickle is damaged, or asks for something that an array does not need."""
+    """A pickle is damaged, or requests something that no array needs."""
 
 
 def opcodes(data: bytes) -> Iterator[tuple[str, Any, int | None]]:
-    """Yield the name, the argument and the position of each opcode, up to `MOST_OPCODES`; `ValueError` for none."""
+    """Yield the name, the argument and the position of each opcode.
+
+    Raises
+    ------
+    PickleRefused
+        If there are more than `MOST_OPCODES`.
+    ValueError
+        If the data is not a sequence of opcodes.
+    """
     for number, (opcode, argument, position) in enumerate(pickletools.genops(data)):
         if number == MOST_OPCODES:
             raise PickleRefused(f"it has more than {MOST_OPCODES:,} opcodes")
@@ -35,17 +44,17 @@ def opcodes(data: bytes) -> Iterator[tuple[str, Any, int | None]]:
 
 
 class Keys:
-    """Says of keys of dictionaries and of items of sets whether they may be hashed.
+    """Checks of keys of dictionaries and items of sets before they are hashed.
 
-    Equal hashes can be made on purpose for numbers beyond 64 bits, for complex numbers and for tuples, and each key is
-    compared with all others of its hash. A tuple that holds another twice, and so on, is walked for ever.
+    Equal hashes can be constructed for integers beyond 64 bits, complex numbers and tuples, and each key is compared
+    with all others of its hash. Hashing a tuple that contains another twice, and so on, takes practically forever.
     """
 
     def __init__(self) -> None:
         self._compound, self._size = _MOST_COMPOUND, _COMPOUND_SIZE
 
     def check(self, key: Any) -> Any:
-        """Return a key that may be hashed; refuse one of another kind, or too large."""
+        """Return a key if it may be hashed; raise `PickleRefused` if its type or size is not allowed."""
         if type(key) in (tuple, frozenset):
             self._compound -= 1
             self._spend(key, 0)
@@ -72,18 +81,18 @@ class Keys:
             self._spend(part, depth + 1)
 
     def checked(self, items: Any) -> list[Any]:
-        """Return the items of a list or tuple, each of which may be hashed."""
+        """Return the items of a list or tuple after checking each of them."""
         if type(items) not in (list, tuple):
             raise PickleRefused(f"it creates a set from a {type(items).__name__}")
         return [self.check(item) for item in items]
 
     def pairs(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
-        """Return a dictionary of a list of pairs."""
+        """Return a dictionary of pairs after checking each key."""
         return OrderedDict((self.check(key), value) for key, value in pairs)
 
 
 class Allowed:
-    """Stands for one global that a pickle may call; it cannot be changed by the pickle that is given it."""
+    """Replacement of one global that a pickle may call; the pickle cannot change it."""
 
     __slots__ = ("call",)
 
@@ -119,18 +128,18 @@ _MARK = object()
 
 
 class Machine:
-    """The stack and the memo of one pickle.
+    """Interpreter of one pickle, with its stack and memo.
 
     Parameters
     ----------
     data : bytes
         The pickle.
     find : callable
-        Takes a module and a name and gives what stands for it, or raises `PickleRefused`.
+        Takes a module and a name; returns the replacement of that global, or raises `PickleRefused`.
     outside : callable
-        Takes what the pickle says of something outside of itself, and gives what stands for it.
+        Takes the persistent ID of an object outside the pickle; returns its replacement.
     keys : Keys
-        Of this pickle.
+        Checks of the keys of this pickle.
     """
 
     def __init__(
@@ -142,14 +151,14 @@ class Machine:
         self._left = 2 * len(data) + _ROOM
 
     def run(self) -> Any:
-        """Run all opcodes, and return what they leave.
+        """Run all opcodes and return the resulting object.
 
         Raises
         ------
         PickleRefused
-            When one of them is not on the list or passes a limit.
+            If an opcode is not supported or exceeds a limit.
         ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
-            When the pickle is damaged.
+            If the pickle is damaged.
         """
         for name, argument, _ in opcodes(self._data):
             self._step(name, argument)
@@ -257,7 +266,7 @@ class Machine:
         call, arguments = self._take(2)
         if not isinstance(call, Allowed) or not isinstance(arguments, tuple):
             raise PickleRefused(f"it calls a {type(call).__name__}")
-        # A text named twice is made into bytes twice: what is made must not be much more than the pickle itself.
+        # A text that is used twice is encoded twice: the results must not be much larger than the pickle.
         self._left -= sum(_length(argument) for argument in arguments)
         if self._left < 0:
             raise PickleRefused("it would create far more data than it contains")
@@ -267,7 +276,7 @@ class Machine:
         changed, state = self._take(2)
         self._stack.append(changed)
         if type(changed) is OrderedDict and isinstance(state, dict):
-            return  # attributes, such as the versions that torch notes beside the weights of a model
+            return  # attributes, such as the versions that torch stores with the weights of a model
         if not hasattr(type(changed), "__setstate__"):
             raise PickleRefused(f"it changes a {type(changed).__name__}")
         changed.__setstate__(state)
@@ -278,10 +287,10 @@ def _length(argument: Any) -> int:
 
 
 def check_walk(content: Any, parts: Callable[[Any], Iterable[Any] | None], most: int, deepest: int) -> None:
-    """Refuse content of which a walk would meet more than so many objects, or deeper ones.
+    """Raise `PickleRefused` if a walk over the content meets more than `most` objects, or goes deeper than `deepest`.
 
-    A few lists that each hold the one before twice make a walk that does not end soon. ``parts`` gives what an object
-    holds; None where it holds nothing.
+    A few lists that each contain the previous one twice make a walk practically endless. `parts` returns the items of
+    an object, or None if it is no container.
     """
     walks: list[Iterator[Any]] = [iter((content,))]
     left = most

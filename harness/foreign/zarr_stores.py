@@ -1,4 +1,4 @@
-"""The arrays of foreign Zarr stores: shapes first, values when asked for, nothing run that they name."""
+"""Arrays of foreign Zarr stores: shapes first, values on demand, and only codecs of an allow-list."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from harness.limits import LimitError, in_words
 from harness.trace.schema import DTYPES
 
 ROOTS = ("zarr.json", ".zgroup", ".zarray")
-"""One of them makes a folder a Zarr group or array, in format 3 and in format 2."""
+"""Metadata files, one of which makes a folder a Zarr group or array, in format 3 or 2."""
 
-# The codecs of arrays of numbers and of text. What is not listed is refused: numcodecs' "pickle" runs what it decodes.
+# Codecs of arrays of numbers and text. All others are refused: numcodecs' "pickle" runs code from the data.
 _CODECS = {
     *("bytes", "transpose", "endian", "crc32c", "sharding_indexed", "vlen-utf8", "vlen-bytes", "vlen-array", "json2"),
     *("blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma", "pcodec", "zfpy"),
@@ -31,10 +31,10 @@ _CODECS = {
     *("adler32", "crc32", "fletcher32", "jenkins_lookup3"),
 }
 _TEXTS = {"string", "bytes", "variable_length_bytes", "null_terminated_bytes", "fixed_length_utf32"}
-"""Names of format 3."""
-_STORED = "stored with"  # how a reason begins that is about codecs
+"""Names of text types in format 3."""
+_STORED = "stored with"  # first words of a reason that is about codecs
 _CHUNK = re.compile(r"c|(c[/.])?\d+([/.]\d+)*")
-"""The name of a file with a chunk, in the folder of its array."""
+"""Name of a chunk file, relative to the folder of its array."""
 
 Document = dict[str, Any]
 
@@ -45,24 +45,24 @@ class ZarrStore:
     Parameters
     ----------
     gathering : Gathering
-        Of its folder; takes its files, and notes what is not stored.
+        Gathering for the folder of the store; gets its files, and notes on chunks that are not stored.
     left_out : dict, optional
-        Takes, by name, why an array is not in `arrays`; without it, an array with a codec that is not known is refused,
-        and what else is no array of numbers is in `texts`.
+        Filled with the reason for each array that is not in `arrays`, by name. Without it, an array with an unsupported
+        codec is refused, and all other arrays that are not numeric are in `texts`.
 
     Attributes
     ----------
     arrays : dict of str to ForeignArray
-        Arrays of numbers, by name, which is empty where the folder itself is one.
+        Numeric arrays by name. The name is empty if the folder itself is an array.
     texts : mapping of str to list of str
-        Arrays of text and of other types, by name, each read when it is asked for.
+        Arrays of text and of other types by name, each read on access.
     attributes : dict
-        Of the root group and of its group ``metadata``.
+        Attributes of the root group and of its group ``metadata``.
 
     Raises
     ------
     SourceError
-        When it is damaged, lacks its metadata, or names a codec that is not on the list.
+        If the store is damaged, lacks its metadata, or names a codec that is not on the allow-list.
     """
 
     def __init__(self, gathering: Gathering, left_out: dict[str, str] | None = None) -> None:
@@ -98,7 +98,7 @@ class ZarrStore:
         self.texts = _Texts(self._path, texts)
 
     def _taken(self, name: str, document: Document) -> str:
-        """Take an array of numbers; return why another is left out."""
+        """Add a numeric array to `arrays`; for any other array, return why it is left out."""
         kind = _dtype(document)
         if kind is not None and kind.kind in "SUO":
             return "text"
@@ -107,14 +107,14 @@ class ZarrStore:
             return f"of type {stated if isinstance(stated, str) else json.dumps(stated)}, which is not supported"
         try:
             array = zarr.open_array(self._path, path=name, mode="r")
-        except UnknownCodecError as error:  # whose package is not installed
+        except UnknownCodecError as error:  # the package of the codec is not installed
             return f"{_STORED} a codec that is not installed: {error}"
         self._check_frames(name, document, array)
         named: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
         stated = named if isinstance(named, (list, tuple)) else ()
         axes = tuple(map(str, stated)) if len(stated) == array.ndim and all(stated) else ()
         self.arrays[name] = typed(ForeignArray.of(array)._replace(axes=axes, files=(self._path / name,)))
-        # Zarr reads what is not stored as the fill value, whether it was that or was lost.
+        # Zarr reads a missing chunk as the fill value, whether it held only that or was lost.
         files = prod(-(-n // max(1, edge)) for n, edge in zip(array.shape, array.shards or array.chunks, strict=True))
         if (missing := files - sum(1 for _ in self._chunks(name))) > 0:
             of = f"{missing} of {files} {'shards' if array.shards else 'chunks'} of {name or self._path.name}"
@@ -126,9 +126,9 @@ class ZarrStore:
         return (file for file in tree_files(folder) if _CHUNK.fullmatch(file.relative_to(folder).as_posix()))
 
     def _check_frames(self, name: str, document: Document, array: zarr.Array) -> None:
-        """Refuse a chunk that Blosc would read beyond the end of, or make far more of: its header states both lengths.
+        """Refuse a chunk that Blosc would read beyond its end, or inflate beyond the size of a chunk.
 
-        Header: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst.
+        The header states both lengths: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst.
         """
         codecs = [document.get("compressor")] if document["zarr_format"] == 2 else document["codecs"]
         outermost = codecs[-1] if codecs else None
@@ -147,7 +147,7 @@ class ZarrStore:
 
 
 class _Texts(Mapping[str, list[str]]):
-    """Arrays of text, each read when it is asked for: a few stated numbers make one that fills the memory."""
+    """Arrays of text, each read on access, because short metadata can declare one that fills the memory."""
 
     def __init__(self, path: Path, names: list[str]) -> None:
         self._path, self._names = path, names
@@ -169,7 +169,7 @@ class _Texts(Mapping[str, list[str]]):
 
 
 def _nodes(root: Path) -> Iterator[tuple[str, Document]]:
-    """Yield the arrays and groups of a store by name, each with what is stored of it, without opening any."""
+    """Yield the name and metadata of each array and group of a store, without opening any."""
     three, pending = (root / "zarr.json").is_file(), [root]
     while pending:
         folder = pending.pop()
@@ -181,7 +181,7 @@ def _nodes(root: Path) -> Iterator[tuple[str, Document]]:
 
 
 def _document(folder: Path, three: bool) -> Document | None:
-    """Read the metadata of a node, those of format 2 with their attributes; None where a folder is none."""
+    """Read the metadata of a node, in format 2 including its attributes; None if the folder is no node."""
     name = next((name for name in ROOTS[:1] if three and (folder / name).is_file()), "")
     if not three:
         name = next((name for name in (".zarray", ".zgroup") if (folder / name).is_file()), "")
@@ -198,13 +198,13 @@ def _is_array(document: Document) -> bool:
 
 
 def _unreadable(document: Document) -> str:
-    """Say why nothing is decoded of an array; empty where all of its codecs are known."""
+    """Return why an array is not decoded; empty if all of its codecs are known."""
     unknown = set(_codec_names(document)) - _CODECS
     return f"{_STORED} {min(unknown)!r}, which is not a supported codec" if unknown else ""
 
 
 def _dtype(document: Document) -> np.dtype | None:
-    """Return the type of an array's values, of text any; None for one that NumPy has not."""
+    """Return the dtype of an array, for text of any length; None for a type that is not supported."""
     if "dtype" in document:  # format 2
         try:
             return np.dtype(document["dtype"]) if isinstance(document["dtype"], str) else None

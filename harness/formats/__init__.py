@@ -1,1 +1,1 @@
-"""How a trace is stored: one file per format behind one writer and reader interface."""
+"""Storage formats for traces, behind one writer interface and one reader interface."""

@@ -1,4 +1,4 @@
-"""The life of an archive, the same for every format: write it whole or not at all, open it, verify it."""
+"""Operations on archives of any format: write completely or not at all, open, verify."""
 
 from __future__ import annotations
 
@@ -44,22 +44,23 @@ def write_archive(
 ) -> Manifest:
     """Write a trace; the archive appears under its final name only when it is complete, sealed and on disk.
 
-    Until then it has a hidden name, and nothing is left of it when the writing fails. With `keep_incomplete` it has the
-    name that `harness.formats.recovery.incomplete_path` gives, and what is left there, however the writing ends, can
-    be read up to the last layer that was whole: `open_archive` and all that follows from it take that name as well.
+    Until then it has a hidden name, and nothing is left of it when writing fails. With `keep_incomplete` it has the
+    name from `harness.formats.recovery.incomplete_path`, and can be read up to the last complete layer, however writing
+    ends: `open_archive`, and everything that uses it, accept that name too.
 
     Parameters
     ----------
     trace : Trace
         What to write.
     backend, profile : Format, Profile or str
-        The format and its settings, which may be a name of its own.
+        The format and its settings, or a profile by name, which may be one of the format's own.
     destination : Path
         The archive's name; must not exist.
     stopwatch, sync_stopwatch : context manager, optional
-        Entered around the format's writer, not the making of blocks or digests; around waiting for the disk.
+        The first is entered around the format's writer, but not while blocks and digests are computed; the second
+        around waiting for the disk.
     keep_incomplete : bool
-        Keep the tensors of whole layers when the writing ends early, killed or not.
+        Keep the tensors of complete layers when writing ends early, even if the process is killed.
 
     Returns
     -------
@@ -69,14 +70,15 @@ def write_archive(
     Raises
     ------
     UsageError
-        When the destination exists or cannot be written, or what is asked for does not exist or cannot be done.
+        When the destination exists or cannot be written, the format or profile does not exist, or the format does not
+        support `keep_incomplete`.
     SchemaError, UnsupportedProfile, HarnessError
         When the manifest does not fit the schema, the format cannot take the profile, or the format fails.
     """
     timed = stopwatch or nullcontext()
     _check_request(backend, keep_incomplete)
-    profile = profile_of(backend, profile)  # of a name of the format's own
-    # Before a name becomes a path on disk, and before anything is written for a profile that cannot be.
+    profile = profile_of(backend, profile)  # the name may be one of the format's own
+    # Before a name becomes a path on disk, and before anything is written for an unsupported profile.
     validate(trace.manifest)
     backend.require(trace.manifest, profile)
     alignment = {spec.path: (backend.layout(spec, profile).chunks or (1,))[0] for spec in trace.manifest.tensors}
@@ -92,7 +94,7 @@ def write_archive(
             raise
         if not partial.exists():
             raise HarnessError(f"{backend.name} reported success but wrote nothing.")
-        # Each step when what was before is on disk.
+        # Each step starts when the previous one is on disk.
         with sync_stopwatch or nullcontext():
             sync_archive(partial)
         seal(partial)
@@ -118,11 +120,11 @@ def _fill(
     partial: Path,
     journal: JournalWriter | None,
 ) -> Manifest:
-    """Stream all tensors into a writer and commit; note in a journal, if there is one, which layers are whole."""
+    """Stream all tensors into a writer and commit; record complete layers in the journal, if there is one."""
     digests: dict[str, str] = {}
     for spec, following in zip_longest(trace.manifest.tensors, trace.manifest.tensors[1:]):
         digests[spec.path] = _write_tensor(trace, spec, alignment[spec.path], backend.name, writer, timed)
-        # What belongs to one layer or recycling step is kept together; inputs and outputs belong to none.
+        # Tensors of one layer or recycling step are recorded together; inputs and outputs belong to none.
         if journal and not (following and stage_of(spec.path) == stage_of(following.path) != ""):
             with blame(backend.name, f"keeping what is whole up to {spec.path}"):
                 note(journal, backend, writer, timed, partial, digests)
@@ -133,7 +135,7 @@ def _fill(
 
 
 class _Blocks:
-    """The blocks of a tensor on their way to a writer, whose time does not count while one is made and digested."""
+    """The blocks of a tensor for a writer, whose stopwatch is stopped while a block is computed and digested."""
 
     def __init__(self, spec: TensorSpec, blocks: Iterator[np.ndarray], timed: AbstractContextManager[object]) -> None:
         self._spec, self._blocks, self._timed = spec, blocks, timed
@@ -154,7 +156,7 @@ class _Blocks:
                 self.digest.update(block)
                 self.rows += len(block) if self._spec.shape else 1
         except Exception as error:
-            self.error = error  # of the trace, whatever the writer makes of it
+            self.error = error  # of the trace, even if the writer hides it
             raise
         finally:
             self._timed.__enter__()
@@ -182,10 +184,10 @@ def _write_tensor(
 
 
 def _checked(spec: TensorSpec, block: np.ndarray, rows: int) -> np.ndarray:
-    """Return a block that fits a tensor after so many rows, in C order and this machine's byte order."""
+    """Return a block in C order and native byte order; raise if it does not fit the tensor after `rows` rows."""
     dtype = np.dtype(spec.dtype)
     if block.dtype.newbyteorder("=") == dtype:
-        block = np.asarray(block, dtype, order="C")  # itself where it is
+        block = np.asarray(block, dtype, order="C")  # no copy if it already is
     fits = block.shape[1:] == spec.shape[1:] and block.ndim == len(spec.shape) and block.dtype == dtype
     if not fits or (spec.shape and rows + len(block) > spec.shape[0]):
         raise HarnessError(

@@ -42,12 +42,12 @@ def open_archived(path: Path) -> ArchiveTrace:
     Returns
     -------
     ArchiveTrace
-        Of an archive whose every byte is as it was written.
+        Of an archive in which every byte is as it was written.
 
     Raises
     ------
     ArchiveError
-        When it is not.
+        When a byte differs from what was written.
     """
     if broken := check_bytes(path, detect(path)):
         raise ArchiveError(broken)

@@ -114,7 +114,7 @@ class ReaderSpec:
     open: Callable[..., Reader]
     about: str = ""  # Library and pipeline, in one line.
     own: bool = False  # Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
-    own_since: int = 0  # The first version of reports that knew it as one.
+    own_since: int = 0  # The first version of reports that marked it as `own`.
     verifies: bool = True  # Whether it compares the checksums that an archive has.
     cached: bool = False  # Whether it keeps decoded chunks, and takes ``cache_bytes``.
     # Returns why it is unavailable, as the end of a sentence; empty if it is available.
@@ -148,9 +148,9 @@ class Format(ABC):
     slim : str
         Kind of slimming, as shown in records; empty for none.
     lacks : tuple of str
-        Types of values that it cannot store.
+        Dtypes that it cannot store.
     own_writer : bool
-        Whether code of this project writes its files, and not a library; shown beside times of writing.
+        Whether code of this project writes its files, and not a library; shown with write times.
     reproducible : bool
         Whether the same trace gives the same bytes; False if the library writes times or random names.
     unmeasured : tuple of str

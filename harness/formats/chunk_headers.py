@@ -1,4 +1,4 @@
-"""What stored chunks say that they decode to: a codec makes room for that before it looks at anything else."""
+"""Decoded sizes that stored chunks state in their headers: a codec allocates that memory before any other check."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Literal
 from harness.limits import in_words, inflation_limit
 
 HEADER = 16
-"""Bytes at the start of a chunk that `overstated` looks at."""
+"""Bytes at the start of a chunk that `overstated` examines."""
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
-_BLOCK = 8192  # bytes, of bitshuffle's own choice
+_BLOCK = 8192  # bytes of a block, as bitshuffle chooses them itself
 
 
 Header = Literal["none", "blosc", "bitshuffle", "zstd", "other"]
-"""By what codec a chunk begins."""
+"""Codec whose header a chunk begins with."""
 
 
 def overstated(codec: Header, head: bytes, length: int, nbytes: int) -> str:
-    """Say by how much a chunk states more than it should; empty where it does not.
+    """Return why the decoded size of a chunk is not acceptable, with the sizes; empty if it is.
 
     Parameters
     ----------
     codec : {"none", "blosc", "bitshuffle", "zstd", "other"}
-        Whose header it has; the last has none that states a length.
+        Codec of its header; the header of ``other`` states no length.
     head : bytes
         The first `HEADER` bytes of the chunk, fewer where it is shorter.
     length : int
@@ -35,7 +35,7 @@ def overstated(codec: Header, head: bytes, length: int, nbytes: int) -> str:
     Returns
     -------
     str
-        The end of a sentence that begins with what holds the chunk.
+        The end of a sentence whose subject is the array or dataset that holds the chunk.
     """
     stated = nbytes
     if codec == "blosc":
@@ -61,7 +61,7 @@ def overstated(codec: Header, head: bytes, length: int, nbytes: int) -> str:
 
 
 def _zstd_length(head: bytes) -> int:
-    """Return the content size that a frame states, -1 where it states none (RFC 8878, section 3.1.1.1)."""
+    """Return the content size that a Zstandard frame states, -1 if it states none (RFC 8878, section 3.1.1.1)."""
     if len(head) < 6 or head[:4] != _ZSTD or head[4] & 3:  # a dictionary is never used
         return -1
     flag, single = head[4] >> 6, bool(head[4] & 0x20)

@@ -17,7 +17,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.stream import Trace
 
 Check = Callable[[Trace], list[str]]
-"""Says what is wrong with an archive that was written and is read again: phrases, none where nothing is."""
+"""Returns what is wrong with an archive that was written and is read again, as phrases; none if it is correct."""
 
 _MADE = ".in-place-"
 
@@ -28,7 +28,7 @@ class Mode:
     Attributes
     ----------
     name, help : str
-        As ``--mode`` takes it, and what it does.
+        Value of ``--mode``, and what the mode does.
     options : tuple of str
         Options that `add_arguments` adds; they are refused with other modes.
     checked : str
@@ -68,9 +68,9 @@ def convert(
     destination : Path
         The archive's name; must not exist.
     profile : Profile or str
-        The format's settings, which may be a name of its own.
+        The format's settings, or a profile by name, which may be one of the format's own.
     check : callable, optional
-        What the archive has to pass besides, such as the bounds that a lossy trace promised.
+        An additional check of the archive, such as of the error bounds of a lossy trace.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def convert(
     Raises
     ------
     HarnessError
-        When the archive is not what was written, or does not pass the check; it is removed then. Also from
+        When the archive differs from the trace, or does not pass the check; it is then removed. Also from
         `write_archive`.
     """
     manifest = write_archive(trace, backend, destination, profile)
@@ -98,31 +98,31 @@ def convert(
 def convert_in_place(
     archive: Path, profile: Profile | str, change: Callable[[Format, Manifest], Format] | None = None
 ) -> Manifest:
-    """Store an archive in other settings of its format, under its name; killed at any moment, nothing of it is lost.
+    """Rewrite an archive with other settings of its format, under its name; no data is lost if the process is killed.
 
-    The new one is written beside it and verified, and takes its name when it is on disk.
+    The new archive is written next to the old one, is verified, and takes its name when it is on disk.
 
     Parameters
     ----------
     archive : Path
-        Of any format; every byte is checked before.
+        Of any format; every byte is checked first.
     profile : Profile or str
         The settings.
     change : callable, optional
-        Takes its format and manifest, and returns the format to write it with, such as one that leaves tensors plain:
-        what an archive leaves plain, it does not state.
+        Takes the format and manifest of the archive, and returns the format to write with, such as one that leaves
+        tensors plain: an archive does not state which tensors it leaves plain.
 
     Returns
     -------
     Manifest
-        Of the archive, with the digests that it had.
+        Of the new archive, with the digests of the old one.
 
     Raises
     ------
     UsageError
         When the format has no such settings.
     HarnessError
-        As `convert`, and where the system cannot exchange two names at once; the archive is then as it was.
+        As from `convert`, and if the system cannot exchange two names atomically; the archive is then unchanged.
     """
     path = archive.resolve()
     trace = open_archived(path)

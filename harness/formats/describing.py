@@ -1,4 +1,4 @@
-"""What a format may tell of its archives: their tensors, how each is stored and read, and what to beware of in them."""
+"""Optional protocols that describe archives: their tensors, how each is stored and read, and risks of opening them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.trace.manifest import Manifest
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """What a container itself says of a tensor, apart from the manifest."""
+    """Shape and dtype of a tensor as stated by the container, independent of the manifest."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -21,62 +21,65 @@ class StoredTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """How a tensor is stored and read, as the library's own opened objects say; the ledger shows it."""
+    """How a tensor is stored and read, as reported by the library's own opened objects; shown in the ledger."""
 
-    reader: str  # The library that reads, its version, and what of it is in use.
+    reader: str  # The library that reads, its version, and the parts of it in use.
     # As in `harness.formats.base.Layout`.
     chunks: tuple[int, ...] | None = None
     shards: tuple[int, ...] | None = None
     codec: str = "none"  # Compressor, level and shuffle, as far as they are stored; ``none`` without one.
-    cache: str = "none"  # What keeps decoded or stored bytes between two reads of one reader.
-    cache_bytes: int = 0  # The most bytes of decoded chunks of the tensor that it keeps.
-    threads: str = ""  # Those that the libraries have, and what they are configured to; empty where they cannot tell.
+    cache: str = "none"  # Cache of decoded or stored bytes between two reads of one reader.
+    cache_bytes: int = 0  # Most bytes of the tensor's decoded chunks that the cache keeps.
+    threads: str = ""  # Threads of the libraries, running and configured; empty if the libraries do not report them.
 
 
 @runtime_checkable
 class ListsTensors(Protocol):
-    """A reader whose container has a list of its own."""
+    """A reader whose container lists its tensors itself."""
 
     def stored(self) -> dict[str, StoredTensor]:
-        """List the tensors as the container knows them, by path; an archive whose manifest disagrees is refused."""
+        """Return the tensors that the container lists, by path; an archive whose manifest disagrees is refused."""
 
 
 @runtime_checkable
 class ShowsStorage(Protocol):
-    """A reader that can say how a tensor is stored and read."""
+    """A reader that reports how a tensor is stored and read."""
 
     def opened(self, path: str) -> Opened:
-        """Ask the library's opened objects; tensors are verified and converted in blocks that end where chunks do."""
+        """Return the report of the library's opened objects.
+
+        Verification and conversion use it to read tensors in blocks that end at chunk boundaries.
+        """
 
 
 @runtime_checkable
 class StoresAside(Protocol):
-    """A reader of archives in which a tensor may lie under another name or in another dtype."""
+    """A reader of archives in which a tensor may be stored under another name or in another dtype."""
 
     def as_it_is(self, path: str) -> bool:
-        """Say whether a tensor lies under its own name, in its own dtype."""
+        """Return whether a tensor is stored under its own name and in its own dtype."""
 
 
 @runtime_checkable
 class StatesSettings(Protocol):
-    """A format that says what it is read with."""
+    """A format that reports the versions and settings of its libraries."""
 
     def settings(self) -> dict[str, str]:
         """Return ``versions``, ``threads`` and ``caches`` that apply to every tensor, for the ledger.
 
-        What `ShowsStorage.opened` says of a cache and of threads takes the place of ``caches`` and ``threads``.
+        The cache and threads that `ShowsStorage.opened` reports replace ``caches`` and ``threads``.
         """
 
 
 @runtime_checkable
 class ReadsWhole(Protocol):
-    """A format that reads a whole tensor for any part of it.
+    """A format that reads the complete tensor for any part of it.
 
     Attributes
     ----------
     streams : bool
-        Whether consecutive blocks of rows of a tensor larger than `harness.trace.stream.LARGE_BYTES` cost together
-        what the whole one does.
+        Whether all consecutive blocks of rows of a tensor larger than `harness.trace.stream.LARGE_BYTES` together cost
+        as much as the complete tensor.
     """
 
     streams: ClassVar[bool]
@@ -86,9 +89,9 @@ class ReadsWhole(Protocol):
 class SlimmingFormat(Protocol):
     """A format that stores equal tensors once, and values in the fewest bytes that hold them exactly."""
 
-    of: Format  # The one that stores everything as given and is else the same.
-    # Patterns, as a shell takes them, of the paths of tensors that it stores as given nevertheless, each at its own
-    # path. A copy of the format has others (`harness.cli.convert`).
+    of: Format  # The otherwise equal format that stores every tensor as given.
+    # Shell-style patterns for the paths of tensors that it stores as given nevertheless, each at its own path. A copy
+    # of the format can have other patterns (`harness.cli.convert`).
     plain: tuple[str, ...]
 
 
@@ -97,11 +100,17 @@ class Recognising(Protocol):
     """A format whose archives can be recognised by their first bytes."""
 
     def recognises(self, path: Path) -> bool:
-        """Say whether a path is an archive of this format; never raises."""
+        """Return whether a path is an archive of this format, also a damaged one.
+
+        Raises
+        ------
+        HarnessError
+            If the archive is not safe to read, such as a zip file whose members overlap.
+        """
 
 
 def recognised(path: Path, backend: Format) -> bool:
-    """Say whether a path is an archive of a format: by its first bytes, or else by its suffix and a seal."""
+    """Return whether a path is an archive of a format: by its first bytes, or else by its suffix and a seal."""
     if isinstance(backend, Recognising):
         return backend.recognises(path)
     return path.name.endswith(backend.suffix) and bool(read_seal(path))
@@ -109,30 +118,30 @@ def recognised(path: Path, backend: Format) -> bool:
 
 @runtime_checkable
 class TellsForeign(Protocol):
-    """A format whose files can be another program's."""
+    """A format whose files other programs write too."""
 
     def foreign(self, path: Path) -> bool:
-        """Say whether what was recognised, and has no seal, is sound but without a manifest of this harness."""
+        """Return whether a recognised file without a seal is sound, but has no manifest of this harness."""
 
 
 @runtime_checkable
 class TellsLinks(Protocol):
-    """A format of one file, in which something can make its library read another file."""
+    """A single-file format whose files can make its library read another file."""
 
     def leads_out(self, path: Path) -> str:
-        """Name it; empty where there is nothing. Links in folders are found for every format."""
+        """Return the name of such a reference; empty if there is none. Links in folders are found for every format."""
 
 
 @runtime_checkable
 class TellsOverstated(Protocol):
-    """A format whose library believes sizes that are stated in an archive; whoever makes one can seal it too."""
+    """A format whose library trusts the sizes stated in an archive; anyone who makes an archive can also seal it."""
 
     def overstated(self, path: Path) -> str:
-        """Name what would take far more memory than its values, before any is read; empty where there is nothing."""
+        """Return what would take far more memory than its values, before any is read; empty if there is nothing."""
 
 
 def read_elsewhere(backend: Format, reader: Reader, manifest: Manifest) -> str | None:
-    """Say in a line what reads an open archive without this harness; None where the format states nothing."""
+    """Return in one line what reads an open archive without this harness; None if the format states nothing."""
     if backend.elsewhere is None:
         return None
     paths = [spec.path for spec in manifest.tensors]

@@ -1,4 +1,4 @@
-"""Pieces of one file, wherever it is: on disk here, or behind requests to a store."""
+"""Byte ranges of one file, which lies on a local disk or in a store that is read by requests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from harness.errors import ArchiveError
 class Extent:
     """Consecutive stored bytes."""
 
-    file: Path  # Where they lie.
+    file: Path  # The file that holds them.
     # In bytes, from the start of the file.
     offset: int
     length: int
 
 
 class ByteSource(Protocol):
-    """One file, of which pieces are read, from several threads at once."""
+    """One file, whose pieces can be read by several threads at once."""
 
     def tail(self, length: int) -> tuple[np.ndarray, int]:
-        """Return the last bytes of the file, all of it where it is shorter, and its size."""
+        """Return the last bytes of the file, or all of it if it is shorter, and its size."""
 
     def expect(self, extents: list[tuple[int, int]]) -> None:
-        """Say which pieces will be read next, as offset and end, so that they may be asked for together."""
+        """Announce the pieces that will be read next, as offset and end, so that one request can fetch several."""
 
     def read(self, start: int, stop: int, memory: np.ndarray) -> np.ndarray:
         """Return a piece.
@@ -39,7 +39,7 @@ class ByteSource(Protocol):
         Parameters
         ----------
         start, stop : int
-            Offset of its first byte, and of the one behind its last.
+            Offset of its first byte, and of the byte after its last.
         memory : ndarray of uint8
             May be filled and returned; as long as the piece.
 
@@ -51,7 +51,7 @@ class ByteSource(Protocol):
 
 
 class LocalFile:
-    """An open file, by its descriptor, read with `os.preadv` straight into the memory that is given."""
+    """An open file, by its descriptor, read with `os.preadv` straight into the given memory."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -72,7 +72,7 @@ class LocalFile:
 
 
 class FilePart(LocalFile):
-    """Consecutive bytes of an open file, as if they were one of their own."""
+    """Consecutive bytes of an open file, read as if they were a separate file."""
 
     def __init__(self, descriptor: int, start: int, size: int) -> None:
         super().__init__(descriptor)
@@ -88,7 +88,7 @@ class FilePart(LocalFile):
 
 @contextmanager
 def opened(file: str | os.PathLike[str]) -> Iterator[LocalFile]:
-    """Open a file to read."""
+    """Open a file for reading."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield LocalFile(descriptor)

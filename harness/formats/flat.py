@@ -1,4 +1,4 @@
-"""Values that lie in a file as they are, read with `os.preadv` straight into the memory of the result."""
+"""Read uncompressed values from a file with `os.preadv`, straight into the memory of the result."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.limits import in_words
 SHARED = 32 << 20
 """Bytes from which a run is divided over the threads of a budget.
 
-Memory for so much is new to the process each time, and making it ready takes longer than copying. On two quiet cores
-two threads took 0.71 times as long for 64 MiB and 0.56 times for 1 GiB. Below 64 MiB repetitions disagreed: 0.68 and
-1.35 times for 16 MiB, 1.5 times for 32 MiB (``python -m benchmarks.flat_threads``).
+A result of this size needs new memory for each read, and mapping its pages takes longer than copying. On two quiet
+cores two threads took 0.71 times as long for 64 MiB and 0.56 times for 1 GiB. Below 64 MiB repetitions disagreed: 0.68
+and 1.35 times for 16 MiB, 1.5 times for 32 MiB (``python -m benchmarks.flat_threads``).
 """
 
-_GAP = 16 << 10  # bytes that are copied from the page cache faster than a second call is made
-_MOST = 1 << 20  # bytes that are read at once to take runs from
+_GAP = 16 << 10  # bytes that take less time to copy from the page cache than a second call
+_MOST = 1 << 20  # most bytes of one call that reads several runs
 
 
 def fill_from(descriptor: int, offset: int, memory: np.ndarray) -> None:
@@ -31,7 +31,7 @@ def fill_from(descriptor: int, offset: int, memory: np.ndarray) -> None:
     Raises
     ------
     ArchiveError
-        When the file ends before.
+        When the file ends too early.
     """
     view, done = memory.data, 0
     while done < len(view):  # one call reads 2 GiB at most
@@ -42,7 +42,7 @@ def fill_from(descriptor: int, offset: int, memory: np.ndarray) -> None:
 
 
 def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: ThreadTeam) -> None:
-    """Do what `fill_from` does, a large part of it on each thread."""
+    """Fill memory as `fill_from` does, with one consecutive part for each thread."""
     part = -(-len(memory) // crew.threads)
 
     def fill(starts: Iterable[int]) -> None:
@@ -53,7 +53,7 @@ def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: Thread
 
 
 def threads_of_flat(crew: ThreadTeam) -> str:
-    """Say on how many threads `read_flat` reads, for `harness.formats.describing.Opened`."""
+    """Return in words how many threads `read_flat` uses, for `harness.formats.describing.Opened`."""
     return f"{crew.threads} for runs of {in_words(SHARED)} and more, else 1"
 
 
@@ -67,7 +67,7 @@ def read_flat(
 ) -> np.ndarray:
     """Read a tensor that is stored in C order, or a part of it.
 
-    Contiguous runs are read straight into the result, each with one call; those that lie close to each other together.
+    Each contiguous run is read straight into the result with one call; runs close to each other share one call.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def read_flat(
     selection : tuple of slice or None
         The part; all of it when None.
     crew : ThreadTeam
-        The threads that read runs of `SHARED` and more.
+        The threads that read runs of at least `SHARED` bytes.
 
     Returns
     -------

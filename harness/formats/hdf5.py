@@ -53,7 +53,7 @@ _ALSO = (
     Parameter(name="checks", about="checksum of each chunk", default="none", values=("none", _FLETCHER)),
     Parameter(name="pages", about="pages of the file; the largest of all roles", default="none", values=tuple(_PAGES)),
 )  # fmt: skip
-_ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
+_ERRNO = re.compile(r"\berrno = (\d+)")  # in HDF5's message about a system call
 
 
 def _filter(codec: Codec | None) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ def _at(file: BinaryIO, place: int) -> bytes:
 
 @contextmanager
 def _told_by_system() -> Iterator[None]:
-    """Raise `OSError` where the system refused: of a flush, h5py says so only by a number in a page of text."""
+    """Raise `OSError` if the system refused a flush, which h5py reports only by a number in a page of text."""
     try:
         yield
     except RuntimeError as error:
@@ -89,10 +89,10 @@ class Hdf5Writer(Writer):
     """Writes each tensor as a dataset, slab by slab."""
 
     def __init__(self, path: Path, backend: Hdf5Format, profile: Profile) -> None:
-        # Measured for reads, opening included: `libver` latest against h5py's default, and the user block against none,
-        # differ by no more than repetitions do, so that neither is a factor of stock. Latest saves 0.2 % of the bytes.
+        # Measured for reads, including opening: `libver` latest and h5py's default, and a user block and none, differ
+        # by no more than repetitions do, so that neither is a factor of stock. Latest saves 0.2 % of the bytes.
         page = max(_PAGES[str(backend.values(role, profile)["pages"])] for role in TUNED_ROLES)
-        paged = {"fs_strategy": "page", "fs_page_size": page} if page else {}  # its user block is a page at least
+        paged = {"fs_strategy": "page", "fs_page_size": page} if page else {}  # the user block is then at least a page
         self._file = open_hdf5(path, "x", libver="latest", userblock_size=page or _USER_BLOCK, **paged)
         self._path, self._backend, self._profile = path, backend, profile
         self._ended: list[str] = []
@@ -111,7 +111,7 @@ class Hdf5Writer(Writer):
                 dataset.write_direct(block, dest_sel=np.s_[row : row + len(block)])
                 row += len(block)
         with _told_by_system():
-            dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
+            dataset.flush()  # closing would also write its last chunks, but h5py does not report when that fails
         self._ended.append(spec.path)
 
     def checkpoint(self) -> dict[str, Place]:
@@ -123,20 +123,20 @@ class Hdf5Writer(Writer):
         self._file.create_dataset(MANIFEST, data=text, track_times=False)
         self._file["metadata"].attrs.update(manifest.attributes())
         with _told_by_system():
-            self._file.flush()  # what fails here can still be aborted
+            self._file.flush()  # after a failure here, `abort` is still possible
         self._file.close()
         with self._path.open("r+b") as file:
             file.write(BLANK.encode())
 
     def abort(self) -> None:
-        # HDF5 crashes the process at its end when it could not close a file, as on a full disk: what it writes while it
-        # closes goes to memory instead, and is forgotten.
+        # HDF5 crashes the process at exit if it could not close a file, as on a full disk. So its writes during the
+        # close go to memory, and are dropped.
         forget_writes(self._file.id.get_vfd_handle())
         self._file.close()
 
 
 def _direct(path: Path, *, cache_bytes: int | None = None) -> Reader:
-    """Open an archive to be read around h5py's lock; only who asks for that loads numcodecs."""
+    """Open an archive with the reader that avoids h5py's lock; only this loads numcodecs."""
     from harness.formats.hdf5_direct import DirectHdf5Reader
 
     return DirectHdf5Reader(path, cache_bytes=cache_bytes)
@@ -158,7 +158,7 @@ class Hdf5Format(TunableFormat, Format):
     suffix = ".h5"
     style = Style(order=20, colour="#0072B2", marker="s", dash=(0, (1, 1)))
     standing = "default"
-    # HDF5 has filters below 32000; the others are plug-ins.
+    # Filters below 32000 are part of HDF5; the others are plug-ins.
     elsewhere = Elsewhere(library="h5py", besides={"(filter 32": "'import hdf5plugin'"})
     readers: ClassVar = {
         "h5py": ReaderSpec(open=Hdf5Reader, about="h5py, data sets held open", cached=True),
@@ -169,7 +169,7 @@ class Hdf5Format(TunableFormat, Format):
             "cannot decode is read by h5py",
             cached=True,
             own_since=10,
-            own=True,  # h5py says where values lie; what reads and decodes them on threads is this project's code
+            own=True,  # h5py locates values; this project's code reads and decodes them on threads
             missing=_lacks_numcodecs,
         ),
     }
@@ -215,7 +215,7 @@ class Hdf5Format(TunableFormat, Format):
         chunks = found.chunks or ()
         if found.codec and found.codec.shuffle == "bit":
             chunks = in_eights(chunks)
-        # HDF5 takes no chunk that is longer than its tensor.
+        # HDF5 accepts no chunk that is longer than its tensor.
         chunks = tuple(min(c, n or 1) for c, n in zip(chunks, spec.shape, strict=True))
         return replace(found, chunks=chunks, checked=values.get("checks") == _FLETCHER)
 
@@ -235,7 +235,7 @@ class Hdf5Format(TunableFormat, Format):
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            # HDF5 looks for its signature at 0, 512, 1024, ...; ours stands behind the user block.
+            # HDF5 searches its signature at 0, 512, 1024, ...; in files of this harness it follows the user block.
             return any(_at(file, place) == _SIGNATURE for place in (0, _USER_BLOCK, *_PAGES.values()))
 
     def foreign(self, path: Path) -> bool:

@@ -1,8 +1,8 @@
-"""Read HDF5 around h5py's lock: h5py says where chunks lie, the system reads them, and threads decode them.
+"""HDF5 reader that avoids h5py's lock: h5py locates chunks, `os.preadv` reads them, and threads decode them.
 
-h5py holds one lock around every call of HDF5, so that several threads are of use only outside of it. For this it gives
-chunks as they are stored (``read_direct_chunk``), and where they are (``chunk_iter``). What is put together here heeds
-a chunk's filter mask, compares checksums, and gives fill values for chunks that were never written.
+h5py holds one lock around every call of HDF5, so that several threads help only outside of these calls. h5py can return
+chunks as they are stored (``read_direct_chunk``), and list their offsets (``chunk_iter``). This reader applies a
+chunk's filter mask, compares checksums, and returns fill values for chunks that were never written.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths, whole
 from harness.formats.threads import ALONE, ThreadTeam, cores
 
-blosc.use_threads = False  # threads are those of the budget: Blosc's own, in a main thread, would be beside them
+blosc.use_threads = False  # the budget's threads decode; in a main thread, Blosc would add its own to them
 
 Decode = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Takes what a filter made, and memory of a chunk's length that it may fill; returns what the filter was given."""
+"""Takes the output of a filter, and memory of a chunk's length that it may fill; returns the input of the filter."""
 
 _Piece = tuple[int, int, int, ChunkPart]
-"""Offset, length and filter mask of a chunk, and what is taken of it."""
+"""Offset, length and filter mask of a chunk, and the part of it that is selected."""
 
 
 def _blosc(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    # Blosc's header states the decoded length; one that is shorter would leave a part of the memory as it was.
+    # Blosc's header states the decoded length. A shorter one would leave a part of the memory unchanged.
     if data[4:8].tobytes() != memory.nbytes.to_bytes(4, "little"):
         raise ArchiveError("a chunk does not decode to its expected length.")
     blosc.decompress(data, memory)
@@ -72,26 +72,26 @@ _DECODERS: Mapping[int, Callable[[tuple[int, ...]], Decode]] = {
     h5py.h5z.FILTER_FLETCHER32: lambda values: _checked,
     h5py.h5z.FILTER_SHUFFLE: lambda values: partial(_unshuffle, values[0]),
 }
-"""By HDF5's number of a filter, what undoes it, from the filter's values. Bitshuffle has no decoder that lets other
-threads run: the package ``bitshuffle`` 0.5.2 holds the interpreter's lock."""
+"""Makers of decoders by HDF5's filter numbers; each takes the filter's values. Bitshuffle has no decoder that lets
+other threads run: the package ``bitshuffle`` 0.5.2 holds the interpreter's lock."""
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """Where the values of a data set lie."""
+    """Where the values of a dataset lie, and how they are encoded."""
 
-    # Of the data set.
+    # Of the dataset.
     shape: tuple[int, ...]
     dtype: np.dtype
-    fill: np.ndarray  # The value of what was never written, without axes.
-    offset: int | None = None  # Of contiguous values in the file; None where there are none.
+    fill: np.ndarray  # The value of elements that were never written, as an array without axes.
+    offset: int | None = None  # Of contiguous values in the file, in bytes; None if there are none.
     chunks: tuple[int, ...] | None = None  # Extent of a chunk.
-    decoders: tuple[Decode, ...] = ()  # What undoes each filter, in the order in which they were applied.
-    # Offset, length and filter mask of each chunk, by the place of its first value.
+    decoders: tuple[Decode, ...] = ()  # One for each filter, in the order in which the filters were applied.
+    # Offset, length and filter mask of each chunk, by the index of its first value.
     index: Mapping[tuple[int, ...], tuple[int, int, int]] | None = None
 
     def decoded(self, data: np.ndarray, mask: int, memory: np.ndarray) -> np.ndarray:
-        """Undo the filters of a chunk but those that its mask says were left out."""
+        """Return the decoded bytes of a chunk; its mask names the filters that were not applied."""
         for number in reversed(range(len(self.decoders))):
             if not mask >> number & 1:
                 data = self.decoders[number](data, memory)
@@ -101,7 +101,7 @@ class _Stored:
 
 
 def _locate(dataset: h5py.Dataset) -> _Stored | str:
-    """Find the values of a data set, or say why only HDF5 can read them."""
+    """Return where the values of a dataset lie, or in words the values that only HDF5 can read."""
     plist, dtype = dataset.id.get_create_plist(), dataset.dtype
     layout, filters = plist.get_layout(), [plist.get_filter(n) for n in range(plist.get_nfilters())]
     if dtype.kind not in "biuf" or dataset.id.get_type() != h5py.h5t.py_create(dtype, logical=True):
@@ -111,13 +111,13 @@ def _locate(dataset: h5py.Dataset) -> _Stored | str:
     if unknown := [code for code, *_ in filters if code not in _DECODERS]:
         return f"filter {unknown[0]}"
     found = _Stored(dataset.shape, dtype, np.asarray(dataset.fillvalue, dtype))
-    if layout == h5py.h5d.CONTIGUOUS:  # never written, it has an offset that means nothing
+    if layout == h5py.h5d.CONTIGUOUS:  # the offset of a dataset that was never written is meaningless
         return replace(found, offset=dataset.id.get_offset() if dataset.id.get_storage_size() else None)
     index: dict[tuple[int, ...], tuple[int, int, int]] = {}
     dataset.id.chunk_iter(lambda c: index.update({c.chunk_offset: (c.byte_offset, c.size, c.filter_mask)}))
     nbytes = prod(dataset.chunks) * dtype.itemsize
     for place, (_, length, mask) in index.items():
-        # An option of HDF5 that h5py does not show leaves filters out of these, and says so in no mask.
+        # An option of HDF5 that h5py does not expose skips the filters of edge chunks, and sets no mask.
         edge = any(at + n > end for at, n, end in zip(place, dataset.chunks, dataset.shape, strict=True))
         if edge and filters and not mask and length == nbytes:
             return "chunks at its edges that may be stored without filters"
@@ -128,7 +128,7 @@ def _locate(dataset: h5py.Dataset) -> _Stored | str:
 class DirectHdf5Reader(Hdf5Reader):
     """Reads stored chunks with `os.preadv` and decodes them on the threads of the budget; the rest as `Hdf5Reader`.
 
-    No decoded chunk is kept. Threads may share a reader: what was found of a data set does not change.
+    Only `Hdf5Reader` keeps decoded chunks. Threads may share a reader, as the location of a dataset does not change.
     """
 
     def __init__(self, path: Path, *, cache_bytes: int | None = None) -> None:
@@ -164,9 +164,9 @@ class DirectHdf5Reader(Hdf5Reader):
         return out
 
     def _fill(self, stored: _Stored, out: np.ndarray, pieces: Iterable[_Piece]) -> None:
-        """Read chunks, decode them, and put what is wanted of them where it belongs."""
+        """Read chunks, decode them, and copy the selected parts into the result."""
         assert stored.chunks is not None
-        # Both are used again for the next chunk: fresh memory costs a page fault every 4 KiB.
+        # Both are reused for the next chunk: fresh memory costs a page fault every 4 KiB.
         memory, scratch = np.empty(0, np.uint8), np.empty(prod(stored.chunks) * stored.dtype.itemsize, np.uint8)
         for offset, length, mask, part in pieces:
             if memory.size < length:

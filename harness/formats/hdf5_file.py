@@ -1,4 +1,4 @@
-"""Open an HDF5 file: what it means when the system refuses a lock, and what in a file leads out of it."""
+"""Open HDF5 files; report refused locks, references to other files, and overstated chunk sizes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness.files import NO_LOCKS
 from harness.formats.chunk_headers import HEADER, overstated
 
 MANIFEST = "metadata/manifest"
-"""The data set that holds the manifest."""
+"""The dataset that holds the manifest."""
 
 # https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 BLOSC, BITSHUFFLE, ZSTD = 32001, 32008, 32015
 
 CHECKSUM = 4
-"""Bytes that the filter ``fletcher32`` puts behind a chunk."""
+"""Bytes that the filter ``fletcher32`` appends to a chunk."""
 
 _Known = Literal["none", "blosc", "bitshuffle", "zstd"]
 _CODECS: dict[tuple[int, ...], _Known] = {
@@ -30,9 +30,9 @@ _CODECS: dict[tuple[int, ...], _Known] = {
     (BITSHUFFLE,): "bitshuffle",
     (h5py.h5z.FILTER_SHUFFLE, ZSTD): "zstd",
 }
-"""By the numbers of its filters but the checksum, the codec that a chunk begins with: that of the last."""
+"""Codec whose header a chunk begins with, that of the last filter, by the numbers of all filters but the checksum."""
 
-_REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first where another program holds the lock
+_REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first if another program holds the lock
 
 
 def open_hdf5(path: Path | BinaryIO, mode: str = "r", **settings: Any) -> h5py.File:
@@ -57,9 +57,9 @@ def open_hdf5(path: Path | BinaryIO, mode: str = "r", **settings: Any) -> h5py.F
 
 
 def link_out(file: h5py.File) -> str:
-    """Name the first thing in a file by which reading it would read another file; empty where there is none.
+    """Return a description of the first link or dataset that may refer to another file; empty if there is none.
 
-    Soft links are refused too, and data sets made of others: they may lead on to one that leads out.
+    Soft links and virtual datasets count too: they may lead to an object that refers to another file.
     """
 
     def visit(name: bytes, link: Any) -> str | None:
@@ -78,14 +78,14 @@ def link_out(file: h5py.File) -> str:
 
 
 def overstated_chunk(file: h5py.File, descriptor: int) -> str:
-    """Name the first data set whose filters ask for more than those of this harness do; empty where there is none.
+    """Return the first dataset with unknown filters or an overstated chunk, and the problem; empty if there is none.
 
     Parameters
     ----------
     file : h5py.File
         Open to read.
     descriptor : int
-        Of the same file, to read the first bytes of chunks with.
+        Of the same file, for reading the first bytes of chunks.
     """
 
     def visit(name: str, item: object) -> str | None:
@@ -102,7 +102,7 @@ def overstated_chunk(file: h5py.File, descriptor: int) -> str:
 
         def look(chunk: Any) -> None:
             nonlocal found
-            # A filter that made a chunk no smaller is left out of it, as its mask says.
+            # HDF5 skips a filter that makes a chunk no smaller, and sets its bit in the mask.
             own: _Known = "none" if codec is None or chunk.filter_mask & last else codec
             head = os.pread(descriptor, HEADER, chunk.byte_offset)
             found = found or overstated(own, head, chunk.size - checksum, nbytes)

@@ -1,4 +1,4 @@
-"""What the filters of an HDF5 dataset do, and stored chunks decoded by HDF5 without the file that they came from."""
+"""Filters of HDF5 datasets: their description, and decoding of stored chunks by HDF5 without the original file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from harness.formats.hdf5_file import BITSHUFFLE, BLOSC
 
-# What the values of these filters call their compressors: bshuf_h5filter.h of bitshuffle, blosc.h of c-blosc.
+# Compressors by their numbers in the values of these filters: bshuf_h5filter.h of bitshuffle, blosc.h of c-blosc.
 _BITSHUFFLE_CODECS = {0: "none", 2: "lz4", 3: "zstd"}
 _BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
-_ROOM = 1 << 20  # bytes for what HDF5 keeps about the chunks
+_ROOM = 1 << 20  # bytes for HDF5's metadata of the chunks
 
 
 def filters_in_words(plist: Any) -> str:
-    """Say what the filter pipeline in the properties of a dataset does; codes that are not known as HDF5 names them."""
+    """Return a description of the filters in the properties of a dataset; unknown codes have HDF5's name for them."""
     said = []
     for number in range(plist.get_nfilters()):
         code, _, values, name = plist.get_filter(number)
@@ -32,9 +32,9 @@ def filters_in_words(plist: Any) -> str:
 
 
 def filters_of(plist: Any) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Return code, flags and values of each filter in the properties of a dataset, to make another dataset with."""
+    """Return code, flags and values of each filter in the properties of a dataset, for creating another dataset."""
     found = [plist.get_filter(k)[:3] for k in range(plist.get_nfilters())]
-    # Bitshuffle puts its version and the item size in front of the values once more.
+    # Bitshuffle would put its version and the item size in front of the values again.
     return [(code, flags, values[3:] if code == BITSHUFFLE else values) for code, flags, values in found]
 
 
@@ -45,7 +45,7 @@ def in_memory(
     edges: tuple[int, ...],
     chunks: Sequence[tuple[tuple[int, ...], bytes, int]],
 ) -> tuple[h5py.File, Any]:
-    """Make a dataset of stored chunks, in a file that exists only in memory.
+    """Create a dataset from stored chunks, in a file that exists only in memory.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ def in_memory(
     shape, edges : tuple of int
         Extents of the dataset and of a chunk.
     chunks : sequence of (tuple of int, bytes, int)
-        The first values' place in the dataset, the stored bytes and the filter mask of each.
+        For each chunk, the index of its first value in the dataset, the stored bytes and the filter mask.
 
     Returns
     -------
     file : h5py.File
-        Whoever drops it drops the dataset.
+        The dataset exists only as long as this file is open.
     identifier : h5py.h5d.DatasetID
         The dataset.
     """
@@ -74,5 +74,5 @@ def in_memory(
     identifier = h5py.h5d.create(file.id, b"chunks", kind, h5py.h5s.create_simple(shape), plist)
     for place, data, mask in chunks:
         identifier.write_direct_chunk(place, data, mask)
-    del identifier  # HDF5 remembers the last chunk it looked up with another mask than it was then given
+    del identifier  # reopened: HDF5 caches the last chunk lookup with another filter mask than the chunk then got
     return file, h5py.h5d.open(file.id, b"chunks")

@@ -1,4 +1,4 @@
-"""Read HDF5 with h5py: data sets held open, as their chunk cache asks for, or opened for each read."""
+"""Readers of HDF5 with h5py: datasets held open, so that their chunk cache lasts, or opened for each read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from harness.formats.describing import Opened, StoredTensor
 from harness.formats.hdf5_file import MANIFEST, open_hdf5
 from harness.formats.hdf5_filters import filters_in_words
 
-_W0 = 0.75  # HDF5's own: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
+_W0 = 0.75  # HDF5's default: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
 
 
 def cache_slots(chunks: int) -> int:
-    """Return the slots of a cache for so many chunks: a prime of about 100 times as many, as HDF5's manual says.
+    """Return the slots of a cache for so many chunks: a prime of about 100 times as many, as HDF5's manual advises.
 
     https://support.hdfgroup.org/documentation/hdf5/latest/group___d_a_p_l.html (``H5Pset_chunk_cache``)
     """
@@ -33,22 +33,22 @@ def cache_slots(chunks: int) -> int:
 
 
 class Hdf5Reader(Reader):
-    """Reads data sets with h5py.
+    """Reads datasets with h5py.
 
-    The last 64 data sets stay open, because HDF5 keeps the chunks that it decoded for as long as their data set is
-    open: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
+    The last 64 datasets stay open, because HDF5 keeps decoded chunks only as long as their dataset is open:
+    https://docs.h5py.org/en/stable/high/file.html#chunk-cache
 
     Parameters
     ----------
     path : Path or BinaryIO
         The file.
     cache_bytes : int, optional
-        The most bytes of decoded chunks that are kept, of all data sets together. HDF5 has a cache for each data set:
-        one gets what it can fill, as long as there is something left. HDF5's default for each where it is not given.
+        Most bytes of decoded chunks that are kept, for all datasets together. HDF5 has a cache for each dataset: each
+        gets what it can fill, while bytes are left. If not given, each has HDF5's default.
     """
 
-    held: ClassVar[int] = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
-    # While one is open, whoever opens it again gets its cache, also through another reader of this process.
+    held: ClassVar[int] = 64  # datasets, whose chunk caches take up to 8 MiB each with HDF5 2
+    # Opening a dataset that is already open shares its cache, even between readers of this process.
     _opening: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, path: Path | BinaryIO, *, cache_bytes: int | None = None) -> None:
@@ -74,7 +74,7 @@ class Hdf5Reader(Reader):
 
     def manifest_text(self) -> bytes:
         dataset = self._file[MANIFEST]
-        # Its shape is stated in a few bytes, and a filter may give far more than that.
+        # A few bytes can state any shape, and a filter may decode to far more than is stored.
         if dataset.nbytes > DOCUMENT or dataset.chunks is not None:
             raise ArchiveError(f"the manifest has {dataset.nbytes} bytes, or is not stored as this harness stores one")
         return dataset[()].tobytes()
@@ -104,7 +104,7 @@ class Hdf5Reader(Reader):
         )
 
     def _cache_in_words(self, dataset: h5py.Dataset) -> str:
-        """Say what the properties of an open data set say of its cache."""
+        """Return in words the chunk cache of an open dataset, from its properties."""
         if dataset.chunks is None:
             return "none: contiguous"
         slots, nbytes, preemption = dataset.id.get_access_plist().get_chunk_cache()
@@ -124,6 +124,6 @@ class Hdf5Reader(Reader):
 
 
 class ReopeningHdf5Reader(Hdf5Reader):
-    """Opens a data set for each read, with a chunk cache that is gone after it: what a careless adapter costs."""
+    """Opens a dataset for each read, so that its chunk cache is lost afterwards: the cost of a careless adapter."""
 
     held = 0

@@ -1,7 +1,7 @@
-"""Read datasets of an HDF5 file that was not finished.
+"""Reader of datasets in an unfinished HDF5 file.
 
 Such a file cannot be opened: HDF5 writes metadata at any time, and the last of it when the file is closed. But values
-are handed to the system when their dataset is closed, and never move afterwards; a checkpoint notes where they lie.
+are passed to the system when their dataset is flushed, and never move afterwards; a checkpoint records their offsets.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from harness.formats.selection import lengths, whole
 
 
 def place_of(file: h5py.File, path: str) -> Place:
-    """Say where the values of a dataset lie and how they are filtered.
+    """Return where the values of a dataset lie, and their filters.
 
     Parameters
     ----------
     file : h5py.File
-        Being written.
+        The file that is being written.
     path : str
-        Of a dataset that was written and closed.
+        Of a dataset that was written and flushed.
 
     Returns
     -------
     dict
-        ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
-        numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
+        ``offset`` and ``length`` of contiguous values; or ``edges`` of a chunk, ``filters`` as HDF5 numbers them, and
+        ``chunks``: offset, length and filter mask of each, in C order. Empty if the dataset has no values.
     """
     dataset = h5py.h5d.open(file.id, path.encode())
     if 0 in dataset.shape:
@@ -63,7 +63,7 @@ def stored_extents(file: Path, place: Place) -> list[Extent]:
 
 
 class RecoveredHdf5Reader(RecoveredReader):
-    """Reads values where they lie; HDF5 decodes chunks, in a file that exists only in memory."""
+    """Reads values at their recorded offsets; HDF5 decodes chunks, in a file that exists only in memory."""
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         spec, place = self.manifest[path], self.places[path]

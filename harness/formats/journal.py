@@ -1,8 +1,8 @@
-"""The journal of an archive that is being written: which of its tensors are whole, and where in the file they lie.
+"""Journal of an archive that is being written: its complete tensors, and where their bytes lie in the file.
 
-A line is added after every layer and none is changed, so that whatever ends the writing leaves all earlier lines as
-they are. It is handed to the system and not synced: it outlives the process, and not a loss of power. Its writer holds
-a lock on it, which leaves no file and dies with its holder.
+After every layer a line is added, and none is changed, so that all earlier lines survive however writing ends. Lines
+are passed to the system but not synced: the journal survives the end of the process, but not a loss of power. Its
+writer holds a lock on it, which needs no other file and ends with the process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.trace.manifest import Manifest
 
 VERSION = 1
 NAME, UNFINISHED = "journal", "unfinished"
-"""The two things in the folder of an incomplete archive: the journal, and what was written so far."""
+"""Names in the folder of an incomplete archive: the journal, and the archive as written so far."""
 
 _DIGITS = 32
 _START = b' {"journal_version":'
@@ -35,11 +35,11 @@ _RUINED = "nothing says what is whole"
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A tensor that was wholly written."""
+    """A tensor that was written completely."""
 
     digest: str  # Of its values (see `harness.trace.stream.Digest`).
     stored: str  # Of the stored bytes that have no checksum of their own (see `RecoverableFormat.unchecked`).
-    # Where they lie, as its format notes it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
+    # Where they lie, as its format records it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
     place: Mapping[str, Any]
 
 
@@ -49,11 +49,11 @@ class JournalWriter:
     Parameters
     ----------
     folder : Path
-        Made here.
+        Created here.
     name : str
-        The format.
+        Name of the format.
     manifest : Manifest
-        Of the whole trace, without digests.
+        Of the complete trace, without digests.
     """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
@@ -63,23 +63,23 @@ class JournalWriter:
         self._add({"journal_version": VERSION, "format": name, "manifest": manifest.to_json()})
 
     def add(self, whole: Mapping[str, Whole]) -> None:
-        """Note that tensors are whole, by path."""
+        """Record complete tensors, by path."""
         self._add({path: dataclasses.asdict(tensor) for path, tensor in whole.items()})
 
     def _add(self, entry: Mapping[str, Any]) -> None:
         text = json.dumps(entry, separators=(",", ":")).encode()
         line = memoryview(b"%s %s\n" % (_digest(text), text))
-        while line:  # a full disk may take a part of it first
+        while line:  # a nearly full disk may take only a part of it
             line = line[self._file.write(line) :]
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
+        """Close the file, which releases the lock."""
         self._file.close()
 
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal says: the format by name, the manifest of the tensors that are whole, and each of them by path."""
+    """Content of a journal: the format by name, the manifest of the complete tensors, and each of them by path."""
 
     format: str
     manifest: Manifest
@@ -87,7 +87,7 @@ class Journal:
 
 
 def has_journal(path: Path) -> bool:
-    """Say whether a path is the folder of an archive that was not finished."""
+    """Return whether a path is the folder of an unfinished archive."""
     if not (path / NAME).is_file():
         return False
     with (path / NAME).open("rb") as file:
@@ -95,7 +95,7 @@ def has_journal(path: Path) -> bool:
 
 
 def being_written(path: Path) -> bool:
-    """Say whether an archive is incomplete because a process is still writing it."""
+    """Return whether an archive is incomplete because a process is still writing it."""
     if not has_journal(path):
         return False
     with (path / NAME).open("rb") as file:
@@ -107,18 +107,18 @@ def being_written(path: Path) -> bool:
 
 
 def in_use(folder: Path) -> UsageError:
-    """Build the error for an incomplete archive that a process is still writing."""
+    """Return the error for an incomplete archive that a process is still writing."""
     return UsageError(f"{folder} is being written by another process: wait for it or name another destination.")
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock that the writer of a journal holds; it leaves no file and dies with its holder.
+    """Hold the lock that the writer of a journal holds; it needs no other file and ends with the process.
 
     Raises
     ------
     UsageError
-        When another process holds it.
+        When another process holds it, or has replaced the journal.
     """
     with (folder / NAME).open("r+b") as file:
         try:
@@ -131,7 +131,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read_journal(folder: Path) -> Journal:
-    """Read a journal; a last line that was not written to its end does not count.
+    """Read a journal, without a last line that was not written completely.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def read_journal(folder: Path) -> Journal:
     Returns
     -------
     Journal
-        As it was when the writing ended; or now, where it still goes on.
+        Its content when writing ended, or its current content if a process is still writing.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Chunk shapes by role: the seed's, and those that fit the accesses measured here; and the bound of them all."""
+"""Chunk shapes by role: those of the earlier comparison, those that fit the measured accesses, and their bound."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from harness.formats.shard import shard_shape
 from harness.trace.schema import Role, TensorSpec
 
 SEED_EDGE = 32
-"""Edge of the seed's chunks along residues, in residues."""
+"""Edge of the earlier comparison's chunks along residues, in residues."""
 
 MOST_ROWS = 4096
-"""Rows in a chunk of a tensor that is cut along its first axis alone."""
+"""Most rows in a chunk of a tensor that is cut along its first axis only."""
 
 _SHARED = 32 << 10
-"""Bytes of values below which several layers share a chunk, where nothing else is chosen."""
+"""Bytes of values below which several layers share a chunk, unless settings choose another number."""
 
 CHUNK_BYTES = 1 << 20
-"""Bytes of values in a chunk, at most, of a tensor that its role or profile would leave in larger ones."""
+"""Most bytes of values in a chunk of a tensor whose role or profile would give it larger chunks."""
 
 _STATED, _ABREAST = 8, 128
-"""How many times as much a chunk that is stated may have, and all chunks beside each other along the first axis."""
+"""Most multiples of `CHUNK_BYTES` in a chunk that stays as stated, and in all chunks with the same rows of a tensor."""
 
 CODEC_BYTES = (1 << 31) - 17
-"""The most that Blosc takes at once, its ``BLOSC_MAX_BUFFERSIZE``; an HDF5 chunk ends at 4 GiB."""
+"""Most bytes that Blosc takes at once, its ``BLOSC_MAX_BUFFERSIZE``; an HDF5 chunk is limited to 4 GiB."""
 
 SHARD_BYTES = 64 << 20
-"""Of values in one shard, at most, unless one row of chunks has more."""
+"""Most bytes of values in one shard, unless one row of chunks has more."""
 
 MATCHED_CODEC = Codec(name="blosc-zstd", level=3, shuffle="byte")
-"""Of every format in the profile ``matched``: that of the seed's Zarr."""
+"""Codec of every format in the profile ``matched``: that of Zarr in the earlier comparison."""
 
 
 def even(length: int, edge: int) -> int:
@@ -46,12 +46,12 @@ def even(length: int, edge: int) -> int:
 
 
 def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = False) -> tuple[int, ...]:
-    """Return chunks that are nowhere longer than those given, and small enough to read and write a tensor in parts.
+    """Return chunks that are along no axis longer than those given, and small enough to read and write in parts.
 
-    Every chunk of every format, role and profile comes from here. One of up to eight times `CHUNK_BYTES`, as much as
-    a block of a stream, stays as it is stated. A larger one is cut to `CHUNK_BYTES`: along all axes but the last, into
-    equally long parts, and along the last where one row of it is larger. All chunks that lie beside each other along
-    the first axis, which a stream of rows holds at once, have at most 128 times as much.
+    The chunks of every format, role and profile come from here. A chunk of up to eight times `CHUNK_BYTES`, as much as
+    a block of a stream, stays as it is stated. A larger one is cut to `CHUNK_BYTES`: into equally long parts along all
+    axes but the last, and along the last if one row of it is larger. All chunks with the same rows of the tensor, which
+    a stream of rows holds at once, have at most 128 times `CHUNK_BYTES`.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = Fal
     chunks : tuple of int
         One length per axis of it, at least 1.
     codec_only : bool
-        Keep what a codec can take: for a profile whose chunks are not this project's choice.
+        Apply only the limit of codecs: for a profile whose chunks are not this project's choice.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = Fal
 
 
 def _edge(lengths: Iterable[int], room: int) -> int:
-    """Return the largest edge of a block that is nowhere longer than `lengths` and has at most `room` values."""
+    """Return the largest edge of a block that is along no axis longer than `lengths` and has at most `room` values."""
     left = sorted(lengths)
     while left:
         edge = round(room ** (1 / len(left)))
@@ -93,9 +93,9 @@ def _edge(lengths: Iterable[int], room: int) -> int:
 
 
 def seed_chunks(spec: TensorSpec) -> tuple[int, ...]:
-    """Return the seed's chunks: (32, 384) for single, (32, 32, 128) for pair, (1, 32, 32) for attention.
+    """Return the earlier comparison's chunks: (32, 384) single, (32, 32, 128) pair, (1, 32, 32) attention.
 
-    Tensors that the seed did not have are one chunk each, as its library would have made them, if its codec takes that.
+    A tensor that it did not have is one chunk, as its library would have made it, if its codec takes that.
     """
     chunks = tuple(n or 1 for n in spec.shape)
     if spec.role is Role.ATTENTION and len(chunks) >= 2:
@@ -110,7 +110,7 @@ def seed_chunks(spec: TensorSpec) -> tuple[int, ...]:
 def fitted_chunks(
     spec: TensorSpec, *, pair: int, attention: int, least: int, rows: int = MOST_ROWS, codec_only: bool = False
 ) -> tuple[int, ...]:
-    """Return chunks of attention maps, and of residue blocks with all channels, cut evenly; the rest by rows.
+    """Return evenly cut chunks: attention maps, pair blocks of residues with all channels, and rows of other tensors.
 
     Parameters
     ----------
@@ -123,15 +123,16 @@ def fitted_chunks(
     least : int
         Bytes below which maps of several heads, and then of several images, share a chunk.
     rows : int
-        Most rows of every other tensor in a chunk.
+        Most rows in a chunk of every other tensor.
     codec_only : bool
         As for `bounded`.
 
     Returns
     -------
     tuple of int
-        One chunk length per axis, from `bounded`. Layers in one tensor are chunks of their own, several where they are
-        smaller than `least`. Single representations and everything small are one chunk up to so many rows.
+        One chunk length per axis, from `bounded`. Layers in one tensor have chunks of their own; except in pair
+        tensors, layers smaller than `least` share a chunk. Single representations and small tensors are one chunk of up
+        to `rows` rows.
     """
     if spec.role is Role.ATTENTION and len(spec.shape) >= 2:
         chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
@@ -152,13 +153,13 @@ def fitted_chunks(
 
 
 def _square(axes: Sequence[str]) -> int:
-    """Return the first of two axes of one name, which follow on each other; by default before one of channels."""
+    """Return the first of two consecutive axes with the same name; by default, of the two before the last axis."""
     same = (axis for axis, pair in enumerate(pairwise(axes)) if pair[0] == pair[1])
     return next(same, len(axes) - 3)
 
 
 def matched_layout(spec: TensorSpec) -> Layout:
-    """Return the layout that every chunked format shares in ``matched``; the container alone differs."""
+    """Return the layout that every chunked format shares in ``matched``; only the container differs."""
     if not spec.shape:
         return Layout(origin="default", why="a scalar has no chunks")
     return Layout(
@@ -170,7 +171,7 @@ def matched_layout(spec: TensorSpec) -> Layout:
 
 
 def named(codecs: Iterable[Codec | None]) -> dict[str, Codec | None]:
-    """Return codecs by what a profile file calls them; ``none`` are bytes that are stored as they are."""
+    """Return codecs by their names in a profile file; ``none`` stores bytes unchanged."""
     return {"none" if codec is None else str(codec): codec for codec in codecs}
 
 
@@ -184,7 +185,7 @@ BLOSC_CODECS = named(
         None,
     )
 )
-"""What Zarr can be given, by name, the one of ``tuned`` first."""
+"""Codecs for Zarr, by name, the one of ``tuned`` first."""
 
 
 @cache
@@ -198,9 +199,9 @@ def chunk_space(
     pair, attention, least : int
         As for `fitted_chunks`, in the profile ``tuned``.
     codecs : iterable of Codec or None
-        What the format can compress with, the one of ``tuned`` first; None for nothing.
+        Codecs of the format, the one of ``tuned`` first; None for no compression.
     also : tuple of Parameter
-        What else can be chosen for each role.
+        Further parameters of each role.
 
     Returns
     -------
@@ -233,14 +234,14 @@ def chunk_space(
 def chosen_layout(
     backend: TunableFormat, spec: TensorSpec, profile: Profile, codecs: Mapping[str, Codec | None], why: str
 ) -> Layout:
-    """Return the chunks of `fitted_chunks` and the codec that a profile's values say for the role of a tensor.
+    """Return the layout of a tensor: `fitted_chunks` and codec, both by a profile's values for its role.
 
     Parameters
     ----------
     backend : TunableFormat
         With parameters from `chunk_space`.
     spec, profile : TensorSpec, Profile
-        The tensor, and ``tuned`` or settings, which may say that the tensor is a part of a larger one.
+        The tensor, and ``tuned`` or settings, which may state that the tensor is a part of a larger one.
     codecs : mapping of str to Codec or None
         By name, the one of ``tuned`` first.
     why : str
@@ -259,11 +260,10 @@ def chosen_layout(
 
 
 def in_eights(chunks: tuple[int, ...]) -> tuple[int, ...]:
-    """Return chunks whose number of values is a multiple of eight, the longest axis made a little longer.
+    """Return chunks whose number of values is a multiple of eight, by making the longest axis a little longer.
 
-    Blosc leaves a block of any other number of values as it is instead of shuffling its bits: 171 x 171 weights, which
-    are one block, then do not shrink at all (ratio 0.997 in place of 1.22). What is added along an axis is padding, or
-    part of the next chunk.
+    Blosc does not shuffle the bits of a block with any other number of values: 171 x 171 weights, which are one block,
+    then do not shrink at all (ratio 0.997 instead of 1.22). The added length is padding, or part of the next chunk.
     """
     longest = max(range(len(chunks)), key=chunks.__getitem__)
     others = prod(n for axis, n in enumerate(chunks) if axis != longest)

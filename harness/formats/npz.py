@@ -42,16 +42,16 @@ _CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in
 
 
 def write_member(member: IO[bytes], spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
-    """Write a tensor as ``numpy.save`` does, without holding it: its header, then the bytes of its blocks."""
+    """Write a tensor as ``numpy.save`` does, but not held in memory: its header, then the bytes of its blocks."""
     header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
     npy.write_array_header_1_0(member, header)
     for block in blocks:
         for part in split(np.ascontiguousarray(block).reshape(-1).view(np.uint8)):
-            member.write(part.data)  # in parts, as what is deflated of one is held
+            member.write(part.data)  # in parts, as the deflated bytes of one write are held in memory
 
 
 class NpzWriter(Writer):
-    """Writes each tensor as a deflated ``.npy`` member, as `numpy.savez_compressed` does, without holding it."""
+    """Writes each tensor as a ``.npy`` member, as `numpy.savez_compressed` does, without holding it in memory."""
 
     def __init__(self, path: Path, backend: NpzFormat, profile: Profile) -> None:
         self._backend, self._profile = backend, profile
@@ -63,14 +63,14 @@ class NpzWriter(Writer):
         codec = self._backend.layout(spec, self._profile).codec
         self._zip.compression = zipfile.ZIP_STORED if codec is None else zipfile.ZIP_DEFLATED
         self._zip.compresslevel = None if codec is None else codec.level
-        # By name: zipfile then gives the member the archive's present level and a fixed date, so equal traces give
+        # By name: zipfile then gives the member the archive's current level and a fixed date, so that equal traces give
         # equal bytes.
         self._member = self._zip.open(f"{spec.path}.npy", "w", force_zip64=True)
         write_member(self._member, spec, blocks)
         self._member.close()
         self._member = None
         info = self._zip.infolist()[-1]
-        # Where the next member will start is where this one ends; the directory behind them all comes last.
+        # `start_dir` is where this member ends and the next one will start; the directory follows the last member.
         place = {"offset": info.header_offset, "length": self._zip.start_dir - info.header_offset, "crc": info.CRC}
         self._ended[spec.path] = place
 
@@ -90,14 +90,14 @@ class NpzWriter(Writer):
 
     def abort(self) -> None:
         if self._zip.fp is not None:
-            forget_writes(self._zip.fp.fileno())  # else what fails here fails again, aloud, when it is collected
+            forget_writes(self._zip.fp.fileno())  # else failed writes are reported again at collection
         if self._member is not None:
             self._member.close()
         self._zip.close()
 
 
 def _by_offset(path: Path) -> Reader:
-    """Open an archive whose stored members are read where they lie."""
+    """Open an archive with the reader of uncompressed members at their offsets."""
     from harness.formats.npz_offset import OffsetNpzReader
 
     return OffsetNpzReader(path)
@@ -119,7 +119,7 @@ class NpzFormat(TunableFormat, Format):
             open=_by_offset,
             about="os.preadv of stored members without their checksum; numpy.load of deflated ones",
             verifies=False,
-            own=True,  # numpy reads the header; what finds a window's rows behind it is this project's code
+            own=True,  # numpy reads the header; this project's code finds the rows of a window
         ),
     }
     alternatives: ClassVar = {
@@ -173,8 +173,8 @@ class NpzFormat(TunableFormat, Format):
         with path.open("rb") as file:
             if file.read(4) != b"PK\x03\x04":
                 return False
-        with contextlib.suppress(*DAMAGE):  # it is recognised, and reading it will say that it is damaged
-            open_zip(path).close()  # this says what would take memory without end
+        with contextlib.suppress(*DAMAGE):  # recognised all the same: reading it will report the damage
+            open_zip(path).close()  # raises if the archive could take any amount of memory
         return True
 
     def foreign(self, path: Path) -> bool:

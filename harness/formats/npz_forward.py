@@ -1,4 +1,4 @@
-"""Consecutive blocks of large members of an NPZ archive, of which none is ever whole in memory."""
+"""Reads of large members of an NPZ archive in consecutive blocks, so that no complete member is in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIECE = 1 << 20  # bytes decoded at a time
 
 
 class _Member:
-    """A member that is decoded from its start, of which some values are kept."""
+    """A member that is decoded from its start; `take` returns the requested values and drops the others."""
 
     def __init__(self, name: str, member: IO[bytes]) -> None:
         self.name, self.done = name, 0
@@ -26,7 +26,7 @@ class _Member:
         self.shape, _, self.dtype = npy.read_array_header_1_0(member)
 
     def take(self, start: int, stop: int) -> np.ndarray:
-        """Decode up to a value, in C order, and return those before it; `start` is not before the present one."""
+        """Decode up to value `stop` in C order, and return the values from `start`, which must not be decoded yet."""
         for _ in self._pieces((start - self.done) * self.dtype.itemsize):
             pass
         out = np.empty(stop - start, self.dtype)
@@ -36,7 +36,7 @@ class _Member:
             done += len(piece)
         self.done = stop
         if stop == prod(self.shape):
-            self._member.read(1)  # its end, behind which zipfile compares the checksum
+            self._member.read(1)  # at the end of the member, zipfile compares the checksum
         return out
 
     def _pieces(self, left: int) -> Iterator[bytes]:
@@ -52,10 +52,10 @@ class _Member:
 
 
 class Forward:
-    """Consecutive blocks of large members, each of which is decoded once; each thread goes on where its last one ended.
+    """Reads consecutive blocks of large members, decoding each member once; a thread continues after its last block.
 
-    This project's own decoder, for what every format reads in blocks. Any other part is left to the library.
-    `opened` takes the name of a member to its decoded bytes.
+    This is the project's own decoder, for tensors that every format reads in blocks. Any other part is left to the
+    library. `opened` takes the name of a member, and returns a file of its decoded bytes.
     """
 
     def __init__(self, opened: Callable[[str], IO[bytes]]) -> None:
@@ -64,7 +64,7 @@ class Forward:
         self._ended: dict[int, tuple[str, int]] = {}
 
     def read(self, name: str, selection: Selection) -> np.ndarray | None:
-        """Return a block that begins a member, or follows the last one of this thread; None for any other part."""
+        """Return a block that begins a member or follows this thread's last block; None for any other part."""
         member, thread = self._member(name), threading.get_ident()
         selection = whole(member.shape, selection)
         run, last = run_of(member.shape, selection), self._ended.pop(thread, None)

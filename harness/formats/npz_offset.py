@@ -1,4 +1,4 @@
-"""Read stored members of an NPZ archive where they lie, and of them only what is asked for."""
+"""Reader of uncompressed members of an NPZ archive: reads only the selected bytes, at their offsets in the file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _Place = tuple[int, tuple[int, ...], np.dtype]
 
 
 class OffsetNpzReader(NpzReader):
-    """Reads members that are stored as they are with `os.preadv`; numpy says where their values begin.
+    """Reads uncompressed members with `os.preadv`; numpy finds where their values begin.
 
-    The checksum of a member is that of all its bytes, so that no part of it can be compared: none is, of the whole
-    neither, as in every format without checksums. Members that are deflated are read as `NpzReader` does.
+    A member's checksum covers all its bytes, so that no part of it can be checked. It is never compared, not even for a
+    complete member, as in every format without checksums. Deflated members are read as by `NpzReader`.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Read NPZ with `numpy.load`."""
+"""Reader of NPZ with `numpy.load`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ MANIFEST = "metadata/manifest.json"
 
 
 def members_are_apart() -> bool:
-    """Say whether members of one open zip file can be read in turns, as the standard library means them to be.
+    """Return whether members of one open zip file can be read alternately, as the standard library intends.
 
-    In Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 a member may seek from where another one stands:
+    In Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 a member may seek from the position of another one:
     https://github.com/python/cpython/issues/127847
     """
     return not ((3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2))
@@ -42,17 +42,17 @@ def member_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 class NpzReader(Reader):
-    """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers.
+    """Reads members with `numpy.load`; a selection costs the complete member, as the format has no partial reads.
 
-    Of a tensor of more than `LARGE_BYTES`, which every format reads in consecutive blocks, these blocks decode the
-    member once, so that it is never whole in memory. That is this project's own code, `Forward`. Windows of such a
-    tensor cost what all others do. Its checksum is compared when its end is reached.
+    Every format reads tensors of more than `LARGE_BYTES` in consecutive blocks. Here these blocks decode the member
+    once, so that it is never completely in memory. This is the project's own code, `Forward`. It compares the checksum
+    at the end of the member. Other selections of such a tensor cost the complete member too.
     """
 
     def __init__(self, path: Path | BinaryIO) -> None:
         self._path = path
         self._file = np.load(path, allow_pickle=False)
-        # Where members disturb each other, threads that share a reader take turns: slower, and right.
+        # If members disturb each other, threads that share a reader take turns: slower, but correct.
         self._turns: AbstractContextManager[object] = nullcontext() if members_are_apart() else threading.Lock()
         self.zip: zipfile.ZipFile = self._file.zip
         self._forward = Forward(self.zip.open)
@@ -80,11 +80,11 @@ class NpzReader(Reader):
                 if block is not None:
                     return block
             array = self._file[name]
-        # A copy: a view would keep the whole tensor alive behind a small window.
+        # A copy: a view of a small window would keep the complete tensor in memory.
         return array if selection is None else np.array(array[selection])
 
     def _is_large(self, name: str) -> bool:
-        """Say whether the values of a member, without its header, have more than `LARGE_BYTES`."""
+        """Return whether the values of a member, without its header, have more than `LARGE_BYTES`."""
         if (size := self.zip.getinfo(name).file_size) <= LARGE_BYTES:
             return False
         with self.zip.open(name) as member:

@@ -1,4 +1,4 @@
-"""Read members of an NPZ archive that was not finished: its zip file has no directory."""
+"""Reader of unfinished NPZ archives, whose zip file has no directory yet."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ LOCAL_HEADER = 30
 
 
 def header_length(fixed: bytes) -> int:
-    """Return the length of a member's header, of which the fixed part is given; the zip directory has its own."""
-    # Sizes of the name and of the extra field, behind which the data starts.
+    """Return the bytes of a member's local header, given its fixed part; the zip directory has a header of its own."""
+    # Add the sizes of the name and of the extra field; the data starts after them.
     return LOCAL_HEADER + int.from_bytes(fixed[26:28], "little") + int.from_bytes(fixed[28:30], "little")
 
 
 class RecoveredNpzReader(RecoveredReader):
-    """Reads members where they lie, as `harness.formats.npz_reader.NpzReader` does."""
+    """Reads members at the offsets in the journal, and otherwise as `harness.formats.npz_reader.NpzReader`."""
 
     def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
         super().__init__(path, manifest, places)
         self._forward = Forward(self._opened)
 
     def _opened(self, path: str) -> IO[bytes]:
-        """Open a member by what its own header says, and the journal of its length and checksum."""
+        """Open a member from its local header; the journal gives its length and checksum."""
         place, file = self.places[path], self.path.open("rb")
         file.seek(place["offset"])
         fixed = file.read(LOCAL_HEADER)
@@ -43,7 +43,7 @@ class RecoveredNpzReader(RecoveredReader):
         member = zipfile.ZipInfo(path)
         member.compress_type = int.from_bytes(header[8:10], "little")
         member.compress_size, member.CRC = place["length"] - len(header), place["crc"]
-        # The writer asks for the ZIP64 extra field, the only one: behind the name, its kind and length, then this size.
+        # The only extra field is ZIP64, which the writer forces: after the name, its kind and length, then this size.
         extra = len(header) - int.from_bytes(header[28:30], "little")
         member.file_size = int.from_bytes(header[extra + 4 : extra + 12], "little")
         return cast(IO[bytes], zipfile.ZipExtFile(file, "r", member, close_fileobj=True))
@@ -55,7 +55,7 @@ class RecoveredNpzReader(RecoveredReader):
                 return block
         with self._opened(path) as member:
             array: np.ndarray = npy.read_array(member, allow_pickle=False)
-            member.read(1)  # its end, behind which zipfile compares the checksum
+            member.read(1)  # at the end of the member, zipfile compares the checksum
         return array if selection is None else np.array(array[whole(array.shape, selection)])
 
     def close(self) -> None:

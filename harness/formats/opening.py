@@ -1,4 +1,4 @@
-"""Open an archive of any format, find its format, read it block by block, and check every bit of it."""
+"""Open archives of any format: detect the format, read tensors in blocks, and verify every bit."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def detect(path: Path) -> Format:
     ArchiveError
         When no format recognises it.
     HarnessError
-        When it is, or holds, what is neither a regular file nor a folder.
+        When it is, or contains, something other than a regular file or a folder.
     """
     if not path.exists():
         raise UsageError(f"There is no archive at {path}.")
     if not path.is_dir():
         check_regular(path)
     backend = _recognised(path)
-    check_tree(path)  # a pipe or a device within it would be waited for, or read without end
+    check_tree(path)  # a read of a pipe or a device in it could block, or never end
     return backend
 
 
@@ -64,8 +64,8 @@ def _recognised(path: Path) -> Format:
         raise UsageError(f"{path} is only a part of an incomplete archive: give {path.parent}.")
     formats = registry.listing("formats")
     loaded = [(listed.name, listed.plugin()) for listed in formats if listed.plugin is not None]
-    # The slimmed ones first: what is theirs is an archive of the format below too. Then what is optional: NPZ takes any
-    # zip file for its own, to say that it is another program's.
+    # Slimmed formats first: their archives are archives of the format below too. Then optional formats: NPZ recognises
+    # every zip file, to report that another program wrote it.
     for name, plugin in sorted(
         loaded, key=lambda one: (not isinstance(one[1], SlimmingFormat), getattr(one[1], "standing", "") == "default")
     ):
@@ -81,7 +81,7 @@ def _recognised(path: Path) -> Format:
 
 
 def foreign_to(path: Path, backend: Format) -> str:
-    """Say that a sound file is another program's; empty for an archive of this harness, however damaged."""
+    """Return a sentence if a sound file is another program's; empty for an archive of this harness, even if damaged."""
     if has_journal(path) or read_seal(path) or not (isinstance(backend, TellsForeign) and backend.foreign(path)):
         return ""
     return f"{path} is not an archive of this harness: another program wrote it. {_IMPORT}"
@@ -91,7 +91,7 @@ def foreign_to(path: Path, backend: Format) -> str:
 def open_archive(
     path: Path, backend: Format | None = None, *, known: Manifest | None = None
 ) -> Iterator[tuple[Format, Reader, Manifest]]:
-    """Open an archive of any format, with a manifest that agrees with what the container lists.
+    """Open an archive of any format, and check its manifest against the tensors that the container lists.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def open_archive(
     backend : Format, optional
         Its format; found from its content when not given.
     known : Manifest, optional
-        What this process read when it opened it before: then it is not read again, which takes long with many tensors,
-        and what could lead out of it is not looked for again. Who gives it compares digests of values.
+        The manifest from an earlier opening by this process. It is then not parsed again, which takes long with many
+        tensors, and links to other files are not searched again. A caller that gives it must compare digests of values.
 
     Yields
     ------
@@ -111,8 +111,8 @@ def open_archive(
     Raises
     ------
     ArchiveError
-        When the archive is damaged, of another kind, or its tensors disagree with its manifest; when something in it
-        leads to another file.
+        When the archive is damaged or of another kind, when its tensors disagree with its manifest, or when something
+        in it refers to another file.
     """
     backend = backend or detect(path)
     with _damage(path, backend, f"opening {path}"):
@@ -126,7 +126,7 @@ def open_archive(
             text = reader.manifest_text()
             again = None if b'"slimming"' in (text if isinstance(text, bytes) else text.encode()) else known
             manifest = again or Manifest.from_json(text)
-            if manifest.slimming:  # and its format is not installed here: the one below can read it as well
+            if manifest.slimming:  # its format is not installed here, but the format below can read it too
                 reader = SlimmedReader(reader)
                 manifest = Manifest.from_json(reader.manifest_text())
             if not again and isinstance(reader, ListsTensors):
@@ -135,7 +135,7 @@ def open_archive(
 
 
 def _check_listed(reader: ListsTensors, manifest: Manifest) -> None:
-    """Raise `ArchiveError` where a container does not hold what its manifest says."""
+    """Raise `ArchiveError` if a container does not hold the tensors of its manifest."""
     stored = reader.stored()
     for spec in manifest.tensors:
         if spec.path not in stored:
@@ -150,7 +150,10 @@ def _check_listed(reader: ListsTensors, manifest: Manifest) -> None:
 
 @contextmanager
 def _damage(path: Path, backend: Format, action: str, *, said: bool = False) -> Iterator[None]:
-    """Call what a format raises damage of the archive, unless it is the machine's or, where `said`, says so itself."""
+    """Raise `ArchiveError` for errors of a format, except machine errors.
+
+    With `said`, the message of an `ArchiveError` is kept; any other error is reported as damage.
+    """
     try:
         with blame(backend.name, action):
             yield
@@ -163,17 +166,17 @@ def _damage(path: Path, backend: Format, action: str, *, said: bool = False) -> 
 
 
 def _way_out(path: Path, backend: Format) -> str:
-    """Name what in an archive leads to another file; empty where there is nothing."""
+    """Return the name of something in an archive that refers to another file; empty if there is nothing."""
     if (out := link_in(path)) or has_journal(path) or not isinstance(backend, TellsLinks):
         return out
     return backend.leads_out(path)
 
 
 def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows: bool = False) -> Iterator[np.ndarray]:
-    """Yield a tensor as consecutive parts in C order, where the format can, so that a large one is never in memory.
+    """Yield a tensor as consecutive parts in C order, so that a large one is never in memory, if the format allows it.
 
-    Blocks end where stored chunks do, so that each of these is decoded once. With `whole_rows` no row is cut, however
-    large: for a trace, whose blocks are rows.
+    Blocks end at chunk boundaries, so that each chunk is decoded once. With `whole_rows` no row is cut, however large:
+    for a trace, whose blocks are rows.
     """
     by_rows = not isinstance(backend, ReadsWhole) or (backend.streams and spec.nbytes > LARGE_BYTES)
     if not spec.shape or not by_rows:
@@ -183,7 +186,7 @@ def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows
         return
     with blame(backend.name, f"reading {spec.path}"):
         opened = reader.opened(spec.path) if isinstance(reader, ShowsStorage) else None
-    # One of a stack of layers has an axis of these in front.
+    # A tensor stored in a stack of layers has chunks with an axis of layers in front.
     chunks = opened.chunks[-len(spec.shape) :] if opened and opened.chunks else None
 
     def read(part: Selection) -> np.ndarray:
@@ -194,10 +197,10 @@ def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows
 
 
 def check_bytes(path: Path, backend: Format) -> str:
-    """Compare what is stored with its seal, or where the writing ended early with the digests in its journal.
+    """Compare the stored bytes with the seal, or those of an incomplete archive with the digests in its journal.
 
-    Returns what is wrong, in one sentence; empty when every byte is as it was written. Behind an unbroken seal, what
-    chunks state is looked at as well: whoever makes an archive can seal it too.
+    Returns the problem in one sentence; empty when every byte is as it was written. If the seal is intact, the sizes
+    that chunks state are checked too, because anyone who makes an archive can also seal it.
     """
     if foreign := foreign_to(path, backend):
         return foreign
@@ -210,7 +213,7 @@ def check_bytes(path: Path, backend: Format) -> str:
 
 
 def check_total(path: Path, manifest: Manifest) -> None:
-    """Raise `LimitError` where tensors are far larger than their files, as a few stated numbers can make them."""
+    """Raise `LimitError` if tensors are far larger than their files: a few numbers can state any size."""
     size, _ = archive_size(path)
     if manifest.nbytes > (most := archive_limit(size)):
         raise LimitError(
@@ -229,14 +232,14 @@ def verify_archive(path: Path, backend: Format | None = None, *, own: bool = Fal
     backend : Format, optional
         Its format, by default recognised.
     own : bool
-        Whether this process wrote it, so that the tensors may be as large as they are.
+        Whether this process wrote it; the size of its tensors is then not limited.
 
     Returns
     -------
     list of str
-        One sentence per problem; empty when the archive is as it was written, also when it is incomplete as its
-        manifest then says. Tensors are read only behind an unbroken seal: bitshuffle's lz4, for one, reads outside its
-        buffers when its input is damaged.
+        One sentence per problem; empty when the archive is as it was written. An incomplete archive, as its manifest
+        then states, is not a problem. Tensors are read only if the seal is intact: bitshuffle's lz4, for one, reads
+        outside its buffers when its input is damaged.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where the values of a selection are stored: in which chunks, or in which runs of bytes."""
+"""Places where the values of a selection are stored: chunks of a grid, or contiguous runs of bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.formats.selection import Selection, lengths
 
 @dataclass(frozen=True)
 class ChunkPart:
-    """What a selection takes from one chunk."""
+    """The part of a selection that lies in one chunk."""
 
-    chunk: tuple[int, ...]  # Place of the chunk in the grid.
-    # Where the values lie in the chunk, and where they go in the result.
+    chunk: tuple[int, ...]  # Index of the chunk in the grid.
+    # Place of the values in the chunk, and in the result.
     source: Selection
     target: Selection
 
@@ -32,8 +32,8 @@ def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
 
     Returns
     -------
-    list of Part
-        In C order of the grid; empty when the selection is. A scalar is one chunk.
+    list of ChunkPart
+        In C order of the grid; empty if the selection is. A scalar is one chunk.
     """
     if 0 in lengths(selection):
         return []
@@ -52,7 +52,7 @@ def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
 
 
 def planes(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the contiguous runs of a selection of a tensor in C order, those along one more axis together.
+    """Yield groups of contiguous runs of a selection; each group has the runs along one axis of a tensor in C order.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def planes(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterato
     Yields
     ------
     offset, rows, step, length : int
-        Of the first run in bytes from the start of the tensor; how many there are, and the bytes from the start of one
-        to that of the next; and of each, in bytes.
+        Offset of the first run from the start of the tensor, number of runs, distance between the starts of two runs,
+        and length of each run; all but the number in bytes.
     """
     if 0 in lengths(selection):
         return

@@ -1,4 +1,4 @@
-"""Where an archive comes to lie: a name that it gets when it is whole, what is left when it is not, and its size."""
+"""Placement of archives on disk: destinations, temporary names, removal, atomic exchange, syncing, and size."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
 
 
 def check_destination(destination: Path) -> None:
-    """Check that an archive can be written under a name, before anything is made for it.
+    """Check that an archive can be written under a name, before anything is created.
 
     Raises
     ------
     UsageError
-        When the name is taken, or its folder is not there or cannot be written to.
+        When the name is taken, or its folder does not exist or is not writable.
     """
     if destination.exists():
         raise UsageError(f"{destination} exists already; remove it or name another destination.")
@@ -44,7 +44,7 @@ def check_destination(destination: Path) -> None:
 
 
 def chosen_by_name(destination: Path, given: str | None, otherwise: str) -> Format:
-    """Return the format of an archive that will be written: the one that was given, or that its suffix chooses.
+    """Return the format for a new archive: the given one, or the one that the suffix of its name selects.
 
     Parameters
     ----------
@@ -53,16 +53,16 @@ def chosen_by_name(destination: Path, given: str | None, otherwise: str) -> Form
     given : str or None
         The name of a format.
     otherwise : str
-        How to give one, as the end of a sentence.
+        How to give a format, as the end of a sentence.
 
     Raises
     ------
     UsageError
-        When the suffix chooses none, or the format cannot be used here.
+        When the suffix selects none, or the format cannot be used here.
     """
     if given:
         return load_format(given)
-    # As stated in the source, so that a format which cannot be imported is asked for too, and says why.
+    # Suffixes as stated in the source: a format that cannot be imported is then selected too, and reports why.
     suffixes = {registry.stated("formats", name, "suffix") or f".{name}": name for name in registry.names("formats")}
     fitting = [suffix for suffix in suffixes if suffix and destination.name.endswith(suffix)]
     if not fitting:
@@ -74,12 +74,12 @@ def chosen_by_name(destination: Path, given: str | None, otherwise: str) -> Form
 
 
 def require_outside(destination: Path) -> None:
-    """Check that what is written does not come to lie inside of an archive, such as the one that it is made from.
+    """Check that a destination is not inside an archive, such as the one that is converted.
 
     Raises
     ------
     UsageError
-        When a folder that it is in, links followed, is an archive of any format.
+        When a folder that contains it, after resolving links, is an archive of any format or an incomplete one.
     """
     inside = destination.parent.resolve()
     formats = [listed.plugin() for listed in registry.listing("formats") if listed.plugin is not None]
@@ -90,7 +90,7 @@ def require_outside(destination: Path) -> None:
 
 @contextmanager
 def kept(destination: Path, backend: Format, manifest: Manifest) -> Iterator[tuple[Path, JournalWriter]]:
-    """Give a name in a folder beside the destination, and leave that there when the work ends with tensors whole."""
+    """Yield a path and a journal in a folder next to the destination; on failure, keep complete layers there."""
     folder = incomplete_path(destination)
     with beside(destination) as (partial, _):
         move_aside(folder, partial)
@@ -114,20 +114,20 @@ def kept(destination: Path, backend: Format, manifest: Manifest) -> Iterator[tup
 
 
 def unwritable(destination: Path, error: OSError) -> HarnessError:
-    """Return what to raise where the system refused to write an archive, or what is kept beside it for a while."""
+    """Return the error for an archive, or a temporary file next to it, that the system refused to write."""
     raised = MachineError if cause_of(error) else HarnessError
     return raised(f"{destination} could not be written: {error.strerror or error}.")
 
 
 def hidden(destination: Path, ending: str) -> Path:
-    """Return a hidden name beside a destination, free and for this process alone; remove what killed ones left there.
+    """Return a free hidden name next to a destination, for this process only; remove remains of killed processes.
 
     Parameters
     ----------
     destination : Path
-        What it belongs to.
+        The destination that it belongs to.
     ending : str
-        What it is for, between the name and the number of the process; ends with a hyphen.
+        Purpose, between the name and the number of the process; ends with a hyphen.
     """
     for stale in destination.parent.glob(f".{glob.escape(destination.name)}{ending}*"):
         if not alive(stale.name.rpartition("-")[2]):
@@ -139,7 +139,7 @@ def hidden(destination: Path, ending: str) -> Path:
 
 @contextmanager
 def beside(destination: Path) -> Iterator[tuple[Path, None]]:
-    """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
+    """Yield a hidden name next to the destination; at the end, remove what is still there, as after a failure."""
     check_destination(destination)
     partial = hidden(destination, _PARTIAL)
     try:
@@ -151,7 +151,7 @@ def beside(destination: Path) -> Iterator[tuple[Path, None]]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder if it is there; after a failure its library's own tasks may still be writing in it."""
+    """Remove a file or folder if it exists; retry, as tasks of a library may still write to it after a failure."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -168,14 +168,14 @@ def remove(path: Path) -> None:
 
 
 def exchange(new: Path, archive: Path) -> None:
-    """Put an archive that is on disk in the place of another, at once; the other then has the name that it had.
+    """Exchange the names of a new archive, which is on disk, and an existing one, atomically.
 
-    There is no moment at which either name has no whole archive.
+    At every moment both names have a complete archive.
 
     Raises
     ------
     HarnessError
-        When the system cannot exchange two names at once.
+        When the system cannot exchange two names atomically.
     """
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     here, at_once = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, of renameat2(2)
@@ -214,6 +214,6 @@ def sync_archive(path: Path) -> None:
 
 
 def archive_size(path: Path) -> tuple[int, int]:
-    """Return the bytes and the number of the files of an archive."""
+    """Return the bytes and the number of files of an archive."""
     files = files_of(path)
     return sum(file.stat().st_size for file in files), len(files)

@@ -1,4 +1,4 @@
-"""A profile file: settings of one or more formats under a name, found by ``harness tune`` or written by hand."""
+"""Profile files: named settings of one or more formats, found by ``harness tune`` or written by hand."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from harness.trace.schema import Role
 
 VERSION = 1
 
-_MOST = 1 << 20  # bytes of a file; a hundred formats need a few of them
+_MOST = 1 << 20  # bytes of a file; a hundred formats need far less
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where the values come from; all of it is for people."""
+    """Origin of the values, for human readers only."""
 
     command: Any = None
     trace: Any = None
@@ -36,7 +36,7 @@ class _Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class _Document:
-    """The file, with values by format, role and name of the parameter."""
+    """Content of the file: values by format, role and parameter name."""
 
     version: int
     name: str
@@ -49,7 +49,7 @@ class ProfileFile:
     """A profile that is not built in."""
 
     name: str  # The ``profile`` column of records.
-    text: str  # The file, as it is; `parse_profile_file` reads it again.
+    text: str  # Text of the file, unchanged; `parse_profile_file` reads it again.
     settings: tuple[Settings, ...]  # One for each format that the file names.
 
     def of(self, backend: Format) -> Settings | None:
@@ -63,7 +63,7 @@ def read_profile_file(path: Path) -> ProfileFile:
     Raises
     ------
     UsageError
-        When it cannot be read, or as `parse_profile_file`.
+        When the file cannot be read, or as from `parse_profile_file`.
     """
     try:
         text = read_bytes(path, _MOST).decode()
@@ -75,24 +75,24 @@ def read_profile_file(path: Path) -> ProfileFile:
 
 
 def parse_profile_file(text: str, where: str) -> ProfileFile:
-    """Read the text of a profile file.
+    """Parse the text of a profile file.
 
     Parameters
     ----------
     text : str
-        TOML: ``version``, ``name``, perhaps a table ``origin``, and a table ``formats.FORMAT.ROLE`` for each role.
+        TOML: ``version``, ``name``, optionally a table ``origin``, and a table ``formats.FORMAT.ROLE`` for each role.
     where : str
-        What the text is called in messages.
+        Name of the text in messages.
 
     Returns
     -------
     ProfileFile
-        Every format, role, key and value in it is one that exists.
+        With valid formats, roles, keys and values only.
 
     Raises
     ------
     UsageError
-        Naming what cannot be.
+        When a part of the text is invalid; the message names that part.
     """
     begin = where[0].upper() + where[1:]
     found = decode_toml(text.encode(), _Document, begin, mend="write what harness tune writes", error=UsageError)
@@ -110,7 +110,7 @@ def parse_profile_file(text: str, where: str) -> ProfileFile:
 
 
 def _settings(profile: str, key: str, roles: dict[str, dict[str, Any]], where: str) -> Settings:
-    """Check what the file says of one format."""
+    """Check the file's values for one format, and return them as settings."""
     try:
         backend = load_format(key)
     except HarnessError as error:
@@ -146,7 +146,7 @@ def _require(keys: Iterable[str], known: Iterable[str], kind: str, where: str) -
 def profile_text(
     name: str, origin: Mapping[str, Value], formats: Mapping[str, Mapping[Role, Mapping[str, Value]]]
 ) -> str:
-    """Return the text of a profile file, the same for the same arguments; `parse_profile_file` reads it.
+    """Return the text of a profile file for `parse_profile_file`, the same for the same arguments.
 
     Parameters
     ----------

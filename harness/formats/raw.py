@@ -1,4 +1,4 @@
-"""Tensors whose bytes lie in one file as they are, one after the other: the raw ceiling, and formats without codecs."""
+"""Flat files of uncompressed tensors, one after the other: the raw ceiling, and a base for formats without codecs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TAIL = _LENGTHS + len(BLANK) + len(_MAGIC)
 
 
 class Placed(NamedTuple):
-    """Where a tensor starts in a file, in bytes, and what it is."""
+    """Offset of a tensor in a file, in bytes, and its shape and dtype."""
 
     offset: int
     shape: tuple[int, ...]
@@ -45,29 +45,29 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a flat file says of itself: where tensors lie, without more, and the manifest when it is asked for.
+    """Index of a flat file, and its manifest, which is read only on request.
 
-    Opening the ceiling may cost no more than it has to. To decode a manifest takes longer than to read a head.
+    Opening the ceiling must not cost more than necessary, and decoding a manifest takes longer than reading a head.
     """
 
-    # What the index says of each tensor, by path, undecoded: value type, offset and shape.
+    # Index entry of each tensor, by path, undecoded: dtype, offset and shape.
     entries: Mapping[str, bytes]
     manifest: Callable[[], str | bytes]  # Reads the text of the manifest.
     # Where the tensors end, if they lie one after the other from the start of the file; else None.
     end: int | None = None
 
     def place(self, path: str) -> Placed:
-        """Return where a tensor lies."""
+        """Return offset, shape and dtype of a tensor."""
         dtype, offset, *shape = self.entries[path].split()
         return Placed(int(offset), tuple(map(int, shape)), dtype.decode())
 
     def stored(self) -> dict[str, StoredTensor]:
-        """List the tensors of the index, by path, for `harness.formats.describing.ListsTensors`.
+        """Return the tensors of the index, by path, for `harness.formats.describing.ListsTensors`.
 
         Raises
         ------
         ArchiveError
-            When they do not fill the space before the manifest, one after the other.
+            If `end` is known, and they do not fill the space before it one after the other.
         """
         found, end = {}, 0
         for path in self.entries:
@@ -86,7 +86,7 @@ def _entry(dtype: str, offset: int, shape: Iterable[int]) -> bytes:
 
 
 class FlatWriter(Writer):
-    """Appends the bytes of tensors, in the order of the manifest, to a file that is open at the place of the first."""
+    """Appends the bytes of tensors, in manifest order, to a file that is positioned at the offset of the first one."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -110,9 +110,10 @@ class FlatWriter(Writer):
 
 
 class RawWriter(FlatWriter):
-    """Appends bytes, then the manifest, an index, the lengths of both, and a magic number as a trailer.
+    """Appends bytes, then the manifest and an index; the trailer has the lengths of both, the seal and a magic number.
 
-    The index has a line for each tensor: its path, then what `Contents` decodes. No path has a blank in it.
+    The index has a line for each tensor: its path, a space, and the entry that `Contents` decodes. No path contains a
+    space.
     """
 
     def __init__(self, path: Path) -> None:
@@ -127,7 +128,22 @@ class RawWriter(FlatWriter):
 
 
 def find_contents(path: object, size: int, read: Callable[[int, int], bytes]) -> Contents:
-    """Find the tensors by the trailer and the index of a raw archive that is read in pieces."""
+    """Return the contents of a raw archive from its trailer and index.
+
+    Parameters
+    ----------
+    path
+        The archive's name for messages.
+    size : int
+        Bytes of the archive.
+    read : callable
+        Returns bytes of the archive, given their offset and number.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive is truncated, damaged, of another version, or not a raw archive.
+    """
     trailer = read(max(0, size - _TAIL), _TAIL)
     if trailer[-len(_MAGIC) : -2] == _MAGIC[:_KIND] and not trailer.endswith(_MAGIC):
         raise ArchiveError(f"{path} is a raw archive of another version of this harness: write it again.")

@@ -1,4 +1,4 @@
-"""What a format offers so that an archive that was not finished can be read, and what readers of such ones share."""
+"""Protocols of formats whose unfinished archives can be read, and the base class of readers of such archives."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from harness.formats.extents import Extent
 from harness.trace.manifest import Manifest
 
 Place = Mapping[str, Any]
-"""Where the stored bytes of one tensor lie, in the words of its format and in plain JSON values."""
+"""Where the stored bytes of one tensor lie, in a structure of its format, with plain JSON values."""
 
 
 @runtime_checkable
 class CheckpointWriter(Protocol):
-    """A writer that can say which tensors are whole before the archive is."""
+    """A writer that can report which tensors are complete before the archive is."""
 
     def checkpoint(self) -> dict[str, Place]:
-        """Hand all bytes of whole tensors to the system, and say where those lie that came since the last checkpoint.
+        """Pass all bytes of complete tensors to the system; return the places of those since the last checkpoint.
 
-        Called between two tensors. Nothing that happens afterwards may change those bytes: they are read again when
-        the process is killed, the disk is full or the trace fails.
+        Called between two tensors. Later writes must not change those bytes: they are read again when the process is
+        killed, the disk is full or the trace fails.
         """
 
 
@@ -31,14 +31,14 @@ class RecoverableFormat(Protocol):
     """A format whose writer is a `CheckpointWriter`."""
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
-        """Open what is whole in an archive that was not finished, without changing it.
+        """Open the complete tensors of an unfinished archive, without changing it.
 
         Parameters
         ----------
         path : Path
-            What `harness.formats.base.Format.writer` was given.
+            The path that `harness.formats.base.Format.writer` was given.
         manifest : Manifest
-            Of the tensors that are whole.
+            Of the complete tensors.
         places : mapping of str to Place
             Of each of them, from the writer's checkpoints.
 
@@ -51,12 +51,13 @@ class RecoverableFormat(Protocol):
     def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
         """List the stored bytes of a tensor that are decoded without a checksum, always in the same order.
 
-        A checkpoint digests them, so that damaged ones are never decoded: some codecs crash the process on them.
+        Each checkpoint stores their digest, so that damaged bytes are never decoded: some codecs crash the process on
+        them.
         """
 
 
 class RecoveredReader(Reader):
-    """Reads the tensors of an archive that was not finished; formats add how."""
+    """Base class of readers of unfinished archives; a format adds how tensors are read."""
 
     def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
         self.path, self.manifest, self.places = path, manifest, places

@@ -1,4 +1,4 @@
-"""Read what is whole in an archive that was not finished, without changing anything in it."""
+"""Recovery of unfinished archives: their names, checkpoints, and reads of complete tensors that change nothing."""
 
 from __future__ import annotations
 
@@ -31,31 +31,30 @@ _BUFFER = 4 << 20
 
 
 def incomplete_path(destination: Path) -> Path:
-    """Return the name under which an archive stands until it is finished."""
+    """Return the name that an archive has until it is finished."""
     return destination.with_name(destination.name + SUFFIX)
 
 
 def move_aside(folder: Path, aside: Path) -> None:
-    """Free the name of an incomplete archive, if it holds nothing that could be read.
+    """Free the name of an incomplete archive that holds nothing readable.
 
     Parameters
     ----------
     folder : Path
         From `incomplete_path`; need not exist.
     aside : Path
-        Where it goes, to be removed.
+        New name of the folder, for the caller to remove.
 
     Raises
     ------
     UsageError
-        When another process is writing there, or an earlier attempt left something that can be read, or that is not
-        known.
+        When another process is writing there, or when the folder holds readable tensors or unknown content.
     """
     if not os.path.lexists(folder):
         return
     if not has_journal(folder):
         raise UsageError(f"{folder} is in the way: move it elsewhere or name another destination.")
-    with locked(folder):  # two that find the same remains do not both move them
+    with locked(folder):  # so that two processes do not both move the same remains
         try:
             kept = what_is_kept(folder)
         except ArchiveError as error:
@@ -68,12 +67,12 @@ def move_aside(folder: Path, aside: Path) -> None:
 
 
 def take_name(begun: Path, folder: Path) -> None:
-    """Give a folder with a journal the name of an incomplete archive.
+    """Rename a folder with a journal to the name of an incomplete archive.
 
     Raises
     ------
     UsageError
-        When another process was faster.
+        When another process has taken that name first.
     """
     try:
         begun.rename(folder)
@@ -84,7 +83,7 @@ def take_name(begun: Path, folder: Path) -> None:
 
 
 def what_is_kept(folder: Path) -> str:
-    """Say in a sentence what an incomplete archive holds; empty when it holds no whole layer."""
+    """Return in a sentence what an incomplete archive holds; empty when it holds no complete layer."""
     incomplete = read_journal(folder).manifest.incomplete
     if incomplete is None or incomplete.last_layer is None or not (folder / UNFINISHED).exists():
         return ""
@@ -99,20 +98,20 @@ def note(
     unfinished: Path,
     digests: Mapping[str, str],
 ) -> None:
-    """Have a writer keep what it has written, and note in a journal which tensors have become whole.
+    """Request a checkpoint from a writer, and record in a journal which tensors are complete since the last one.
 
     Parameters
     ----------
     journal : JournalWriter
         Of the archive.
     backend, writer : RecoverableFormat, CheckpointWriter
-        Its format, and what writes it.
+        Its format and its writer.
     timed : context manager
-        Entered around the writer's part of it.
+        Entered around the writer's checkpoint.
     unfinished : Path
-        What is being written.
+        The archive that is being written.
     digests : mapping of str to str
-        Of the values of these tensors at least, by path.
+        Of the values of at least these tensors, by path.
     """
     if not (isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)):
         raise TypeError("its writer has no checkpoint")
@@ -126,7 +125,7 @@ def note(
 
 
 def _digest_stored(root: Path, extents: Iterable[Extent]) -> str:
-    """Digest stored bytes with the names, below `root`, of the files that hold them; neighbours count as one."""
+    """Return the digest of stored bytes and of their files' names below `root`; adjacent extents count as one."""
     joined: list[Extent] = []
     for extent in extents:
         last = joined[-1] if joined else Extent(root, -1, 0)
@@ -149,24 +148,24 @@ def _digest_stored(root: Path, extents: Iterable[Extent]) -> str:
 
 
 def recovered(folder: Path, backend: Format) -> Reader:
-    """Open what is whole in an incomplete archive.
+    """Open the complete tensors of an incomplete archive.
 
     Parameters
     ----------
     folder : Path
         With a journal.
     backend : Format
-        The format that it names.
+        The format that the journal names.
 
     Returns
     -------
     Reader
-        Of the whole tensors and no others.
+        Of the complete tensors and no others.
 
     Raises
     ------
     ArchiveError
-        When the journal is damaged, or there is nothing beside it.
+        When the journal is damaged, or there is no archive next to it.
     """
     journal = _known(folder)
     places = {path: tensor.place for path, tensor in journal.whole.items()}
@@ -191,7 +190,7 @@ def _known(folder: Path) -> Journal:
 
 
 def check_stored(folder: Path, backend: Format) -> str:
-    """Compare the stored bytes of every whole tensor with the digests in the journal.
+    """Compare the stored bytes of every complete tensor with the digests in the journal.
 
     Parameters
     ----------
@@ -203,7 +202,7 @@ def check_stored(folder: Path, backend: Format) -> str:
     Returns
     -------
     str
-        What is wrong, in one sentence without its end; empty when all bytes are as they were written.
+        The problem, as a sentence without its full stop; empty when all bytes are as they were written.
     """
     root = folder / UNFINISHED
     try:

@@ -12,7 +12,7 @@ from harness.errors import ArchiveError
 _MARK = b"trace-format-harness-seal:"
 _DIGITS = 64
 BLANK = (_MARK + b"0" * _DIGITS).decode()
-"""What a format stores in its file, or in one at the top of its folder; `seal` replaces the zeros."""
+"""Placeholder that a format stores in its file, or in one at the top of its folder; `seal` replaces the zeros."""
 
 _BUFFER = 4 << 20
 
@@ -30,7 +30,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def link_in(path: Path) -> str:
-    """Name a link in the folder of an archive; empty where there is none, and for an archive of one file."""
+    """Return the name of a symbolic link in an archive's folder; empty if there is none, or no folder."""
     folders = [str(path)] if path.is_dir() else []
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -43,15 +43,15 @@ def link_in(path: Path) -> str:
 
 
 def _stray_folder(path: Path) -> str:
-    """Name a folder in an archive with nothing in it, which no format makes; empty where there is none."""
+    """Return the name of an empty folder in an archive, which no format makes; an empty string if there is none."""
     empty = (folder for folder, folders, files in os.walk(path) if not folders and not files)
     return next((Path(folder).relative_to(path).as_posix() for folder in empty), "")
 
 
 def find_seal(path: Path) -> tuple[Path | None, int]:
-    """Find the file that holds the seal, and the digits in it, in bytes from its start.
+    """Return the file that holds the seal, and the offset of its digits in bytes; None and -1 if there is no seal.
 
-    It is an archive of one file, or the first at the top of a folder, by name.
+    The file is the archive itself, or the first by name at the top of its folder that has a seal.
     """
     files = [path] if path.is_file() else []
     if path.is_dir():
@@ -65,7 +65,7 @@ def _position(file: Path) -> int:
         if not file.stat().st_size:
             return -1
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            # A seal stands in a header or a trailer; searching both ends spares reading a large file.
+            # A seal is in a header or a trailer: a search of both ends avoids reading a large file.
             found = view.find(_MARK, 0, _BUFFER)
             found = found if found >= 0 else view.rfind(_MARK, max(0, len(view) - _BUFFER))
             return found + len(_MARK) if 0 <= found <= len(view) - len(BLANK) else -1
@@ -80,7 +80,7 @@ def _digest(path: Path, sealed: Path, position: int) -> str:
         state.update(f"{name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as handle:
             if file == sealed:
-                # In parts: a seal that stands at the end has the whole archive before it.
+                # In parts: the complete archive comes before a seal at its end.
                 for start in range(0, position, _BUFFER):
                     state.update(handle.read(min(_BUFFER, position - start)))
                 state.update(b"0" * _DIGITS)
@@ -132,7 +132,7 @@ def read_seal(path: Path) -> str:
 
 
 def check_seal(path: Path) -> str:
-    """Say what is wrong, in one sentence; empty when every byte is as it was sealed."""
+    """Return what is wrong, in one sentence; empty when every byte is as it was sealed."""
     file, position = find_seal(path)
     if file is None:
         return "the archive has no seal: it is truncated, damaged, or was not finished"

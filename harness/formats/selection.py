@@ -1,4 +1,4 @@
-"""Which part of a tensor a read asks for, and the parts in which a whole one is read."""
+"""Selections of a tensor: their validation, and the blocks in which a complete tensor is read."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from harness.trace.schema import TensorSpec
 from harness.trace.stream import BLOCK_BYTES
 
 MOST_BYTES = 256 << 20
-"""Of a block of chunks that lie beside each other, in an archive with larger ones than are written here."""
+"""Most bytes of a block of neighbouring chunks, in an archive with larger chunks than this project writes."""
 
 Selection = tuple[slice, ...]
 """One slice for each axis, with step 1 and without negative ends; a selection keeps every axis."""
 
 
 def whole(shape: Sequence[int], selection: Selection | None) -> Selection:
-    """Return a selection as every reader takes it: checked, and without open ends.
+    """Return a validated selection without open ends, as every reader uses it.
 
     Parameters
     ----------
     shape : sequence of int
         Of the tensor.
     selection : tuple of slice or None
-        What was asked for; None for all of it. An open end means that of the axis.
+        The requested selection; None for the complete tensor. An open end means that of the axis.
 
     Raises
     ------
     UsageError
-        When it is not one slice for each axis, or one of these counts from the end, goes beyond it, or has a step.
+        When it is not one slice for each axis, or a slice has a negative end, exceeds its axis, or has a step.
     """
     if selection is None:
         return tuple(slice(0, n) for n in shape)
@@ -43,7 +43,7 @@ def whole(shape: Sequence[int], selection: Selection | None) -> Selection:
 
 
 def _within(length: int, part: object) -> slice:
-    # As plans ask for it: a read of a head takes a hundred microseconds, so that checks of its slices show.
+    # Fast path for the slices of plans: a read of a head takes a hundred microseconds, so checks of its slices matter.
     if type(part) is slice and type(part.start) is type(part.stop) is int and part.step is None:
         if 0 <= part.start <= part.stop <= length:
             return part
@@ -56,21 +56,21 @@ def _within(length: int, part: object) -> slice:
 
 
 def lengths(selection: Selection) -> tuple[int, ...]:
-    """Return the shape of what a selection takes."""
+    """Return the shape of a selection."""
     return tuple(part.stop - part.start for part in selection)
 
 
 def run_of(shape: Sequence[int], selection: Selection) -> tuple[int, int] | None:
-    """Return where a part begins and ends if its values are consecutive in C order, counted in values; else None.
+    """Return start and stop of a selection, in values, if its values are consecutive in C order; else None.
 
     Parameters
     ----------
     shape : sequence of int
-        Of the tensor; it has axes.
+        Of the tensor, which has at least one axis.
     selection : tuple of slice
         From `whole`.
     """
-    axis = 0  # the first along which there is more than one step
+    axis = 0  # the first along which the selection has more than one index
     while axis < len(selection) - 1 and selection[axis].stop - selection[axis].start == 1:
         axis += 1
     if selection[axis + 1 :] != whole(shape[axis + 1 :], None):
@@ -83,24 +83,24 @@ def run_of(shape: Sequence[int], selection: Selection) -> tuple[int, int] | None
 
 
 def in_blocks(spec: TensorSpec, chunks: tuple[int, ...] | None, *, whole_rows: bool = False) -> Iterator[Selection]:
-    """Cut a tensor into consecutive parts, in C order, that end where its chunks do.
+    """Yield consecutive parts of a tensor, in C order, that end at chunk boundaries.
 
-    A part then costs memory of a block, and all parts together decode each chunk once.
+    Each part then needs the memory of one block, and all parts together decode each chunk once.
 
     Parameters
     ----------
     spec : TensorSpec
-        The tensor; it has axes.
+        The tensor, which has at least one axis.
     chunks : tuple of int or None
-        What is decoded as one; None where any part can be read without more.
+        Extent of a chunk, which is decoded as one; None if any part can be read directly.
     whole_rows : bool
         Cut no row, however large.
 
     Yields
     ------
     tuple of slice
-        Of `BLOCK_BYTES`, or of one row of chunks where that has more. Of `MOST_BYTES` or one chunk at most, unless rows
-        may not be cut: chunks that have more beside each other are decoded once for each part.
+        Of `BLOCK_BYTES`, or of one row of chunks if that is larger. Of `MOST_BYTES` or one chunk at most, unless rows
+        may not be cut: the chunks of a larger row are decoded once for each part.
     """
     itemsize = np.dtype(spec.dtype).itemsize
     row = itemsize * prod(spec.shape[1:]) if whole_rows else 0
@@ -115,26 +115,26 @@ def row_blocks(
     *,
     views: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Yield a tensor as consecutive blocks of whole rows, as a trace has them, with little of it in memory.
+    """Yield a tensor as consecutive blocks of complete rows, as in a trace, with little of it in memory.
 
-    A row that is too large for memory is read by parts of `in_blocks` into a mapped temporary file.
+    A row that is too large for memory is read in parts of `in_blocks` into a memory-mapped temporary file.
 
     Parameters
     ----------
     spec : TensorSpec
-        The tensor; it has axes.
+        The tensor, which has at least one axis.
     chunks : tuple of int or None
-        What is decoded as one; None where any part can be read without more.
+        Extent of a chunk, which is decoded as one; None if any part can be read directly.
     read : callable
         Returns a part of the tensor.
     views : bool
-        Whether what `read` returns takes no memory, as of a file that is mapped.
+        Whether the arrays that `read` returns take no memory, as views of a memory-mapped file.
     """
     if views or not is_large(np.dtype(spec.dtype).itemsize * prod(spec.shape[1:])):
         for part in in_blocks(spec, chunks, whole_rows=True):
             yield read(part)
         return
-    edge = chunks[0] if chunks else 1  # several rows where a chunk has them, so that it is decoded once
+    edge = chunks[0] if chunks else 1  # all rows of a chunk, so that it is decoded once
     for start in range(0, spec.shape[0], edge):
         some = replace(spec, shape=(min(edge, spec.shape[0] - start), *spec.shape[1:]))
         block = room(some.shape, spec.dtype)
@@ -144,8 +144,11 @@ def row_blocks(
 
 
 def _parts(shape: tuple[int, ...], chunks: tuple[int, ...], size: int, most: int) -> Iterator[Selection]:
-    """Cut a tensor along its first axis, and where a row of one chunk has more than `size` values along the next."""
-    if 0 in shape[1:] and shape[0]:  # however many rows: none holds a value
+    """Cut a tensor along its first axis, and along the next ones too if one row is too large.
+
+    A row is too large above `size` values if a chunk has one row, and above `most` values if it has several.
+    """
+    if 0 in shape[1:] and shape[0]:  # one part for any number of rows, as none has values
         yield tuple(slice(0, n) for n in shape)
         return
     edge, row = chunks[0], max(1, prod(shape[1:]))

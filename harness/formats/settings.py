@@ -1,4 +1,4 @@
-"""What of a format can be tuned: its parameters with candidate values, and the values that a profile file chose."""
+"""Tunable parameters of a format with their candidate values, and the values that a profile file chose."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from harness.errors import HarnessError, unknown_name
 from harness.trace.schema import Role, TensorSpec
 
 Value = int | str
-"""Of a parameter: a number with a meaning for any tensor, such as the edge of a chunk, or one of a few names."""
+"""Value of a parameter: a number that applies to any tensor, such as the edge of a chunk, or one of a few names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One thing about a format that can be chosen for the tensors of a role.
+    """A parameter of a format whose value can be chosen for the tensors of a role.
 
-    It is a rule that scales with a tensor, not a shape: what was chosen on one trace applies to traces of any length.
+    It is a rule that scales with a tensor, not a shape: a value chosen on one trace applies to traces of any length.
     """
 
     name: str  # Its key in a profile file.
     about: str  # What it decides, with its unit.
     default: Value  # Its value in the profile ``tuned``.
-    # The candidates of a search. A profile file may have any positive number, but of names only these.
+    # The candidates of a search. A profile file may have any positive number, but only these names.
     values: tuple[Value, ...]
     missing: tuple[tuple[str, str], ...] = ()  # Names that exist but cannot be used here, each with the reason.
 
     def refusal(self, value: object) -> str:
-        """Say why a value cannot be; empty when it can."""
+        """Return why a value is invalid, or which ones are valid; empty when it is valid."""
         if isinstance(self.default, int):
             whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
             return "" if whole else "give a whole number above 0"
@@ -39,22 +39,22 @@ class Parameter:
 
 
 SearchSpace = Mapping[Role, tuple[Parameter, ...]]
+"""The parameters of a format, by the role of the tensors that they apply to."""
 
 TUNED_ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION, Role.ARRAY)
-"""What is large enough to have settings of its own; the other roles are small, and stay as in ``tuned``."""
-"""The parameters of a format, by the role of the tensors that they apply to."""
+"""Roles of large tensors, which have settings of their own; the other roles are small, and stay as in ``tuned``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The values of one format's parameters under the name of a profile; what a role lacks is as in ``tuned``."""
+    """The values of one format's parameters under the name of a profile; missing values are those of ``tuned``."""
 
     profile: str  # The ``profile`` column of records.
     format: str  # Name of the format that the values are for.
     why: str  # Where they come from, for the ledger.
     chosen: tuple[tuple[Role, tuple[tuple[str, Value], ...]], ...]  # The values by role and name of the parameter.
-    # By path, the shapes of tensors of which only the first rows are written: their chunks are those that the whole
-    # tensor would have.
+    # By path, the complete shapes of tensors of which only the first rows are written: their chunks are those that the
+    # complete tensor would have.
     whole: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def values(self, role: Role) -> dict[str, Value]:
@@ -62,7 +62,7 @@ class Settings:
         return dict(dict(self.chosen).get(role, ()))
 
     def whole_of(self, spec: TensorSpec) -> TensorSpec:
-        """Return the specification of the tensor that one stands for; itself, unless it is a part of a larger one."""
+        """Return the specification of the complete tensor; `spec` itself, unless it is a part of a larger one."""
         shape = dict(self.whole).get(spec.path, spec.shape)
         return dataclasses.replace(spec, shape=shape) if len(shape) == len(spec.shape) else spec
 
@@ -79,24 +79,24 @@ Profile = ProfileName | Settings
 
 
 class UnsupportedProfile(HarnessError):
-    """A format cannot do what a profile asks for; its cells are skipped with this reason."""
+    """A format does not support a profile; its cells are skipped with this reason."""
 
 
 class UnsupportedReader(HarnessError):
-    """A reader cannot read an archive, as one whose codec it lacks; its cells are skipped with this reason."""
+    """A reader cannot read an archive, for example lacks its codec; its cells are skipped with this reason."""
 
 
 @runtime_checkable
 class TunableFormat(Protocol):
-    """A format with something to choose: derive from this too, return it from `search_space`, and obey `values`.
+    """A format with tunable parameters: derive from this too, return them from `search_space`, and apply `values`.
 
     Attributes
     ----------
     withdrawn : mapping of str to (str or int, str)
-        Keys of earlier profile files: the value that still says what is done, and what to do about any other.
+        Keys of earlier profile files: the value that matches what is done now, and advice for any other value.
     alternatives : mapping of str to mapping
-        Further settings, by the name that ``--profile`` takes and that stands in the ``profile`` column: for each role,
-        the values in which they differ from ``tuned``. Those that `Format.candidates` names are raced for its best.
+        Further settings, by their name in ``--profile`` and in the ``profile`` column: for each role, the values in
+        which they differ from ``tuned``. Those that `Format.candidates` names are raced for its best.
     """
 
     name: ClassVar[str]
@@ -109,16 +109,16 @@ class TunableFormat(Protocol):
         return Settings(profile=name, format=self.name, why=f"the settings {name} of {self.name}", chosen=chosen)
 
     def search_space(self) -> SearchSpace:
-        """Return what can be tuned, by role; the defaults are the values of ``tuned``, the others what is tried."""
+        """Return the tunable parameters by role; defaults are the values of ``tuned``, the other values candidates."""
         raise NotImplementedError
 
     def values(self, role: Role, profile: Profile) -> dict[str, Value]:
-        """Return the values of all parameters that apply to a role: those of ``tuned``, unless settings say otherwise.
+        """Return the values of all parameters that apply to a role: those of ``tuned``, unless settings change them.
 
         Raises
         ------
         UnsupportedProfile
-            When the settings are another format's.
+            When the settings are for another format.
         """
         values = {parameter.name: parameter.default for parameter in self.search_space().get(role, ())}
         if isinstance(profile, Settings):
@@ -128,7 +128,7 @@ class TunableFormat(Protocol):
         return values
 
     def configured(self, profile: Profile) -> Self:
-        """Return the format with what a profile decides about reading; itself where it decides nothing."""
+        """Return the format with the profile's settings for reading; itself if there are none."""
         return self
 
 
@@ -136,18 +136,18 @@ _Any = TypeVar("_Any")
 
 
 def named_profiles(*formats: object) -> tuple[str, ...]:
-    """Return every profile that one of some formats knows by its name, those that all know first."""
+    """Return the names of all profiles that at least one of the formats knows, those that all know first."""
     own = (name for found in formats if isinstance(found, TunableFormat) for name in found.alternatives)
     return tuple(dict.fromkeys((*PROFILES, *own)))
 
 
 def profile_of(backend: object, name: str | Settings) -> Profile:
-    """Return a profile of a format by its name: one that all formats know, or one of its own; settings as they are.
+    """Return a profile by name, one that all formats know or one of the format's own; return settings unchanged.
 
     Raises
     ------
     UsageError
-        When it has no such profile.
+        When the format has no such profile.
     """
     if isinstance(name, Settings) or name in PROFILES:
         return name
@@ -157,10 +157,10 @@ def profile_of(backend: object, name: str | Settings) -> Profile:
 
 
 def search_space(backend: object) -> SearchSpace:
-    """Return what of a format can be tuned; empty where there is nothing."""
+    """Return the tunable parameters of a format by role; empty if it has none."""
     return backend.search_space() if isinstance(backend, TunableFormat) else {}
 
 
 def configured(backend: _Any, profile: Profile) -> _Any:
-    """Return a format with what a profile decides about reading."""
+    """Return a format with the profile's settings for reading; itself if there are none."""
     return backend.configured(profile) if isinstance(backend, TunableFormat) else backend

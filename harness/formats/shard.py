@@ -1,8 +1,8 @@
 """A Zarr 3 shard as a file: encoded chunks one after the other, then the index.
 
-zarr-python rewrites the whole shard for each part that is written; a tensor that does not fit in memory would be
-written many times over. The layout is that of the specification's ``sharding_indexed`` codec with the index at the
-end: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
+zarr-python rewrites the complete shard for each part that is written, so a tensor that does not fit in memory would be
+written many times. The layout is that of the specification's ``sharding_indexed`` codec with the index at the end:
+https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from harness.errors import ArchiveError
 from harness.formats.extents import ByteSource
 
 MISSING = 2**64 - 1
-"""Offset and length of a chunk that was left out, which means the fill value."""
+"""Offset and length of a chunk that was left out; it holds the fill value."""
 
 CHECKSUM = 4
-"""Bytes of a CRC32C, little-endian, behind what it covers."""
+"""Bytes of a CRC32C, which is little-endian and follows the data that it covers."""
 
 
 def grid_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
@@ -29,17 +29,17 @@ def grid_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def shard_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the smallest whole number of chunks that covers a tensor."""
+    """Return the extent of the fewest complete chunks that cover a tensor, in values along each axis."""
     return tuple(max(1, count) * c for count, c in zip(grid_of(shape, chunks), chunks, strict=True))
 
 
 def sealed(data: bytes) -> bytes:
-    """Return data with its CRC32C behind it, as Zarr's codec ``crc32c`` does."""
+    """Return data followed by its CRC32C, as Zarr's codec ``crc32c`` does."""
     return data + google_crc32c.value(data).to_bytes(CHECKSUM, "little")
 
 
 def unsealed(data: np.ndarray) -> np.ndarray:
-    """Return what `sealed` was given, after checking it.
+    """Return the data that `sealed` was given, after checking the CRC32C.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def unsealed(data: np.ndarray) -> np.ndarray:
     Raises
     ------
     ArchiveError
-        When the data do not have the checksum that stands behind them.
+        When the data do not match the checksum that follows them.
     """
     body, stored = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
     if len(data) < CHECKSUM or google_crc32c.value(body).to_bytes(CHECKSUM, "little") != stored:
@@ -58,7 +58,7 @@ def unsealed(data: np.ndarray) -> np.ndarray:
 
 
 class ShardWriter:
-    """One shard file, filled chunk by chunk in C order.
+    """Writer of one shard file, filled chunk by chunk in C order.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class ShardWriter:
         self._file, self._offset = path.open("xb"), 0
 
     def add(self, chunk: bytes | None) -> None:
-        """Append an encoded chunk; None for one that holds only the fill value and is left out."""
+        """Append an encoded chunk; None leaves out a chunk that holds only the fill value."""
         if chunk is None:
             self.index.append((MISSING, MISSING))
             return
@@ -88,19 +88,19 @@ class ShardWriter:
         self._offset += len(chunk)
 
     def flush(self) -> None:
-        """Hand what was added to the system."""
+        """Pass the added chunks to the operating system."""
         if not self._file.closed:
             self._file.flush()
 
     def finish(self, chunks: int) -> None:
-        """Write the index and close, once; `chunks` is how many there are by its shape, others are left out."""
+        """Write the index and close, once; of the shard's number of `chunks`, those not added are left out."""
         if not self._file.closed:
             self.index += [(MISSING, MISSING)] * (chunks - len(self.index))
             self._file.write(sealed(np.asarray(self.index, dtype="<u8").tobytes()))
             self._file.close()
 
     def close(self) -> None:
-        """Close without an index, leaving a file that is to be thrown away."""
+        """Close without an index, which leaves a file that must be deleted."""
         self._file.close()
 
 
@@ -130,7 +130,7 @@ def read_index(source: ByteSource, grid: tuple[int, ...]) -> np.ndarray:
     if start < 0:
         raise ArchiveError("a shard is shorter than its index.")
     index = unsealed(stored).view("<u8").reshape(*grid, 2)
-    ends = index.sum(axis=-1)  # two of `MISSING` make one less than that, by overflow
+    ends = index.sum(axis=-1)  # of a chunk that was left out, `MISSING` - 1 by overflow
     if ((ends > start) & (index[..., 0] != MISSING)).any():
         raise ArchiveError("a shard's index names bytes outside of the shard.")
     return index

@@ -1,4 +1,4 @@
-"""Read a selection out of a shard: neighbouring chunks at once, decoded on a few threads straight into the result.
+"""Read a selection from a shard: read neighbouring chunks at once, decode on threads straight into the result.
 
 zarr-python spends about 0.4 ms of its event loop on every chunk, more than most chunks take to decode.
 """
@@ -20,10 +20,10 @@ from harness.formats.sharded import ShardedArray
 from harness.formats.threads import ALONE, ThreadTeam
 from harness.slimming.narrowing import Narrowing
 
-_RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
-_GAP = 16 << 10  # bytes that are copied from the page cache faster than a second request is made
+_RUN = 1 << 20  # bytes: large enough that a request costs nothing, small enough for the cache and for bounded memory
+_GAP = 16 << 10  # bytes that take less time to copy from the page cache than a second request
 _Piece = tuple[int, int, ChunkPart]
-"""Offset and length of a chunk to be read, and what is taken of it."""
+"""Offset and length of a chunk to be read, and the part of it that is selected."""
 
 
 def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
@@ -44,24 +44,24 @@ def gather(
 ) -> None:
     """Read and widen a selection of a file.
 
-    Memory beside the result is bounded: each thread holds one run of encoded chunks and one decoded chunk.
+    Memory in addition to the result is bounded: each thread holds one run of encoded chunks and one decoded chunk.
 
     Parameters
     ----------
     source : ByteSource
         The file.
     array : ShardedArray
-        What the file holds.
+        The array that the file belongs to.
     index : ndarray of uint64
-        What `find_chunks` returned.
+        From `find_chunks`.
     wanted : tuple of slice
         One for each axis, within the file.
     narrowing : Narrowing
-        How the values were made narrow.
+        How the values were narrowed.
     crew : ThreadTeam
         The threads.
     out : ndarray
-        What gets the values; of the selection's shape and the narrowing's original dtype.
+        Receives the values; of the selection's shape and the narrowing's original dtype.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _ends(run: list[_Piece]) -> tuple[int, int]:
 
 
 def _runs(pieces: Iterable[_Piece], most: int) -> Iterator[list[_Piece]]:
-    """Put chunks that lie next to each other together, to be read at once."""
+    """Group chunks that are close to each other in the file, so that they are read at once."""
     run: list[_Piece] = []
     for start, length, part in pieces:
         if run:
@@ -106,8 +106,8 @@ def _runs(pieces: Iterable[_Piece], most: int) -> Iterator[list[_Piece]]:
 def _fill(
     source: ByteSource, array: ShardedArray, narrowing: Narrowing, out: np.ndarray, runs: Iterable[list[_Piece]]
 ) -> None:
-    """Read runs and put what is wanted of their chunks where it belongs."""
-    # Both are used again for the next run: fresh memory costs a page fault every 4 KiB.
+    """Read runs, decode their chunks, and copy the selected parts into the result."""
+    # Both are reused for the next run: fresh memory costs a page fault every 4 KiB.
     memory, scratch = np.empty(0, np.uint8), None
     for run in runs:
         first, last = _ends(run)
@@ -129,6 +129,6 @@ def _fill(
 
 
 def _view(array: np.ndarray, selection: Selection) -> np.ndarray:
-    """Return a part of an array as a view, also where the array has no axes and plain indexing gives a value."""
+    """Return a part of an array as a view, even if the array has no axes and plain indexing would return a value."""
     key: Any = (*selection, ...)
     return array[key]

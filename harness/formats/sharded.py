@@ -1,4 +1,4 @@
-"""An array of slimmed Zarr: the codecs of its chunks, and its metadata, written and read with nothing but ``json``."""
+"""Arrays of slimmed Zarr: the codecs of their chunks, and their metadata, written and read with only ``json``."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from harness.trace.schema import DTYPES
 warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr version 3 specification")
 
 VERSION = 2
-"""Of the attributes that say where slimmed tensors are; raised whenever an older reader would misread them."""
+"""Version of the attributes that locate slimmed tensors; raised whenever an older reader would misread them."""
 
 PCODEC_ITEMSIZES = (2, 4, 8)
-"""Bytes per value that pcodec takes."""
+"""Bytes per value that pcodec supports."""
 
 _CRC32C: dict[str, Any] = {"name": "crc32c"}
 
 Chain = list[dict[str, Any]]
-"""The codecs of a chunk as Zarr's metadata names them; a CRC32C stands behind them all, but in ``matched``."""
+"""The codecs of a chunk as Zarr's metadata names them; a CRC32C follows them, except in the profile ``matched``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardedArray:
     """An array in one file, or in several that follow each other along its first axis."""
 
-    folder: str  # Where its files are.
+    folder: str  # Folder of its files.
     # Extents of the array and of a chunk, in values, and the number of chunks in a file, along each axis.
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     grid: tuple[int, ...]
-    dtype: np.dtype  # Of the stored values; chunks that are left out hold zeros of it.
-    checked: bool  # Whether a CRC32C stands behind every chunk.
-    # Takes the bytes of one encoded chunk, without its CRC32C, and the memory of its values, and fills the latter.
+    dtype: np.dtype  # Of the stored values; chunks that are left out hold zeros.
+    checked: bool  # Whether a CRC32C follows every chunk.
+    # Takes the bytes of one encoded chunk, without its CRC32C, and memory for its values, which it fills.
     decode: Callable[[np.ndarray, np.ndarray], None]
 
     def files_of(self, wanted: Selection) -> Iterator[tuple[int, Selection, Any]]:
-        """Yield what of a selection lies in each file: its number, the part of the file, and where that goes."""
+        """Yield each file of a selection: its number, the selected part of the file, and the part of the result."""
         if not self.shape:
             yield 0, wanted, ...
             return
@@ -60,17 +60,17 @@ class ShardedArray:
             yield number, (part, *others), slice(start - first.start, stop - first.start)
 
     def file(self, number: int) -> str:
-        """Return a file by its number along the first axis."""
+        """Return the path of a file by its number along the first axis."""
         return f"{self.folder}/{file_name(number, len(self.shape))}"
 
 
 def file_name(number: int, axes: int) -> str:
-    """Name a file of an array by its number along the first axis."""
+    """Return the name of an array's file by its number along the first axis."""
     return f"c.{number}{'.0' * (axes - 1)}" if axes else "c"
 
 
 def _little_endian(stored: str) -> dict[str, Any]:
-    """Return the codec that makes bytes of values; single bytes have no order."""
+    """Return the codec that converts values to bytes; single bytes have no byte order."""
     ordered = {"configuration": {"endian": "little"}} if np.dtype(stored).itemsize > 1 else {}
     return {"name": "bytes", **ordered}
 
@@ -78,9 +78,10 @@ def _little_endian(stored: str) -> dict[str, Any]:
 def chunk_codec(
     codec: Codec | None, stored: str, *, checked: bool
 ) -> tuple[Callable[[np.ndarray], bytes | None], Chain]:
-    """Return what encodes C-contiguous chunks of a dtype, perhaps with a CRC32C, and what Zarr's metadata says of it.
+    """Return an encoder of C-contiguous chunks of a dtype, and its codecs as in Zarr's metadata.
 
-    The first gives None for a chunk of which every bit is zero, which is the fill value.
+    With `checked`, a CRC32C follows each chunk. With a codec, the encoder returns None for a chunk whose bits are all
+    zero, which is the fill value.
     """
     seal, check = (sealed, [_CRC32C]) if checked else (bytes, [])
     if codec is None:
@@ -88,8 +89,8 @@ def chunk_codec(
     if codec.name == "pcodec":
         options: dict[str, Any] = {"level": codec.level}
         if stored == "uint16" or np.dtype(stored).kind == "f":
-            # Differences of neighbours are never smaller for pair values (the upper halves of float32), and by 1 % for
-            # attention. Looking for them takes half of the time of encoding, undoing them a fifth of decoding.
+            # No delta encoding: it makes attention 1 % smaller, and pair values (the upper halves of float32) never.
+            # To try it takes half of the encoding time, and to undo it a fifth of the decoding time.
             options |= {"delta_spec": "try_consecutive", "delta_encoding_order": 0}
         compress = PCodec(**options).encode
         chain = [{"name": "numcodecs.pcodec", "configuration": options}, *check]
@@ -129,9 +130,9 @@ def array_node(
     codecs: list[Any],
     attributes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Compose the ``zarr.json`` of an array: in shards, or one chunk where there are no axes.
+    """Return the ``zarr.json`` of an array: in shards, or one chunk if it has no axes.
 
-    zarr-python would take several milliseconds for each, a third of the time of writing a small trace.
+    zarr-python would take several milliseconds for each array, a third of the time of writing a small trace.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def array_node(
     Returns
     -------
     dict
-        What `describe` understands.
+        Metadata that `describe` accepts.
     """
     if shape:
         index = [_little_endian("uint64"), _CRC32C]
@@ -168,22 +169,23 @@ def array_node(
 
 
 def group_node(attributes: Mapping[str, Any], members: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Compose the ``zarr.json`` of a group; of the root, with a copy of the metadata of all its members by name."""
+    """Return the ``zarr.json`` of a group; for the root, with a copy of the metadata of all its members by name."""
     node: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
     if members is not None:
-        # zarr-python takes it in this order only, by depth and then by name; others ask each array for its own.
+        # Every zarr-python since 3.0 reads it, but only in this order, by depth and then by name. Readers that do not
+        # know it use the metadata of each array.
         flat = dict(sorted(members.items(), key=lambda member: (member[0].count("/"), member[0])))
         node["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": flat}
     return node
 
 
 def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
-    """Understand an array's metadata: what `array_node` made, and nothing else.
+    """Parse an array's metadata; accept only what `array_node` makes.
 
     Parameters
     ----------
     folder : str
-        Where the array lies.
+        Folder of the array.
     node : mapping
         Its ``zarr.json``.
 
@@ -195,7 +197,7 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
     Raises
     ------
     ArchiveError
-        For what no version of the writer makes, such as another codec.
+        If no version of the writer makes such metadata, for example with another codec.
     """
     try:
         shape, stored, outer = node["shape"], node["data_type"], node["chunk_grid"]["configuration"]["chunk_shape"]
@@ -225,7 +227,7 @@ def _copy(encoded: np.ndarray, out: np.ndarray) -> None:
 
 
 def _blosc(encoded: np.ndarray, out: np.ndarray) -> None:
-    # Blosc's header states the decoded length; one that is shorter would leave a part of the memory as it was.
+    # Blosc's header states the decoded length. A shorter one would leave a part of the memory unchanged.
     if encoded[4:8].tobytes() != out.nbytes.to_bytes(4, "little"):
         raise ArchiveError("a chunk does not decode to its expected length.")
     blosc.decompress(encoded, out)

@@ -1,4 +1,4 @@
-"""Any format with slimming above it: what `harness.slimming` decides to store is an ordinary archive of that format."""
+"""Slimming above any format: the tensors that `harness.slimming` stores are an ordinary archive of that format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest, split
 
 _AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated")
-"""What a format may offer that is not changed by slimming."""
+"""Optional attributes of a format that slimming does not change."""
 
 
 def _narrowed(narrowing: Narrowing, block: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class SlimmedWriter(Writer):
             yield stored
 
     def checkpoint(self) -> dict[str, Place]:
-        """As of `CheckpointWriter`; asked only where the format below can be recovered."""
+        """Return places as `CheckpointWriter` does; called only if the format below can be recovered."""
         if not isinstance(self._inner, CheckpointWriter):
             raise TypeError("its writer has no checkpoint")
         self._places |= self._inner.checkpoint()
@@ -90,16 +90,16 @@ class SlimmedWriter(Writer):
 
 
 class SlimmedReader(Reader):
-    """Reads what is stored for a tensor and widens it.
+    """Reads the stored tensor that holds a tensor's values, and widens them.
 
     Parameters
     ----------
     inner : Reader
         Of the format below; closed with this one.
     places : Places, optional
-        By default those in the manifest that `inner` has.
+        By default those in the manifest of `inner`.
     manifest : Manifest, optional
-        Of an archive that was not finished, which has no record yet.
+        Of an unfinished archive, which has no record of slimming yet.
     """
 
     def __init__(self, inner: Reader, places: Places | None = None, manifest: Manifest | None = None) -> None:
@@ -119,7 +119,7 @@ class SlimmedReader(Reader):
         return self._manifest().to_json()
 
     def stored(self) -> dict[str, StoredTensor]:
-        """List the tensors that what the container lists stands for."""
+        """Return the original tensors of those that the container lists, by path."""
         as_said = {spec.path: StoredTensor(spec.shape, spec.dtype) for spec in self._manifest().tensors}
         if not isinstance(self.inner, ListsTensors):
             return as_said
@@ -135,7 +135,7 @@ class SlimmedReader(Reader):
         return narrowing.widen(self.inner.read(place, selection))
 
     def as_it_is(self, path: str) -> bool:
-        """Say whether a tensor lies under its own name, in its own dtype."""
+        """Return whether a tensor is stored under its own name and in its own dtype."""
         place, narrowing = self.places[path]
         return place == path and narrowing.as_it_is
 
@@ -147,7 +147,7 @@ class SlimmedReader(Reader):
 
 
 class SlimmedFormat(TunableFormat, Format):
-    """A format above another: a class that states four names makes one (docs/slimming.md).
+    """A format above another; a subclass needs to set only four names (docs/slimming.md).
 
     Attributes
     ----------
@@ -171,11 +171,11 @@ class SlimmedFormat(TunableFormat, Format):
 
     @classmethod
     def missing(cls) -> str:
-        """Say what the format below lacks."""
+        """Return why the format below cannot be used, as the end of a sentence; empty if it can."""
         return str(getattr(registry.load("formats", cls.inner), "missing", str)())
 
     def _stand_above(self, of: Format) -> None:
-        """Offer what the format below offers."""
+        """Set the format below, and take over the features that it offers."""
         self.of = of
         given: dict[str, Any] = {name: getattr(of, name) for name in _AS_BELOW if hasattr(of, name)}
         given |= {"readers": {name: _above(spec) for name, spec in of.readers.items()}, "candidates": of.candidates}
@@ -210,7 +210,7 @@ class SlimmedFormat(TunableFormat, Format):
         return SlimmedReader(self.of.reader(path, name, cache_bytes=cache_bytes))
 
     def recognises(self, path: Path) -> bool:
-        """Say whether it is of the format below, with a record of slimming that can be read."""
+        """Return whether a path is an archive of the format below with a readable record of slimming."""
         if self.missing() or not recognised(path, self.of):
             return False
         with contextlib.suppress(HarnessError), blame(self.name, f"looking at {path}"):

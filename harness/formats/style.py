@@ -1,4 +1,4 @@
-"""How a format is drawn: what it says of itself, or a place in a cycle that stays apart in all colour deficiencies."""
+"""Plot styles of formats: stated by the format, or from a cycle that is distinct with every colour deficiency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How one format is drawn, and its place among others."""
+    """Plot style of one format, and its place among others."""
 
     colour: str  # Of its lines and markers, as ``#rrggbb``.
     marker: str  # A marker of matplotlib.
@@ -49,8 +49,8 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     Returns
     -------
     dict of str to Style
-        What the format states. One that states none, or cannot be found here, has a place in the cycle that follows
-        from its name, or the next that is free.
+        The style that the format states. A format that states none, or is not found here, gets the style of the cycle
+        that its name determines, or the next free one.
     """
     wanted = set(names)
     found = {name: style for name in wanted if (style := _stated(name)) is not None}
@@ -65,7 +65,7 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def _stated(name: str) -> Style | None:
-    """Return what a format states itself: one that is derived from it is another format, and looks different."""
+    """Return the style that a format's own class states: a derived class is another format, and must look different."""
     registered = [name] if name in registry.names("formats") else []
     for key in [*registered, *(typed for group, typed in registry.allowed() if group == "formats")]:
         try:

@@ -1,4 +1,4 @@
-"""Read Zarr with tensorstore; the only file that imports it."""
+"""Reader of Zarr with tensorstore; the only module that imports it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from harness.formats.zarr_reader import codecs_in_words, stored_manifest
 
 @cache
 def _threads() -> Any:
-    """Return the threads of this process, as many as it may use processors.
+    """Return a tensorstore context with one thread for each processor that this process may use.
 
-    One for all readers, as tensorstore's own default is: threads that are new take milliseconds to start.
+    All readers share it, as with tensorstore's own default: new threads take milliseconds to start.
     """
     limit = {"limit": capacity().cores_usable}
     return tensorstore.Context({"data_copy_concurrency": limit, "file_io_concurrency": limit})
@@ -35,7 +35,7 @@ class TensorstoreReader(Reader):
     path : Path
         The archive.
     cache_bytes : int or None
-        Of decoded chunks, for all arrays together; tensorstore's default is to keep none.
+        Most bytes of decoded chunks that are kept, for all arrays together; none by default, as in tensorstore.
     """
 
     def __init__(self, path: Path, cache_bytes: int | None = None) -> None:
@@ -55,11 +55,11 @@ class TensorstoreReader(Reader):
         return found[0], {"driver": "file", "path": f"{folder}/"}
 
     def array(self, path: str) -> Any:
-        """Return an array as tensorstore gives it, the same one each time."""
+        """Return the tensorstore array of a path, which is opened once."""
         if path in self._held:
             return self._held[path]
         driver, store = self.place(path)
-        # What does not change while it is open need not be asked for its age before each read.
+        # An archive does not change while it is open, so reads need not check the age of cached data.
         spec = {"driver": driver, "kvstore": store, "recheck_cached_data": "open"}
         try:
             opened = tensorstore.open(spec, open=True, read=True, context=self._context).result()
@@ -91,4 +91,4 @@ class TensorstoreReader(Reader):
         )
 
     def close(self) -> None:
-        self._held.clear()  # and with them what they keep
+        self._held.clear()  # also drops the data that they cache

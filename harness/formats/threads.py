@@ -1,4 +1,4 @@
-"""Threads on which readers of this project decode and read, as many as the process may use processors."""
+"""Threads for the readers of this project to read and decode, one for each processor that the process may use."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from typing import TypeVar
 from harness.capacity import capacity
 
 ALONE = 2 << 20
-"""Bytes of stored values that one thread has decoded before a second would be at work."""
+"""Bytes of stored values that one thread decodes before a second one would start to work."""
 
 Task = TypeVar("Task")
 
 
 def cores() -> int:
-    """Return how many threads the budget allows: one for each processor that this process may use.
+    """Return the number of threads in the budget: one for each processor that this process may use.
 
-    No fewer, as in libraries that are given the budget: all readers of a comparison have the same.
+    No fewer, because libraries get the same number: all readers of a comparison have equal budgets.
     """
     return capacity().cores_usable
 
 
 class ThreadTeam:
-    """Threads, the caller's among them, that live as long as one reader; several callers may use them at once."""
+    """Threads, including the caller's, that live as long as one reader; several callers may use them at once."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads)  # a thread is not started before it has something to do
+        self._pool = ThreadPoolExecutor(threads)  # starts a thread only when there is work for it
 
     def share(self, tasks: Iterable[Task], work: Callable[[Iterator[Task]], None]) -> None:
-        """Run tasks on all threads; return when every one of them is done.
+        """Run tasks on all threads; return when all tasks are done.
 
-        The caller works too: it does not wait for a thread to wake up, which takes as long as decoding a small chunk.
+        The caller works too instead of waiting for a thread to wake up, which takes as long as decoding a small chunk.
 
         Parameters
         ----------
         tasks : iterable
-            Each is done once, by whoever comes first.
+            Each is done once, by the first free thread.
         work : callable
-            Called once on each thread with an iterator of the tasks it gets; keeps what it needs from task to task.
+            Called once on each thread with an iterator over its tasks; may keep state between tasks.
 
         Raises
         ------
         Exception
-            The first that `work` raised; no thread is at work any more then.
+            The first exception of `work`; no thread runs any more at that time.
         """
         queue = deque(tasks)
 
@@ -60,7 +60,7 @@ class ThreadTeam:
             work(pending())
         finally:
             queue.clear()
-            # One that did not start has nothing left to do; the others write into the caller's memory until they end.
+            # Futures that did not start have no tasks left; wait for the others, which write into the caller's memory.
             errors = [future.exception() for future in futures if not future.cancel()]
         for error in filter(None, errors):
             raise error

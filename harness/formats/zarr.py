@@ -1,4 +1,4 @@
-"""Zarr through zarr-python: format 3, and format 2 for the seed's exact settings."""
+"""Zarr through zarr-python: format 3, and format 2 for the exact settings of the earlier comparison."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import regroup
 
-# Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
-
 
 def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
     """Return the attributes of an archive's root group: the manifest, the place of the seal, and what a format adds."""
@@ -61,7 +59,7 @@ def write_array(group: zarr.Group, spec: TensorSpec, blocks: Iterable[np.ndarray
             fill_value=0,
         )
     row = 0
-    # zarr-python writes a shard anew for every part of it.
+    # zarr-python rewrites a shard for every part of it.
     for block in regroup(blocks, laid.shards[0]) if laid.shards else blocks:
         if block.ndim == 0:
             array[...] = block
@@ -71,7 +69,7 @@ def write_array(group: zarr.Group, spec: TensorSpec, blocks: Iterable[np.ndarray
 
 
 def _compressors(laid: Layout, zarr_format: Literal[2, 3]) -> list[Any] | None:
-    """Return what a chunk goes through: its codec, and a checksum behind it."""
+    """Return the compressors of a chunk: its codec, then a checksum; None if it has neither."""
     checksum = Crc32cCodec() if laid.checked else None
     return [each for each in (_compressor(laid.codec, zarr_format), checksum) if each is not None] or None
 
@@ -87,7 +85,7 @@ def _compressor(codec: Codec | None, zarr_format: Literal[2, 3]) -> Any:
 
 
 class ZarrWriter(Writer):
-    """Writes each tensor as a chunked array; metadata are not consolidated, as no reader of a folder asks for it."""
+    """Writes each tensor as a chunked array; metadata are not consolidated, as no reader of a folder uses that."""
 
     def __init__(self, path: Path, backend: ZarrFormat, profile: Profile) -> None:
         take_threads()
@@ -97,7 +95,7 @@ class ZarrWriter(Writer):
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         write_array(self._group, spec, blocks, self._backend.layout(spec, self._profile))
-        self._ended[spec.path] = {}  # its files are all there is to know
+        self._ended[spec.path] = {}  # its files are found by its name
 
     def checkpoint(self) -> dict[str, Place]:
         ended, self._ended = self._ended, {}
@@ -112,12 +110,12 @@ class ZarrWriter(Writer):
 
 
 def wait_for_writes() -> None:
-    """Wait for what zarr-python is still writing after a failure: else files appear again where all was removed."""
+    """Wait for zarr-python's running writes after a failure: otherwise files reappear after their removal."""
     zarr.core.sync.sync(_others())
 
 
 async def _others() -> None:
-    """Wait for all other tasks: the first of many writes that fails stops none of the others."""
+    """Wait for all other tasks: the failure of one write does not stop the others."""
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.gather(*others, return_exceptions=True)
 
@@ -126,11 +124,11 @@ _CRC = "crc32c"
 
 
 class ZarrLayouts(TunableFormat):
-    """Chunks, shards and codecs of plain Zarr, whatever holds its files."""
+    """Chunks, shards and codecs of plain Zarr, for any store of its files."""
 
     withdrawn: ClassVar = {"pipeline": ("default", "the reader of a run decides that: leave it out and give --readers")}
-    # Readers that decode without zarr-python's event loop take small chunks for what they are: of a window of 32 x 32
-    # zarrs and tensorstore then decode half as much, and a layer costs them no more. A file a tensor, up to 64 MiB.
+    # Small chunks help readers that decode without zarr-python's event loop: of a window of 32 x 32, zarrs and
+    # tensorstore then decode half as much, and a layer costs them no more. One file per tensor, up to 64 MiB.
     alternatives: ClassVar = {
         "sharded": {
             **{role: {"shards": "tensor"} for role in TUNED_ROLES},
@@ -222,7 +220,7 @@ class ZarrFormat(ZarrLayouts, Format):
         ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
         (
             "Opening should be consolidated.",
-            "Remotely it is. On a local disk that pays from the sixth array on, and costs 14 to 21 % of writing.",
+            "Remotely it is. On a local disk that pays from the fifth array on, and costs 14 to 21 % of writing.",
         ),
         (
             "codec_pipeline.strict is not what users of zarrs have.",
@@ -252,7 +250,7 @@ class ZarrFormat(ZarrLayouts, Format):
         return sound and not any(KEY.encode() in text for text in texts)
 
     def overstated(self, path: Path) -> str:
-        # Folders are read by each array's own metadata, or by their copy in the root: what either says is looked at.
+        # Readers of a folder use each array's own metadata, or their copy in the root: check both.
         seen: dict[str, Any] = {}
         for view in (path, LocalStore(path, read_only=True)):
             with closing(ZarrReader(view)) as reader:

@@ -1,4 +1,4 @@
-"""What the chunks of a Zarr array state beforehand, without decoding any."""
+"""Checks of the sizes that chunks of Zarr arrays state, before any chunk is decoded."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from harness.limits import in_words, inflation_limit
 _UNKNOWN = "is stored by a codec that no archive of this harness uses"
 
 DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup"})
-"""Names of files that hold metadata; of an array all others hold chunks."""
+"""Names of metadata files; all other files of an array hold chunks."""
 
 
 def files_of_array(folder: Path, array: zarr.Array) -> Iterator[LocalFile]:
-    """Yield the files of an array with its chunks, each open until the next is asked for."""
+    """Yield the chunk files of an array, each open until the next is requested."""
     for place, _, names in os.walk(folder / array.path):
         for name in names:
             if name not in DOCUMENTS:
@@ -36,14 +36,14 @@ def files_of_array(folder: Path, array: zarr.Array) -> Iterator[LocalFile]:
 
 
 def overstated_array(array: zarr.Array, files: Iterable[ByteSource]) -> str:
-    """Say what an array asks its codecs for that the archives of this harness do not; empty where there is nothing.
+    """Return which codec or chunk size of an array no archive of this harness has; empty if there is none.
 
     Parameters
     ----------
     array : zarr.Array
         In an archive.
     files : iterable of ByteSource
-        What holds its chunks.
+        The files with its chunks.
 
     Returns
     -------
@@ -63,14 +63,14 @@ def overstated_array(array: zarr.Array, files: Iterable[ByteSource]) -> str:
 
 
 def chunks_beyond(arrays: Mapping[str, zarr.Array], size: int) -> str:
-    """Name the first array whose chunks state far more than its archive holds; empty where there is none.
+    """Return the first array with an unknown codec, or with chunks far larger than its archive; empty if there is none.
 
     Parameters
     ----------
     arrays : mapping of str to zarr.Array
         By name.
     size : int
-        Of the whole archive, in bytes.
+        Of the complete archive, in bytes.
     """
     most = inflation_limit(size)
     for name, array in arrays.items():
@@ -86,7 +86,7 @@ def chunks_beyond(arrays: Mapping[str, zarr.Array], size: int) -> str:
 
 
 def _codec(array: zarr.Array) -> Header | None:
-    """Return whose header a chunk has; None where it is coded as no archive of this harness is."""
+    """Return the codec whose header a chunk has; None for codecs that no archive of this harness has."""
     metadata: Any = array.metadata
     if metadata.zarr_format == 2:
         if metadata.filters or not isinstance(metadata.compressor, numcodecs.Blosc | None):

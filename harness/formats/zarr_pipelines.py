@@ -1,4 +1,4 @@
-"""The codec pipelines that decode for zarr-python, by the names of readers, and the configuration that they obey."""
+"""Codec pipelines of zarr-python, by the names of readers, and their configuration."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ DEFAULT = "zarr-python"
 PIPELINES: dict[str, dict[str, Any]] = {
     DEFAULT: {"path": "zarr.core.codec_pipeline.BatchedCodecPipeline"},
     "fused": {"path": "zarr.core.codec_pipeline.FusedCodecPipeline"},
-    # Strict, for it would hand what it cannot read to zarr-python's own pipeline with a warning.
+    # Strict: otherwise it passes what it cannot read to zarr-python's own pipeline, with a warning.
     "zarrs": {"path": "zarrs.ZarrsCodecPipeline", "strict": True},
 }
-"""What each reader sets in zarr's ``codec_pipeline``."""
+"""Settings of each reader in zarr's ``codec_pipeline``."""
 
-_TURNS = threading.Lock()  # the setting is one for the whole process
+_TURNS = threading.Lock()  # the setting applies to the complete process
 
 
 def missing(name: str) -> str:
-    """Say why a pipeline cannot be used here, as the end of a sentence; empty where it can."""
+    """Return why a pipeline cannot be used here, as the end of a sentence; empty if it can."""
     if name == "fused" and not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
         return f"needs zarr 3.4 or newer, which needs Python 3.12; here is zarr {zarr.__version__}"
     return missing_package("zarrs", "trace-format-harness[readers]") if name == "zarrs" else ""
@@ -41,7 +41,13 @@ def missing(name: str) -> str:
 
 @contextmanager
 def using(name: str) -> Iterator[None]:
-    """Give arrays that are opened or made inside the block a pipeline, which they keep; other arrays keep theirs."""
+    """Use a pipeline for arrays that are opened or created in the block; they keep it, and other arrays keep theirs.
+
+    Raises
+    ------
+    UnsupportedReader
+        If the pipeline cannot read an array.
+    """
     package = PIPELINES[name]["path"].partition(".")[0]
     refusals = () if package == "zarr" else (importlib.import_module(f"{package}.pipeline").UnsupportedMetadataError,)
     with _TURNS, zarr.config.set({f"codec_pipeline.{key}": value for key, value in PIPELINES[name].items()}):
@@ -52,22 +58,22 @@ def using(name: str) -> Iterator[None]:
 
 
 def take_threads() -> None:
-    """Let zarr-python and its pipelines use as many threads as this process may use processors.
+    """Let zarr-python and its pipelines use one thread for each processor that this process may use.
 
-    For the whole process, and the same for every reader: zarr-python makes its threads once, at the first use.
+    This applies to the process, and so to every reader: zarr-python starts its threads once, at the first use.
     """
     wanted = {f"{where}.max_workers": capacity().cores_usable for where in ("threading", "codec_pipeline")}
     if any(zarr.config.get(key, None) != number for key, number in wanted.items()):
         zarr.config.set(wanted)
-        blosc.set_nthreads(capacity().cores_usable)  # of a chunk that the calling thread decodes by itself
+        blosc.set_nthreads(capacity().cores_usable)  # for a chunk that the calling thread decodes itself
 
 
 def pipeline_of(array: zarr.Array) -> str:
-    """Say what decodes an opened array, its library's version and its settings, as the objects have them."""
+    """Return in words the pipeline of an opened array, its library's version and its settings, as the objects state."""
     pipeline: Any = array.async_array.codec_pipeline
     module = type(pipeline).__module__.partition(".")[0]
     other = "" if module == "zarr" else f", {module} {version(module)}"
-    config = getattr(array, "config", None)  # zarr 3.1 has none of what follows
+    config = getattr(array, "config", None)  # zarr 3.1 has none of the following
     known = {
         "batches of {}": getattr(pipeline, "batch_size", None),
         "{} requests at once": zarr.config.get("async.concurrency"),
@@ -79,7 +85,7 @@ def pipeline_of(array: zarr.Array) -> str:
 
 
 def threads_of(array: zarr.Array) -> str:
-    """Say how many threads the libraries behind an opened array have: those that run, and what is configured."""
+    """Return in words how many threads the libraries of an opened array have, running and configured."""
     executor: Any = zarr.core.sync._executor
     running = "default" if executor is None else executor._max_workers
     asked = zarr.config.get("codec_pipeline.max_workers", None)

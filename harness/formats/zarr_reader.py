@@ -1,4 +1,4 @@
-"""Read Zarr with zarr-python through one of its codec pipelines, also archives that were not finished."""
+"""Readers of Zarr with zarr-python through one of its codec pipelines, also for unfinished archives."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from harness.formats.zarr_pipelines import DEFAULT, pipeline_of, take_threads, t
 from harness.trace.manifest import Manifest
 
 KEY = "trace_format_harness"
-"""Under which an archive's root group has what this harness says of it."""
+"""Attribute of an archive's root group that holds the attributes of this harness."""
 
 ROOTS = ("zarr.json", ".zattrs", ".zgroup")
-"""Documents of a root group, of Zarr 3 and 2; its own attributes are in the first that is there."""
+"""Documents of a root group, of Zarr 3 and 2; the first that exists holds its attributes."""
 
-_LEFT_TO_ZARR = 16 << 20  # bytes of metadata that are damaged; zarr-python takes minutes for more
+_LEFT_TO_ZARR = 16 << 20  # bytes of damaged metadata that are left to zarr-python; it takes minutes for more
 
 
 def own_within(document: Any, name: str) -> dict[str, Any]:
-    """Find what `root_attributes` wrote in the document of a root group; empty where there is nothing of it."""
+    """Return the attributes from `root_attributes` in the document of a root group; empty if there are none."""
     for key in ("attributes", KEY) if name == "zarr.json" else (KEY,):
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
 
 
 def manifest_within(path: object, own: Mapping[str, Any]) -> str:
-    """Return the manifest among an archive's own attributes; raises `ArchiveError` where there is none."""
+    """Return the manifest among an archive's own attributes; raises `ArchiveError` if there is none."""
     if "manifest" not in own:
         raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
     return str(own["manifest"])
 
 
 def _root(path: Path) -> dict[str, Any] | None:
-    """Read what `root_attributes` wrote; None where no Zarr group is."""
+    """Read the attributes from `root_attributes`; None if the path is no Zarr group."""
     for name in ROOTS:
         if path.is_dir() and (path / name).is_file():
             return own_within(decode(read_bytes(path / name), Any, path / name, extra=True), name)
@@ -51,7 +51,11 @@ def _root(path: Path) -> dict[str, Any] | None:
 
 
 def own_attributes(path: Path) -> dict[str, Any] | None:
-    """Read an archive's own attributes, without zarr; None where no Zarr group is, empty where it is another's."""
+    """Read an archive's own attributes, without zarr.
+
+    Returns None if the path is no Zarr group, and an empty dict if another program wrote it or its metadata are
+    damaged.
+    """
     try:
         return _root(path)
     except DocumentError:
@@ -61,17 +65,17 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
 
 
 def stored_manifest(path: Path) -> str:
-    """Read the manifest from a folder; raises `ArchiveError` where there is none."""
+    """Read the manifest from a folder; raises `ArchiveError` if there is none."""
     return manifest_within(path, _root(path) or {})
 
 
 def codecs_in_words(codecs: Iterable[Mapping[str, Any]]) -> str:
-    """Say what codecs do to a chunk, apart from laying out its bytes in order.
+    """Return in words the codecs of a chunk, without the one that lays out its bytes in order.
 
     Parameters
     ----------
     codecs : iterable of mapping
-        As an array's metadata have them, of Zarr 2 or 3; in shards, that of the shard.
+        From an array's metadata, of Zarr 2 or 3; for shards, the codec of the shard.
     """
     found = []
     for codec in codecs:
@@ -95,22 +99,22 @@ def _codecs_of(array: zarr.Array) -> str:
 
 
 class ZarrReader(Reader):
-    """Reads arrays with zarr-python; holds each array it has opened, unless told not to.
+    """Reads arrays with zarr-python; holds each array that it has opened, unless `held` is false.
 
-    In a folder, an array is opened by its own metadata when it is first read, and the root group not at all: one array
-    takes 0.25 ms, and 0.94 through consolidated metadata, which pays from five arrays on. In a store where every
-    request costs more than that, the consolidated metadata are one; without them each array is asked for.
+    In a folder, an array is opened by its own metadata at its first read, and the root group is not opened: one array
+    takes 0.25 ms, and 0.94 ms through consolidated metadata, which pays from five arrays on. In a store whose requests
+    cost more than that, consolidated metadata take one request; without them each array takes requests of its own.
 
     Parameters
     ----------
     where : Path or zarr.abc.store.Store
-        The archive, as a folder or as a store that is one.
+        The archive, as a folder or as a store with its content.
     pipeline : str
-        What decodes, by the name of a reader.
+        The codec pipeline, by the name of a reader.
     consolidated : bool
         Whether consolidated metadata of a store are used if it has them; else each array is opened by its own.
     held : bool
-        Whether an array is opened once, or anew for each read.
+        Whether an array is opened once, or again for each read.
     """
 
     def __init__(
@@ -121,7 +125,7 @@ class ZarrReader(Reader):
         self._held: dict[str, zarr.Array] = {}
         self._group: zarr.Group | None = None
         self._store: Store
-        self._format: Literal[2, 3] | None  # None for whichever it is
+        self._format: Literal[2, 3] | None  # None if it is to be detected
         if isinstance(where, Store):
             self._store, self._format = where, None
             if consolidated:
@@ -138,7 +142,7 @@ class ZarrReader(Reader):
         return manifest_within(self._where, own_within(self._group.attrs.asdict(), ".zattrs") if self._group else {})
 
     def arrays(self) -> dict[str, zarr.Array]:
-        """Return every array that is listed, by name, as its metadata say that are read here."""
+        """Return every listed array, by name, with the metadata that this reader uses."""
         with using(DEFAULT):
             group = self._group or zarr.open_group(self._store, mode="r", use_consolidated=False)
             return {name: node for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)}
@@ -147,7 +151,7 @@ class ZarrReader(Reader):
         return {name: StoredTensor(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
 
     def array(self, path: str) -> zarr.Array:
-        """Return an array as zarr-python gives it, the same one each time where arrays are held."""
+        """Return the zarr-python array of a path, the same one each time if arrays are held."""
         if path in self._held:
             return self._held[path]
         with using(self._pipeline):
@@ -177,7 +181,7 @@ class ZarrReader(Reader):
 
 
 class RecoveredZarrReader(ZarrReader):
-    """Reads arrays that are whole among others, in a folder whose metadata were not consolidated yet."""
+    """Reads the complete arrays of an unfinished archive, in a folder without consolidated metadata."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         super().__init__(path)

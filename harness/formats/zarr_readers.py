@@ -1,4 +1,4 @@
-"""The maintained readers of Zarr, by name: of plain archives, and of those whose arrays something else looks up."""
+"""Maintained readers of Zarr, by name: for plain archives, and for those whose arrays a reader above locates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.formats.zarr_reader import ZarrReader
 from harness.registry import missing_package
 
 Above = Callable[[Path, Reader], Reader]
-"""Takes an archive and what reads its arrays to the reader of its tensors; closes the latter's when it raises."""
+"""Takes an archive and the reader of its arrays, which it closes if it raises; returns the reader of its tensors."""
 
 _BY_PIPELINE = {
     "zarr-python": "zarr-python with its default pipeline, arrays held",
@@ -26,7 +26,7 @@ def _as_it_is(path: Path, inner: Reader) -> Reader:
 
 
 def maintained(above: Above = _as_it_is) -> dict[str, ReaderSpec]:
-    """Return the readers, stock first."""
+    """Return the readers by name, the stock reader first."""
     specs = {
         name: ReaderSpec(open=partial(_by_zarr_python, above, name), about=about, missing=partial(missing, name))
         for name, about in _BY_PIPELINE.items()
@@ -42,6 +42,6 @@ def _by_zarr_python(above: Above, name: str, path: Path) -> Reader:
 
 
 def _by_tensorstore(above: Above, path: Path, cache_bytes: int | None = None) -> Reader:
-    from harness.formats.tensorstore_reader import TensorstoreReader  # 20 MB that not everybody has
+    from harness.formats.tensorstore_reader import TensorstoreReader  # 20 MB that not every installation has
 
     return above(path, TensorstoreReader(path, cache_bytes))

@@ -39,7 +39,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 
 _ANYBODYS = Codec(name="blosc-zstd", level=9, shuffle="byte")
-"""In place of pcodec: for one-byte values, which it does not take, and for tensors that any reader has to decode."""
+"""Codec in place of pcodec: for one-byte and complex values, which it does not support, and for `plain` tensors."""
 
 _PCODEC = Codec(name="pcodec", level=8)
 _SMALLEST = "smallest"
@@ -52,14 +52,14 @@ _CODECS = named(
         Codec(name="zstd", level=19, shuffle="byte"),
         Codec(name="blosc-zstd", level=3, shuffle="bit"),
         Codec(name="blosc-zstd", level=1, shuffle="bit"),
-        # Level 9 stores the real pair tensor at 2.43, level 5 at 2.40; it decodes as fast and encodes a tenth slower.
+        # On the real pair tensor, level 9 has ratio 2.43, level 5 2.40; it decodes as fast and encodes a tenth slower.
         Codec(name="blosc-lz4", level=9, shuffle="bit"),
         Codec(name="blosc-lz4", level=5, shuffle="bit"),
         Codec(name="blosc-lz4", level=9, shuffle="byte"),
         None,
     )
 )
-"""What can be chosen, by name, the one of ``tuned`` first."""
+"""Available codecs by name, the one of ``tuned`` first."""
 
 _CHANNELS = Parameter(
     name="channels",
@@ -69,9 +69,9 @@ _CHANNELS = Parameter(
 )
 _FAST = {"codec": "blosc-lz4-9 bit shuffle"}
 _TRIED: tuple[dict[str, Value], ...] = (
-    # One stream a channel or a map: 2.99 in place of 2.96 on the real pair tensor.
+    # One stream per channel or map: ratio 2.99 instead of 2.96 on the real pair tensor.
     {"codec": "pcodec-12", "edge": 1024, "channels": 1, "share_bytes": 1},
-    # Smaller on attention of the trained vision transformer: 1.28 in place of 1.24.
+    # Smaller on attention of the trained vision transformer: ratio 1.28 instead of 1.24.
     {"codec": "zstd-19 byte shuffle", "edge": 1024, "share_bytes": CHUNK_BYTES},
 )
 _WHY = (
@@ -86,7 +86,7 @@ def _changed(profile: Settings, role: Role, values: Mapping[str, Value]) -> Sett
 
 
 def _readers() -> dict[str, ReaderSpec]:
-    """Return this project's reader, and those of anybody."""
+    """Return this project's reader, and the maintained readers of Zarr."""
     own = ReaderSpec(open=ZarrSlimReader, about="this project's own decoder", own=True)
     return {"own": own, **maintained(SlimLibraryReader)}
 
@@ -97,7 +97,7 @@ class ZarrSlimFormat(ZarrFormat):
     Attributes
     ----------
     slimming : bool
-        Whether equal tensors are stored once and values narrowed; without, codec and chunks are the same.
+        Whether equal tensors are stored once and values narrowed; codec and chunks do not depend on it.
     plain : tuple of str
         As of `harness.formats.describing.SlimmingFormat`; such a tensor has a codec that every reader of Zarr knows.
     """
@@ -108,7 +108,7 @@ class ZarrSlimFormat(ZarrFormat):
     own_writer = True
     readers: ClassVar = _readers()
     alternatives: ClassVar = {
-        # For readers that decode without zarr-python's event loop, whose windows then decode half as much.
+        # For readers that decode without zarr-python's event loop: for a window they then decode half as much.
         "fast": {
             **dict.fromkeys(Role, _FAST),
             Role.PAIR: {**_FAST, "edge": 16},
@@ -132,7 +132,7 @@ class ZarrSlimFormat(ZarrFormat):
         (
             "CRC32C costs what others do not pay.",
             "About 4 % of a layer; a run with --profile matched has none. HDF5's fletcher32 costs 14 % of a layer and "
-            "31 % of windows (docs/settings.md), and no profile of HDF5 and Zarr has checksums.",
+            "31 % of windows (docs/settings.md), and of the settings of HDF5 and Zarr only `checked` has checksums.",
         ),
     )
     slim = "exact"

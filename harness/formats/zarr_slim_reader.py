@@ -1,4 +1,4 @@
-"""Read slimmed Zarr straight from its files, or through a library that reads its arrays."""
+"""Readers of slimmed Zarr: straight from its files, or through a library that reads its arrays."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from harness.trace.manifest import Manifest
 
 
 class _Array(msgspec.Struct, tag_field="node_type", tag="array"):
-    """What is asked of the metadata of an array before its chunks are."""
+    """The fields of an array's metadata that are validated before its chunks are read."""
 
     shape: list[Count]
     data_type: Any
@@ -40,12 +40,12 @@ class _Array(msgspec.Struct, tag_field="node_type", tag="array"):
 
 
 class _Group(msgspec.Struct, tag_field="node_type", tag="group"):
-    """The metadata of a group, of which nothing is asked."""
+    """The metadata of a group, of which no field is validated."""
 
 
 @dataclass(frozen=True)
 class _Slimmed:
-    """What a slimmed archive says of itself: the array that each tensor is in, and its place there if it shares one."""
+    """Slimming attributes of an archive: the array of each tensor, and the tensor's index in a shared array."""
 
     version: int
     setting: str
@@ -53,10 +53,10 @@ class _Slimmed:
 
 
 class SlimArchive(Reader):
-    """What a slimmed archive says of itself: which tensors it has, and in which arrays they are."""
+    """Base class of readers: the tensors of a slimmed archive, and the arrays that hold them."""
 
     def _open(self, folder: str, root: Any, path: object) -> None:
-        """Open an archive by the document of its root group; `folder` comes before names, `path` is for messages."""
+        """Parse the document of the root group; `folder` is the prefix of array names, `path` is for messages."""
         own = own_within(root, "zarr.json")
         manifest = manifest_within(path, own)
         slim = convert(own.get("slim"), _Slimmed, path, mend="", error=ArchiveError)
@@ -91,20 +91,20 @@ class SlimArchive(Reader):
         return found
 
     def place(self, path: str) -> tuple[str, int | None]:
-        """Return the array that a tensor is in, and its place there if it shares one."""
+        """Return the array that holds a tensor, and its index there if it shares the array."""
         return self._places.get(path, (path, None))
 
     def as_it_is(self, path: str) -> bool:
-        """Say whether a tensor lies under its own name, in its own dtype."""
+        """Return whether a tensor is stored under its own name and in its own dtype."""
         return self.place(path) == (path, None) and self.narrowing(path).as_it_is
 
     def within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
-        """Return a selection of a tensor as one of the array that it is in."""
+        """Return a selection of a tensor as a selection of the array that holds it."""
         shape = tuple(self._nodes[name]["shape"])
         return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
 
     def narrowing(self, name: str) -> Narrowing:
-        """Return how the values of an array were made narrow."""
+        """Return how the values of an array were narrowed."""
         node = self._nodes[name]
         if node["node_type"] != "array":
             raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
@@ -112,7 +112,7 @@ class SlimArchive(Reader):
 
 
 class SlimLibraryReader(SlimArchive):
-    """Finds each tensor in its array, reads that with a library's reader (closed with this one), and widens values."""
+    """Locates each tensor's array, reads it with a library's reader (closed with this one), and widens the values."""
 
     def __init__(self, path: Path, inner: Reader) -> None:
         self._inner = inner
@@ -137,9 +137,9 @@ class SlimLibraryReader(SlimArchive):
 
 
 class ZarrSlimReader(SlimArchive):
-    """Finds each tensor in its array and widens what was stored narrow.
+    """Reads each tensor from the files of its array, and widens narrowed values.
 
-    Metadata and indices of shards are read once; they are only ever added to, so threads may share a reader.
+    Metadata and shard indices are read once. Entries are only added, so threads may share a reader.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class ZarrSlimReader(SlimArchive):
         return out if index is None else out[0]
 
     def find(self, name: str) -> tuple[ShardedArray, Narrowing]:
-        """Look up an array."""
+        """Return the description of an array, and the narrowing of its values."""
         if name not in self._known:
             if ".." in name.split("/"):
                 raise ArchiveError(f"The array {name!r} is not in the archive.")
@@ -185,16 +185,16 @@ class ZarrSlimReader(SlimArchive):
         return self._known[name]
 
     def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
-        """Open one file of an array, of which a selection will be read."""
+        """Open one file of an array, to read the selection `wanted`."""
         return opened(self.find(name)[0].file(number))
 
     def _chunks(self, source: ByteSource, name: str, number: int) -> np.ndarray:
-        """Find the chunks of one file of an array, once."""
+        """Return offset and length of each chunk in one file of an array; `read` keeps them."""
         return find_chunks(source, self.find(name)[0])
 
     @cached_property
     def _library(self) -> ZarrReader:
-        """The same archive as zarr-python sees it."""
+        """A reader of the same archive with zarr-python."""
         return ZarrReader(Path(self._folder))
 
     def opened(self, path: str) -> Opened:
@@ -211,14 +211,14 @@ class ZarrSlimReader(SlimArchive):
 
 
 class RecoveredSlimReader(ZarrSlimReader):
-    """Reads chunks where a checkpoint says that they lie; a file that was not finished has no index."""
+    """Reads chunks at the offsets from a checkpoint, because an unfinished file has no index."""
 
     def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
         self._recovered = places
         self._begin(f"{path}/", manifest.to_json(), {name: place["node"] for name, place in places.items()}, {})
 
     def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
-        first = f"{self._folder}{self._recovered[name]['file']}"  # of a stack of an earlier version, another's
+        first = f"{self._folder}{self._recovered[name]['file']}"  # in a stack of an earlier version, another tensor's
         return opened(self.find(name)[0].file(number) if number else first)
 
     def _chunks(self, source: ByteSource, name: str, number: int) -> np.ndarray:

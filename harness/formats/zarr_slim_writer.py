@@ -1,4 +1,4 @@
-"""Write slimmed Zarr: a sharded array for each tensor that is stored, under the tensor's own name."""
+"""Writer of slimmed Zarr: one sharded array for each stored tensor, under the tensor's own name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCH = 256  # chunks that are encoded before the first of them is written
 
 @dataclass(kw_only=True)
 class _Way:
-    """A way to store a tensor: its chunks and shards, and what encodes a chunk."""
+    """A way to store a tensor: its chunks and shards, and the encoder of a chunk."""
 
     chunks: tuple[int, ...]
     shards: tuple[int, ...]
@@ -37,7 +37,7 @@ class _Way:
     chain: Chain
 
     def node(self, kept: Kept) -> dict[str, Any]:
-        """Compose the metadata of the array."""
+        """Return the metadata of the array."""
         attributes = {"narrowing": kept.narrowing.name, "dtype": kept.spec.dtype}
         return array_node(kept.spec.shape, kept.narrowing.stored, self.chunks, self.shards, self.chain, attributes)
 
@@ -54,7 +54,7 @@ class _Files:
     count: int = 0
 
     def add(self, chunk: bytes | None) -> None:
-        """Append an encoded chunk, to a new file where the last one has all of its chunks."""
+        """Append an encoded chunk, to a new file if the last one has all of its chunks."""
         if self.current is None:
             self.current = ShardWriter(self.folder / file_name(self.count, self.axes))
         self.current.add(chunk)
@@ -81,11 +81,11 @@ class ZarrSlimWriter(Writer):
     path : Path
         The archive.
     slimmer : Slimmer
-        Decides.
+        Decides what is stored.
     layout : callable
-        Takes a tensor to its chunks and shards, and what is stored of it to their codec.
+        Returns the chunks and shards for a tensor as it was given, and the codec for a tensor as it is stored.
     checked : bool
-        Whether a CRC32C stands behind every chunk.
+        Whether a CRC32C follows every chunk.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class ZarrSlimWriter(Writer):
             yield from self._pool.map(lambda part: way.encode(narrow(_padded(part, way.chunks))), batch)
 
     def _smallest(self, kept: Kept) -> _Way:
-        """Return the way that takes the fewest bytes for the tensor's first rows of chunks, where there are several."""
+        """Return the way that needs the fewest bytes for the tensor's first rows of chunks, or the only way."""
         ways = [
             self._way(kept, laid, stored.codec)
             for laid, stored in zip(_all(self._layout(kept.spec)), _all(self._layout(kept.stored)), strict=True)
@@ -149,7 +149,7 @@ class ZarrSlimWriter(Writer):
         return _Way(chunks=laid.chunks or (), shards=laid.shards or (), encode=encode, chain=chain)
 
     def _put_alone(self, kept: Kept) -> Place:
-        """Write what is not cut into chunks: a scalar, or a tensor without values."""
+        """Write a tensor that has no chunks: a scalar, or a tensor without values."""
         spec, file = kept.spec, self._path / kept.spec.path / "c"
         way = self._way(kept, self._layout(spec), None)
         if not spec.shape:
@@ -161,11 +161,11 @@ class ZarrSlimWriter(Writer):
         return self._place(node, file, [] if spec.shape else [(0, file.stat().st_size)])
 
     def _place(self, node: dict[str, Any], file: Path, chunks: list[tuple[int, int]]) -> Place:
-        """Describe a tensor: its metadata, its first file, and where its chunks are in its files."""
+        """Return the place of a tensor: its metadata, its first file, and the places of its chunks in its files."""
         return {"node": node, "file": file.relative_to(self._path).as_posix(), "chunks": chunks}
 
     def _put_array(self, path: str, node: dict[str, Any]) -> None:
-        """Write the metadata of an array, beside its files that are already in place, and of the groups above it."""
+        """Write the metadata of an array, next to its files, which exist already, and of the groups above it."""
         steps = path.split("/")
         for depth in range(1, len(steps)):
             if (group := "/".join(steps[:depth])) not in self._nodes:
@@ -176,7 +176,7 @@ class ZarrSlimWriter(Writer):
         """Write the metadata of a group or an array, and keep it for the root's copy."""
         folder = self._path / name
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "zarr.json").open("x") as file:  # fails where a tensor is named as a group is
+        with (folder / "zarr.json").open("x") as file:  # fails if a tensor has the name of a group
             json.dump(node, file, separators=_COMPACT)
         self._nodes[name] = node
 
@@ -210,7 +210,7 @@ def _cut(rows: np.ndarray, chunks: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 
 def _padded(part: np.ndarray, chunks: tuple[int, ...]) -> np.ndarray:
-    """Return a chunk in C order, padded with zeros to the full extent that Zarr's regular grid wants."""
+    """Return a chunk in C order, padded with zeros to the full extent that Zarr's regular grid requires."""
     if part.shape == chunks:
         return np.ascontiguousarray(part)
     padded = np.zeros(chunks, part.dtype)

@@ -1,1 +1,1 @@
-"""What it means: statistics, the summary of cells, plots and tables."""
+"""Reports of runs: pages with sentences and tables, drawings, and sections of extensions."""

@@ -1,4 +1,4 @@
-"""The folder that a command writes into: made, kept to one process at a time, and cleared of what a killed one left."""
+"""Output folders of commands: create them, lock them to one process, and clear partial files of killed processes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from harness.formats.archive import require_outside
 
 @contextmanager
 def held(folder: Path, *, new: bool = False) -> Iterator[None]:
-    """Keep other commands from writing into a run's folder while this one does, and clear what a killed one left.
+    """Lock a run's folder against other commands in the context, and clear what a killed command left.
 
     Parameters
     ----------
     folder : Path
         The folder.
     new : bool
-        Make it.
+        Whether to create it.
 
     Raises
     ------
     UsageError
-        When another process writes there; of a new one also when it exists with something in it, lies inside an
-        archive, or cannot be written to.
+        If another process writes there. Unless `new`, also if there is no such folder. If `new`, also if it is there
+        and not empty, is inside an archive, or cannot be written to.
     """
     if new:
         _make(folder)
@@ -40,7 +40,7 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
                 "%s cannot be locked on its filesystem: start no second command on it meanwhile.", escaped(str(folder))
             )
         if new:
-            _make(folder)  # another may have begun between the first look and the lock
+            _make(folder)  # another process may have written there between the first check and the lock
         for place in (folder, folder / "plots"):
             clear_partials(place)
         yield

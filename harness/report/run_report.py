@@ -1,4 +1,4 @@
-"""From a plan to a report: what the command line and the API do alike once they know what is asked."""
+"""Run a plan and write its report: the steps that the command line and the API share."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def run_and_report(
     measure: Callable[[PlannedRun, Path, Progress, Space | None], object] = run,
     interrupted: Callable[[KeyboardInterrupt], object] | None = None,
 ) -> WrittenReport:
-    """Take every sample of a run that its folder does not have yet, and write its report.
+    """Take every sample of a run that its folder lacks, and write the report.
 
     Parameters
     ----------
     planned, folder, disk
-        As for `harness.run.experiment.run`; the folder is held, and has the configuration.
+        As for `harness.run.experiment.run`; the folder is locked, and has the configuration.
     progress : context manager
-        Entered while samples are taken; gives what is told about every step.
+        Entered while samples are taken; its value is notified of every step.
     options : Options, optional
-        As for `harness.report.write.write_report`; what the report was asked last without them.
+        As for `harness.report.write.write_report`; by default those of the last report.
     measure : callable
         Takes the samples; `harness.run.experiment.run` does so in this process.
     interrupted : callable, optional
-        Told of Ctrl-C and its kin; the report is then of what was measured. Without it the exception goes on.
+        Receives a `KeyboardInterrupt`; the report then covers what was measured. Without it, the exception propagates.
 
     Raises
     ------

@@ -72,7 +72,7 @@ class Section:
     name, title : str
         The anchor on the page, and the heading.
     order : int
-        Position: the core's sections have multiples of ten, see `harness.report.page.render`.
+        Position on the page, between those of the core's sections, see `harness.report.page.render`.
     measured : mapping of str to str
         Additional files that it is made from, each with what a bundle can only claim of it.
     published : mapping of str to sequence of str

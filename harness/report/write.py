@@ -1,4 +1,4 @@
-"""Turn a run's samples into its summary, plots and report, each file appears complete or not at all."""
+"""Write the summary, plots and report of a run's samples; each file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from harness.report.page.render import render
 from harness.report.section import Brought, brought
 
 DIGITS = 10
-"""Significant digits of a derived figure. Versions of NumPy and processors differ in the 13th and later ones."""
+"""Significant digits of a derived figure. Versions of NumPy and processors differ from the 13th digit on."""
 
 
 def core_drawings() -> tuple[str, ...]:
-    """Return the names of all drawings of the core that a report may have, without their endings."""
+    """Return the names of all drawings of the core that a report may have, without suffix."""
     return (*(name for name, *_ in plotted()), "criteria", "scaling", "attribution")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a report goes: a run's own folder, or another, which leaves the run as it is."""
+    """Output folder of a report: the run's own, or another, which leaves the run unchanged."""
 
-    folder: Path  # For its tables and pages.
-    links: str = "plots"  # Where the Markdown says that the drawings are, seen from itself.
+    folder: Path  # The folder of tables and pages.
+    links: str = "plots"  # The folder of the drawings in links of the Markdown, relative to it.
 
     @property
     def plots(self) -> Path:
-        """For its drawings."""
+        """The folder of the drawings."""
         return self.folder / "plots"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenReport:
-    """What `write_report` wrote."""
+    """Results of a report, and the paths of its files."""
 
     summary: pd.DataFrame  # The cells of formats.
     brought: Brought  # The sections of extensions, each with what it found.
-    cells: pd.DataFrame  # Of ``summary.csv``.
+    cells: pd.DataFrame  # The rows of ``summary.csv``.
     grades: pd.DataFrame  # The criteria, a row for each format and effort.
     plots: Path  # The folder of the plots.
     # The report.
     page: Path
     markdown: Path
-    deciding: tuple[str, ...]  # What decides between formats, in sentences; where nothing is graded, the answer.
+    deciding: tuple[str, ...]  # Sentences on what decides between formats; if nothing is graded, the answer.
     answer: str  # Which format is preferred for which use.
-    incomplete: tuple[str, ...] = ()  # What is wrong with the rows of the run, in sentences.
+    incomplete: tuple[str, ...] = ()  # Sentences on what is wrong with the rows of the run.
 
 
 def write_report(
@@ -78,7 +78,7 @@ def write_report(
     options : Options
         Baseline and mix.
     target : Target, optional
-        Where to; by default the run's own folder.
+        The output folder; by default the run's own.
     version : int
         As for `harness.analysis.findings.find`.
 
@@ -113,7 +113,7 @@ def _written(findings: Findings, parts: Brought, target: Target, start: Said) ->
 
 
 def read_report(folder: Path) -> WrittenReport:
-    """Work out what the report of a run says, as it was asked last, and write nothing.
+    """Compute the results of a run's report with its last options, without writing anything.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def read_report(folder: Path) -> WrittenReport:
 
 
 def write_plots(folder: Path) -> list[Path]:
-    """Summarise a run and draw its plots, without a report; returns the drawings.
+    """Summarise a run and draw its plots, without a report; return the paths of the drawings.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
 
 
 def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
-    """Write the drawings; remove those of an earlier report that are no longer true."""
+    """Write the drawings, and remove outdated ones of an earlier report."""
     target.plots.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target.plots, joined=findings.nodes < 2)
     drawn += draw_criteria(findings.grades.table, target.plots)
@@ -173,7 +173,7 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, figures with `DIGITS` digits, under its final name only when it is complete."""
-    # Column by column, of which pandas would make others: whole numbers with gaps would become fractions.
+    # Columns of objects, because pandas would turn whole numbers with gaps into fractions.
     rounded = {name: pd.Series([lasting(v) for v in table[name]], dtype=object) for name in table}
     write_text(path, pd.DataFrame(rounded).to_csv(index=False))
 

@@ -1,1 +1,1 @@
-"""How it is timed: which samples in which order, from which archives, and the record of the run and its machine."""
+"""Runs: select the samples and their order, write the archives, and record the results and the machine."""

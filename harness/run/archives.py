@@ -37,14 +37,14 @@ class _Archives(TypedDict):
 
 
 class ArchiveRecord:
-    """The file at a path, open for more; a run without an archive says so."""
+    """Writer of ``archives.json``; keeps existing entries. A run without archives gets an empty list."""
 
     def __init__(self, path: Path) -> None:
         self._file = EntryFile(path, {"archives_version": _VERSION}, "subjects", read_archives)
         self._file.write()
 
     def add(self, subject: Subject, prepared: Prepared) -> None:
-        """Note the archives of a subject, in place of what was noted of it before."""
+        """Record the archives of a subject; replaces its earlier entry."""
         self._file.entries = [e for e in self._file.entries if (e["trace"], e["n_res"]) != subject.place]
         archives: list[RecordedArchive] = [
             {
@@ -64,11 +64,11 @@ class ArchiveRecord:
 
 
 def read_archives(path: Path) -> list[RecordedSubject]:
-    """Read what `ArchiveRecord` wrote: one entry a subject.
+    """Read a file written by `ArchiveRecord`; return one entry per subject.
 
     Raises
     ------
     HarnessError
-        When it is damaged or of a version this reader does not know.
+        When the file is damaged or its version is unknown to this reader.
     """
     return read_document(path, _Archives, version=("archives_version", _VERSION))["subjects"]

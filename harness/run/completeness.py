@@ -1,4 +1,4 @@
-"""Say of each file of rows of a run whether it has the rows that it has to have, and no others."""
+"""Check whether each row file of a run contains exactly the rows that the plan requires."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAMPLES, RACES = Sample.file, RaceSample.file
 
 
 def race_times(races: pd.DataFrame) -> dict[CellKey, dict[int, float]]:
-    """Return the time of each round of races, opening included, of rows that are in force and ok; for `winners`."""
+    """Return seconds by cell and round of races, opening included, from rows in force that are ok; for `winners`."""
     good = in_force(races)
     found: dict[CellKey, dict[int, float]] = {}
     for row in good[good["status"] == "ok"].to_dict("records"):
@@ -32,13 +32,13 @@ def race_times(races: pd.DataFrame) -> dict[CellKey, dict[int, float]]:
 
 
 def own_rows() -> dict[str, type[Row]]:
-    """Return the kinds of rows that a run may have beside its samples, by the name of their file."""
+    """Return the row types that a run may have in addition to samples, by file name."""
     kinds: list[type[Row]] = [RaceSample, *(each.rows for each in installed() if each.rows is not None)]
     return {kind.file: kind for kind in kinds}
 
 
 def read_own_rows(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read all rows of races and of the files that measurements of extensions wrote, by the file's name."""
+    """Read all rows of races and of measurements of extensions, by file name."""
     return {name: read_rows(folder / name, kind) for name, kind in own_rows().items() if (folder / name).exists()}
 
 
@@ -50,25 +50,25 @@ def required_rows(
     sessions: int,
     arms: Sequence[Arm] = (),
 ) -> dict[str, Required]:
-    """Hold every file of rows of a run against what its plan, its seed and its configuration ask for.
+    """Compare every row file of a run with what its plan, seed and configuration require.
 
     Parameters
     ----------
     plan : Path
-        ``plan.json``.
+        ``plan.json``; must be readable.
     config : RunConfig
-        Of the run.
+        Configuration of the run.
     frames : mapping of str to DataFrame
-        Its rows of all attempts by the file's name: `SAMPLES`, and those of `read_own_rows`.
+        Rows of all attempts by file name: `SAMPLES`, and those from `read_own_rows`.
     sessions : int
-        How often it was begun or resumed.
+        How often the run was started or resumed.
     arms : sequence of Arm
         From `harness.run.planning.choose_arms`; by default those that the plan records.
 
     Returns
     -------
     dict of str to Required
-        By the file's name; there has to be a readable plan.
+        By file name.
     """
     subjects, recorded, exact = read_planned(plan, config)
     rows = rows_of(frames[SAMPLES], Sample.figures)
@@ -106,12 +106,12 @@ def required_rows(
 
 
 def _unknown(keys: Iterable[CellKey], known: Sequence[Arm]) -> list[Arm]:
-    """List the arms that have rows and that a run of an earlier version did not record."""
+    """List the arms that have rows but are not among the known arms, as in runs of earlier versions."""
     named = {(arm.label, arm.profile) for arm in known}
     seen = dict.fromkeys((key.format, key.profile) for key in keys)
     return [Arm(label, label, profile) for label, profile in seen if (label, profile) not in named]
 
 
 def _due(each: Measurement, samples: pd.DataFrame) -> bool:
-    """Say whether a run has to have the file of a measurement."""
+    """Return whether a run must have the file of a measurement, by the schema version of its samples."""
     return each.since is not None and len(samples) > 0 and int(samples["schema_version"].iloc[0]) >= each.since

@@ -1,4 +1,4 @@
-"""What a run is asked to do: its configuration, and the file of it."""
+"""The configuration of a run, and its file ``run.json``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from harness.sampling.executor import Settings, executors, load_executor
 from harness.workload import Cache, Number, PlanOptions
 
 _VERSION = 1
-_EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
-# A run without them is one that earlier versions read.
+_EARLIER_PARALLEL_BYTES = 256 << 20  # `PlanOptions.parallel_bytes` of runs that did not record it
+# `save` omits these fields if unset, so that earlier versions can read the file.
 _LATER = ("store", "profile_files", "trace_bytes", "measurements", "readers", "threads", "cache_bytes")
 _LATER_OPTIONS = ("parallel_windows", "parallel", "whole_bytes", "block_bytes", "name_rest", "by_bytes")
 
 SLOWEST = 25e6
-"""Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
+"""Slowest accepted speed of a format in bytes per second; large traces get a longer time limit accordingly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,58 +36,58 @@ class RunConfig:
     """Everything that decides what a run measures."""
 
     run_id: Name  # Name of the run, and of its folder.
-    preset: str  # The preset it started from.
+    preset: str  # The preset it is based on.
     traces: tuple[str, ...]  # ``NAME[:key=value,...]``.
-    sizes: tuple[Number, ...]  # Sequence lengths, for traces that are made in any length.
+    sizes: tuple[Number, ...]  # Sequence lengths, for traces that can be generated in any length.
     formats: tuple[str, ...]  # Registered names or ``module:Class``.
-    # Settings by name: those that every format knows, and a format's own, in which it alone is measured.
+    # Names of settings: those that every format has, and those of single formats, which apply only to that format.
     profiles: tuple[Name, ...]
     suites: tuple[str, ...]  # Registered names.
     caches: tuple[Cache, ...]  # Cache states for reads.
     rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]  # Samples per cell.
-    seed: Count = 0  # Decides plans and the order within rounds.
-    # The format that ratios refer to, and the one that runs twice as the A/A arm.
+    seed: Count = 0  # Determines plans and the order within rounds.
+    # The format that ratios refer to; it also runs a second time as the A/A control.
     baseline: str = PRESETS[STANDARD]["baseline"]
     timeout: Figure = 600.0  # Seconds after which a sample of a small trace counts as hung; see `patience`.
-    options: PlanOptions = field(default_factory=PlanOptions)  # What plans may depend on.
-    # Further ones, each for the formats that it names; their texts are part of the configuration.
+    options: PlanOptions = field(default_factory=PlanOptions)  # Options that plans may depend on.
+    # Further profiles, each for the formats that it names; their texts are part of the configuration.
     profile_files: tuple[ProfileFile, ...] = ()
     # The object store that archives are read from; None to read them from the run's folder.
     store: ArchiveStore | None = None
-    # What is given of the executors' own options; in the file, fields beside the others.
+    # Values of the executors' own options; in the file, top-level fields like the others.
     settings: Settings = field(default_factory=dict)
-    # The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
+    # Maximum bytes of a trace's tensors; of a larger trace only the first layers are measured. None for no limit.
     trace_bytes: Positive | None = None
-    # What is asked of measurements of extensions, by their names, as plain values.
+    # Requests to measurements of extensions, by their names, as plain values.
     measurements: dict[str, Any] = field(default_factory=dict)
     # ``stock``, ``best``, ``all``, or names of readers; empty for the first reader of each format, and no race.
     readers: tuple[Name, ...] = ()
-    threads: Positive | None = None  # Budget of threads of every contender; None for no bound.
-    # Budget of decoded chunks that a reader may keep while it is open; None for each library's default.
+    threads: Positive | None = None  # Budget of threads of every contender; None for no limit.
+    # Budget in bytes of decoded chunks that an open reader may keep; None for each library's default.
     cache_bytes: Count | None = None
-    # Whether each format's best is raced in every cache state; runs of before raced the first for all.
+    # Whether each format's best is raced in every cache state; earlier runs raced the first state for all.
     race_each_state: bool = True
-    # Whether it is raced by every executor, with its most workers; runs of before raced the first for all.
+    # Whether it is raced by every executor, with its largest number of workers; earlier runs raced the first for all.
     race_each_executor: bool = True
 
     def patience(self, nbytes: int) -> float:
-        """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
+        """Return the seconds after which a sample counts as hung, if the run's largest trace has `nbytes` bytes."""
         return self.timeout + nbytes / SLOWEST
 
     @property
     def profile_names(self) -> tuple[str, ...]:
-        """The profiles that were asked for, by the ``profile`` column; any other is of settings that were raced."""
+        """The requested profiles, as in the ``profile`` column; other values there are settings that were raced."""
         return (*self.profiles, *(file.name for file in self.profile_files))
 
     def profiles_of(self, backend: Format) -> dict[str, Profile]:
-        """Return the profiles that a format is measured in, by the ``profile`` column of records."""
+        """Return the profiles in which a format is measured, by their names in the ``profile`` column of records."""
         files = {file.name: file.of(backend) for file in self.profile_files}
         known = named_profiles(backend)
         own = {name: profile_of(backend, name) for name in self.profiles if name in known}
         return {**own, **{name: found for name, found in files.items() if found}}
 
     def save(self, path: Path) -> None:
-        """Write as JSON."""
+        """Write the configuration as JSON."""
         document = {"config_version": _VERSION, **dataclasses.asdict(self), **self.settings}
         document["profile_files"] = [file.text for file in self.profile_files]
         options = document["options"]
@@ -104,12 +104,12 @@ class RunConfig:
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises
         ------
         HarnessError
-            When there is none, it is damaged, or of a version this reader does not know.
+            When the file is missing or damaged, or its version is unknown to this reader.
         """
         absent = f"There is no run at {path.parent}: it has no {path.name}."
         document = read_document(path, dict[str, Any], version=("config_version", _VERSION), absent=absent)
@@ -136,11 +136,11 @@ class RunConfig:
         if stored.store is not None:
             kind = store_of(str(stored.store.get("url")))
             found["store"] = decode(json.dumps(stored.store), kind, f"{path} at $.store")
-        # In files of earlier versions, what measurements are asked for is not all under their names.
+        # Files of earlier versions have some requests to measurements in other fields.
         for each in registry.usable("measurements"):
             if part := each.earlier(others):
                 found["measurements"] = {**found["measurements"], each.name: part}
-        # What is left may be of one that is not installed, in whatever way it had it there.
+        # The remaining fields may belong to a measurement that is not installed, in any form.
         found["measurements"] |= {
             name: value if isinstance(value, dict) else {name: value} for name, value in others.items() if value
         }
@@ -149,7 +149,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class _Stored(RunConfig):
-    """A configuration as its file holds it: what names a store or a profile file is read one by one."""
+    """A configuration as stored in its file; `RunConfig.read` parses the store and the profile files separately."""
 
     options: PlanOptions
     settings: dict[str, str]

@@ -1,4 +1,4 @@
-"""What a run measures unasked, as far as it can be had here; and a configuration of it with what was asked."""
+"""Defaults of a run: available formats, traces and suites, and a configuration of them and the given values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from harness.suite import load_suite
 from harness.trace.sources import find_source
 
 Tell = Callable[[str], None]
-"""Told in a sentence what is left out, and why."""
+"""Takes a sentence that states what is left out, and why."""
 
 
 def default_formats(tell: Tell) -> tuple[str, ...]:
-    """Return the formats that a run includes unasked, without those that cannot be used here."""
+    """Return the formats that a run includes by default, without those that cannot be used here."""
     found = []
     for listed in registry.listing("formats"):
         if listed.plugin is not None and listed.plugin.standing != "default":
@@ -33,7 +33,7 @@ def default_formats(tell: Tell) -> tuple[str, ...]:
 
 
 def usable_traces(asked: Sequence[str], tell: Tell) -> tuple[str, ...]:
-    """Return the traces of a preset, without those whose data are not here."""
+    """Return the traces of a preset, without those whose data are missing here."""
     found = []
     for text in asked:
         if missing := find_source(text)[0].missing():
@@ -44,17 +44,18 @@ def usable_traces(asked: Sequence[str], tell: Tell) -> tuple[str, ...]:
 
 
 def all_suites() -> tuple[str, ...]:
-    """Return the names of all suites that are not optional, in the order of a reader's questions."""
+    """Return the names of all suites that are not optional, in the order of reports (`order` of a suite)."""
     found = sorted(map(load_suite, registry.names("suites")), key=lambda suite: suite.order)
     return tuple(suite.name for suite in found if not suite.optional)
 
 
 def complete(values: Mapping[str, Any]) -> RunConfig:
-    """Make a configuration of the fields of a preset and what was asked in their place.
+    """Make a configuration from the fields of a preset, overridden by the given values.
 
-    Without a budget of threads a contender may use every processor that this process may. The bytes that one sample of
-    parallel reads may take bound formats that read a whole tensor for each read; without one they say nothing. Of
-    files that somebody has, plans name what is read only with everything, and draw arrays by their bytes.
+    By default, the budget of threads is every processor that this process may use. The byte limit of a parallel sample
+    (``parallel_bytes``) only matters to formats that read a complete tensor for each read, so it is None without such
+    a format. For traces of files, plans name the arrays that are read only as part of the complete trace
+    (``name_rest``), and draw arrays by their bytes (``by_bytes``).
     """
     sources = map(find_source, values["traces"])
     of_files = any(source.paths(parameters) for source, parameters in sources)

@@ -1,4 +1,4 @@
-"""Whether a disk can hold what a run writes on it for a while."""
+"""Disk space check: whether a disk can hold the archives and copies that a run writes temporarily."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from harness.run.subject import Arm, Subject
 from harness.trace.first_layers import count_layers, first_layer_bytes
 from harness.workload import SizeAccess, WriteAccess
 
-_SAMPLE = 3  # the sample of an estimate, one archive of it, and as much again to spare
+_SAMPLE = 3  # sizes of an estimate's sample: the sample itself, one archive of it, and the same again as reserve
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What a run may need of the disk at one time, and what there is; in bytes."""
+    """Disk space that a run needs at one time, and free space, in bytes."""
 
     archives: int  # The archives of the trace that needs most, and the largest sample of a write.
-    largest: str  # That trace; empty for a run without any.
-    # Bytes of that trace, which are those of an archive that does not compress, and how many archives there are.
+    largest: str  # Name of that trace; empty for a run without traces.
+    # Bytes of that trace, equal to those of an archive without compression, and the number of archives.
     each: int
     count: int
-    copy: int  # What copies of measurements of extensions take.
-    free: int  # Bytes that are free.
-    # What `archives` would be were no format to compress, where it is an estimate; None where it is this bound.
+    copy: int  # Copies made by measurements of extensions.
+    free: int  # Free space.
+    # Upper bound of `archives`, without any compression, if `archives` is an estimate; None if it is the bound itself.
     bound: int | None = None
-    # How many layers that trace has, and its bytes with only the first of them.
+    # Number of layers of that trace, and its bytes with only the first layer.
     layers: int = 0
     least: int = 0
-    of_files: bool = False  # Whether that trace is of files.
+    of_files: bool = False  # Whether that trace comes from files (source ``file``).
 
     def __str__(self) -> str:
         parts = []
@@ -54,7 +54,7 @@ class Space:
 
     @property
     def _smaller(self) -> str:
-        """Say what makes the run smaller, by what the trace is."""
+        """Suggestions for a run that fits, depending on the trace."""
         found = ["fewer formats"]
         fits = _round_down(self.free * self.each // self.archives)
         if self.layers > 1 and self.least <= fits:
@@ -63,7 +63,7 @@ class Space:
         return f"{', '.join(found)} or another --out."
 
     def require(self, folder: Path) -> None:
-        """Refuse a folder that cannot hold the run: UsageError."""
+        """Raise `UsageError` if the folder's disk cannot hold the run."""
         has = f"{folder} has {_shown(self.free)} free: choose"
         if self.archives > self.free:
             takes = "may take" if self.bound is None else "take about"
@@ -76,7 +76,7 @@ class Space:
             raise UsageError(f"{copy}, {has} less of it or another --out.")
 
     def to_document(self) -> dict[str, Any]:
-        """Return plain values for the record of a run; ``basis`` says whether archives were bounded or estimated."""
+        """Return plain values for the record of a run; ``basis`` is ``bound`` or ``estimate``."""
         return {
             "basis": "bound" if self.bound is None else "estimate",
             "archives_bytes": self.archives,
@@ -87,16 +87,16 @@ class Space:
 
 
 def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], copy: int = 0) -> Space:
-    """Reckon what a run may need of the disk, were no format to compress.
+    """Compute the disk space that a run needs if no format compresses.
 
     Parameters
     ----------
     folder : Path
-        Where archives and copies go; need not exist.
+        Folder of archives and copies; need not exist.
     subjects : sequence of Subject
-        Traces, of which the archives of one at a time are there.
+        Traces; only the archives of one trace exist at a time.
     arms : sequence of Arm
-        Each has an archive, but for those that share another's.
+        Each arm has an archive, except those that share another arm's.
     copy : int
         Bytes that copies of measurements take at one time.
 
@@ -136,10 +136,10 @@ def require_space(
     timeout: float = RunConfig.timeout,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Space:
-    """Refuse a run whose archives or copies do not fit on the disk.
+    """Raise `UsageError` if the archives or copies of a run do not fit on the disk.
 
-    Where the bound of `space` does not fit, archives are estimated instead: a sample of each trace that may need more
-    than there is is written in every format, beside the folder, and removed.
+    If the upper bound of `space` does not fit, estimate the archives: write a sample of each trace that may not fit in
+    every format, next to the folder, and remove it.
 
     Parameters
     ----------
@@ -148,19 +148,19 @@ def require_space(
     timeout : float
         Seconds after which a format that writes a sample counts as hung.
     tell : callable
-        Told in a sentence that an estimate is made, which may take minutes.
+        Called with a sentence if an estimate is made, which may take minutes.
 
     Returns
     -------
     Space
-        What is needed and what there is.
+        Space needed and free space.
 
     Raises
     ------
     UsageError
-        When there is less space free than is needed at one time.
+        When the free space is less than the run needs at one time.
     KeyboardInterrupt
-        After Ctrl-C, when the sample is removed.
+        After Ctrl-C, once the sample is removed.
     """
     found = space(folder, subjects, arms, copy)
     free = found.free
@@ -183,19 +183,19 @@ def _bound(subject: Subject, count: int) -> int:
 
 
 def _may_fit(subject: Subject, free: int) -> bool:
-    """Say whether an estimate is worth its time: the raw archive does not compress, and the sample must fit as well."""
+    """Return whether the raw archive, which never compresses, and the sample fit; otherwise an estimate is useless."""
     sample = sum(spec.nbytes for spec in sampled(subject))
     return subject.manifest.nbytes + _sample(subject) <= free and _SAMPLE * sample <= free
 
 
 def _round_down(count: int) -> int:
-    """Return a count with its first two digits, the others 0."""
+    """Round a number down to its first two digits."""
     unit = 10 ** max(0, len(str(count)) - 2)
     return count // unit * unit
 
 
 def _existing(folder: Path) -> Path:
-    """Return the nearest folder that is there: it is on the same disk as what will be made in it."""
+    """Return the nearest existing parent folder, or the folder itself; new subfolders are on the same disk."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
@@ -204,7 +204,7 @@ def _shown(nbytes: int) -> str:
 
 
 def _sample(subject: Subject) -> int:
-    """Return the bytes of the largest archive that a sample of writing makes."""
+    """Return the bytes of the largest archive that a sample of a write or size access writes, without compression."""
     written: list[tuple[tuple[str, str], ...]] = []
     for _, access in subject.plans:
         if isinstance(access, WriteAccess):

@@ -1,4 +1,4 @@
-"""When a contender leaves its cell: so much slower in every round that more rounds could not change its word."""
+"""Early stopping: drop a contender from its cell once further rounds cannot change its verdict."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from harness.run.subject import Arm
 from harness.run.turns import RACE, Turns
 
 LEAVES = {3: 6.0, 5: 2.0}
-"""From how many rounds on a contender leaves, and how many times as long as the baseline it took in each of them."""
+"""Ratio to the baseline that every round must exceed to drop a contender, by the minimum number of rounds."""
 
 LEAVES_AFTER = min(LEAVES)
-"""Rounds that every contender takes; fewer show too little of what a round can do."""
+"""Rounds that every contender takes; fewer rounds do not show how much times vary."""
 
 RACE_LEAVES = 6.0
-"""How many times as long as the fastest candidate of its format one takes in the first round of a race, to be out."""
+"""A candidate slower than this many times the fastest of its format in the first round of a race is dropped."""
 
 
 def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
-    """Say whether a contender is slower than the baseline beyond anything that the noise of its cell can do.
+    """Return whether a contender is slower than the baseline by more than the noise of its cell can explain.
 
-    It is when the smallest of its ratios is beyond what `LEAVES` has for as many rounds, beyond the largest difference
-    of two equal arms in the same rounds, either way, and beyond the range of its own ratios. All three are of
-    logarithms, so one disturbed round of any arm weighs fully against leaving, and never for it. Simulated error rates:
-    ``docs/verdicts.md``.
+    The smallest of its ratios must exceed three limits, all as logarithms: the ratio in `LEAVES` for this number of
+    rounds, the largest A/A difference in the same rounds in either direction, and the range of its own ratios. So a
+    disturbed round of any arm makes dropping less likely, never more. Simulated error rates: ``docs/verdicts.md``.
 
     Parameters
     ----------
     log_ratios : ndarray, shape (rounds,)
-        Natural logarithms of its times over the baseline's, in every round until now.
+        Natural logarithms of the contender's times divided by the baseline's, for all rounds so far.
     control_log_ratios : ndarray, shape (rounds,)
-        The same of the A/A control; without one nobody leaves.
+        The same for the A/A control; without a control nothing is dropped.
     """
     if len(log_ratios) < LEAVES_AFTER or len(control_log_ratios) < LEAVES_AFTER:
         return False
@@ -44,17 +43,22 @@ def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
 
 
 def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
-    """Return in how many rounds each cell of a contender that left took part, or of a candidate that is out of a race.
+    """Return the number of rounds of each cell that was dropped early, of contenders and of candidates in a race.
 
-    A pure function of recorded rows. Nobody leaves where a round was taken again: what was decided by its first rows
-    is then not what the rows in force say.
+    A pure function of recorded rows. Nothing is dropped if the machine failed in a round, or a round was repeated: a
+    decision based on the first attempt may not follow from the rows in force.
 
     Parameters
     ----------
     turns : Turns
-        What is measured together.
+        The cells that are measured together.
     marks : mapping of CellKey to mapping of int to Mark
         The rows in force, by cell and round.
+
+    Returns
+    -------
+    dict of CellKey to int
+        Only cells that were dropped.
     """
     taking = [arm for arm in turns.cells if arm not in turns.told]
     again = any(mark.attempt > 1 or mark.cause for key in turns.block for mark in marks.get(key, {}).values())
@@ -89,13 +93,15 @@ T = TypeVar("T")
 
 
 def counterpart(effort: str, group: str, baselines: Iterable[tuple[T, str, str]]) -> T | None:
-    """Return which contender of the baseline another is held against: both stock or both best, in one group if it was.
+    """Return the baseline's contender with which another contender is compared; None if there is none.
+
+    Stock is compared with stock and best with best, within the same group if possible. If the baseline's best was not
+    measured, or the other contender is neither stock nor best, it is compared with the baseline's stock contender.
 
     Parameters
     ----------
     effort, group : str
-        What the other stands for. Where the baseline's best was not measured, or a reader stands for nothing but
-        itself, the baseline's stock one is taken.
+        Effort and group of the other contender.
     baselines : iterable of tuple
         The baseline's contenders, each with its effort and group.
     """
@@ -105,7 +111,7 @@ def counterpart(effort: str, group: str, baselines: Iterable[tuple[T, str, str]]
 
 
 def _beaten(turns: Turns, taking: Sequence[Arm], marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
-    """Return the candidates of a race that are out after its first round: none of them can be its format's best."""
+    """Return the cells of candidates that are too slow in the first round of a race to be best, each with 1 round."""
     first = {arm: marks.get(turns.cells[arm][0], {}).get(0) for arm in taking}
     times = {arm: mark.seconds for arm, mark in first.items() if mark and mark.seconds}
     fastest: dict[tuple[str, str], float] = {}
@@ -120,8 +126,9 @@ def _same(arm: Arm, control: Arm) -> bool:
 
 
 def _end(four: Sequence[Mapping[int, Mark]], rounds: int) -> int:
-    """Return after how many rounds a cell is decided, 0 for never: by its marks and those of its baseline, the control
-    and what the control repeats.
+    """Return the number of rounds after which a cell is decided; 0 for never.
+
+    `four` has the marks of the cell, its baseline, the control, and the arm that the control repeats.
     """
     known = [n for n in range(rounds) if all(n in marks and marks[n].seconds for marks in four)]
     logs = np.log(np.array([[marks[n].seconds for n in known] for marks in four], dtype=float))

@@ -1,4 +1,4 @@
-"""A document of a run that lists entries and is written anew with every one of them."""
+"""A JSON document of a run with a list of entries; rewritten for every new entry."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ T = TypeVar("T")
 
 
 class EntryFile(Generic[T]):
-    """Keeps what an earlier session of the run wrote, for more to be added to `entries`.
+    """A file of entries; starts with those of earlier sessions of the run. Append to `entries`, then call `write`.
 
     Parameters
     ----------
     path : Path
         The file.
     head : dict
-        What comes before the entries, as their version.
+        Fields before the entries, such as the version.
     name : str
-        The field of the entries.
+        Name of the field with the entries.
     read : callable
-        Reads the entries of a file that is there.
+        Reads the entries of an existing file.
     """
 
     def __init__(self, path: Path, head: dict[str, Any], name: str, read: Callable[[Path], list[T]]) -> None:
@@ -32,5 +32,5 @@ class EntryFile(Generic[T]):
         self.entries = read(path) if path.exists() else []
 
     def write(self) -> None:
-        """Write all of it."""
+        """Write the complete document."""
         write_text(self._path, json.dumps({**self._head, self._name: self.entries}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""How large the archives of a trace become, estimated from its first layer, where there is no room for the bound."""
+"""Estimate the size of a trace's archives from its first layer, for disks too small for the upper bound."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from harness.sampling.writing import WriteTask
 from harness.trace.schema import TensorSpec
 
 MARGIN = 1.1
-"""Later layers may compress less than the first: what layers take is reckoned by a tenth more than it suggests."""
+"""Factor on the estimated size of layers, because later layers may compress less than the first."""
 
 
 def sampled(subject: Subject) -> list[TensorSpec]:
-    """List what is written to estimate a trace: of each kind of tensor that layers have, the first of the largest.
+    """List the tensors to write for an estimate: of each kind of layer tensor, the first of the largest.
 
-    These are of the first layer, where layers are alike. A kind is a path without the number of its layer, and a dtype.
+    If all layers have the same size, these are of the first layer. A kind is a path without its layer number, and a
+    dtype.
     """
     return [max(alike, key=lambda spec: spec.nbytes) for alike in _kinds(subject)]
 
@@ -36,41 +37,41 @@ def _kinds(subject: Subject) -> list[list[TensorSpec]]:
 
 
 def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: float) -> int:
-    """Estimate what the archives of a trace take together, by writing a sample of it in each format.
+    """Estimate the total size of a trace's archives by writing a sample of the trace in each format.
 
-    Each kind of tensor has an archive of its own, so that a trace of which one kind compresses well is not taken to
-    compress well. Tensors without a layer are counted as they are, and so is what could not be written.
+    Each kind of tensor gets a separate archive, because kinds may compress differently. Tensors without a layer, and
+    tensors that cannot be written, count uncompressed.
 
     Parameters
     ----------
     subject : Subject
         The trace.
     arms : sequence of Arm
-        Whose archives to count; those that share another's have none.
+        Arms whose archives count; those that share another arm's archive have none.
     scratch : Path
-        A folder for the sample, in one that exists; removed at the end, and before when it is there.
+        Folder for the sample; its parent must exist. Removed at the end, and at the start if it exists.
     timeout : float
         Seconds after which a format that writes the sample counts as hung.
 
     Returns
     -------
     int
-        Bytes, with `MARGIN`.
+        Bytes, including `MARGIN`.
 
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C, when the sample is removed.
+        After Ctrl-C, once the sample is removed.
     """
     own = [arm for arm in arms if not arm.shares]
     kinds, samples = _kinds(subject), sampled(subject)
     total = float(len(own) * (subject.manifest.nbytes - sum(spec.nbytes for alike in kinds for spec in alike)))
-    remove(scratch)  # left by a run that was killed
+    remove(scratch)  # left behind by a killed run
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
         worker = stack.enter_context(Worker(timeout))
-        prepared = Prepared(scratch / "trace.raw", subject.manifest)  # the sample as it is
+        prepared = Prepared(scratch / "trace.raw", subject.manifest)  # the sample, uncompressed
         tensors = tuple((spec.path, spec.path) for spec in samples)
         readable = bool(samples) and _size(source_task(subject, prepared.raw, tensors), worker) is not None
         for arm in own:

@@ -1,4 +1,4 @@
-"""Hold the rows of a run against those that it has to have; what is missing, doubled or extra is named."""
+"""Compare the rows of a run with the required rows; report missing, duplicate, and extra rows."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def require(
     samples: bool,
     ordered: bool = True,
 ) -> Required:
-    """Hold rows against those that have to be there.
+    """Compare rows with the required rows.
 
     Parameters
     ----------
     turns : iterable of Turns
         From `harness.run.turns`.
     alone : iterable of (CellKey, int)
-        Cells of one row that take no turns, with the position of the row.
+        Cells with a single row outside of all turns, with the position of that row.
     rows : mapping of CellKey to sequence of Seen
         From `rows_of`.
     sessions : int
-        How often the run was begun or resumed. Formats without an archive may differ between them.
+        How often the run was started or resumed. The formats without an archive may differ between sessions.
     samples : bool
-        Whether these are samples, which no row that was skipped may stand among.
+        Whether these are samples: a cell with samples has no skipped rows.
     ordered : bool
-        Whether the order of arms is known, so that positions can be told.
+        Whether the order of arms is known, so that positions can be checked.
 
     Returns
     -------
     Required
-        A row that failed ends its cell, so that those after it are not asked for.
+        A failed row ends its cell; later rows of the cell are not required.
     """
     planned, known, faults, cuts = 0, set[CellKey](), list[Fault](), list[Fault]()
     skipped: dict[tuple[object, ...], dict[CellKey, bool]] = {}
@@ -78,14 +78,14 @@ def require(
 
 
 def _cut(cuts: Sequence[Fault], sessions: int) -> Iterator[Fault]:
-    """Yield the rounds that were taken again for no reason; each session but the last may have cut one off."""
+    """Yield faults for rounds that were repeated without reason; each session except the last may cut off one round."""
     yield from (fault for fault in cuts if fault.why)
     if len(short := [fault for fault in cuts if not fault.why]) > max(0, sessions - 1):
         yield from (Fault("again", f.cell, f.rounds, f"cut off, in a run of {sessions} sessions") for f in short)
 
 
 def _skipped(subjects: Iterable[dict[CellKey, bool]]) -> Iterator[Fault]:
-    """Yield the cells that were skipped though their format was measured on the trace."""
+    """Yield faults for cells that were skipped although their format was measured on the trace."""
     why = "skipped, though this format was measured on this trace"
     for cells in subjects:
         if len(set(cells.values())) > 1:
@@ -93,7 +93,7 @@ def _skipped(subjects: Iterable[dict[CellKey, bool]]) -> Iterator[Fault]:
 
 
 def _alone(key: CellKey, seen: Sequence[Seen], position: int) -> Iterator[Fault]:
-    """Hold a cell that has one row; what the machine spoilt stands beside the row that was taken again."""
+    """Check a cell that must have one row, besides earlier attempts that a machine failure spoilt."""
     good = [row for row in seen if row.round == 0 and not row.machine]
     if not good:
         yield Fault("missing", key, (0,))
@@ -104,17 +104,17 @@ def _alone(key: CellKey, seen: Sequence[Seen], position: int) -> Iterator[Fault]
 
 
 def _told(key: CellKey, seen: Sequence[Seen], turns: Turns, told: str) -> Iterator[Fault]:
-    """Hold the one row of a cell that is not measured by design; without an archive it may say that instead."""
+    """Check the row of a cell that the plan skips; it may instead give the reason why the arm has no archive."""
     for row in seen:
         if row.figure or row.status not in ENDS or (turns.absent and (row.status, row.reason) != ("skipped", told)):
             yield Fault("status", key, (row.round,), f"the plan skips this cell: {told}")
 
 
 def _block(block: Sequence[CellKey], turns: Turns, rows: Rows, *, samples: bool) -> tuple[int, list[Fault]]:
-    """Hold cells that were measured in common rounds; return how many rows they have to have, and what is wrong."""
+    """Check cells that were measured in common rounds; return the number of required rows, and the faults."""
     faults: list[Fault] = []
     ends = {key: next((row for row in rows.get(key, ()) if row.final), None) for key in block}
-    if not samples:  # a row of these may have been skipped in every round, for want of a way to explain it
+    if not samples:  # a measurement may skip every round of a cell it cannot explain: such rows do not end the cell
         ends = {
             key: end and (end if end.status == "failed" or len(rows[key]) < turns.rounds else None)
             for key, end in ends.items()
@@ -152,10 +152,10 @@ def _block(block: Sequence[CellKey], turns: Turns, rows: Rows, *, samples: bool)
 
 
 def _replaced(block: Sequence[CellKey], turns: Turns, rows: Rows) -> Iterator[Fault]:
-    """Hold the rounds that were taken again: the machine failed in them or before, or they were cut off at their end.
+    """Check rounds that were repeated: a valid reason is a machine failure in or before them, or a cut-off end.
 
-    Yields a fault for each round that need not have been taken again, on the first of its cells; and one without a
-    reason for each that was cut off.
+    Yields a fault, on the first cell, for each round that was repeated without such a reason. A round that was cut off
+    yields a fault with an empty `why`.
     """
     by_round: dict[tuple[int, int], dict[CellKey, Seen]] = {}
     for key in block:
@@ -198,7 +198,7 @@ def _consistent(key: CellKey, seen: Sequence[Seen], *, strict: bool = True) -> I
 
 
 def _order(turns: Turns, rows: Rows, sessions: int) -> list[Fault]:
-    """Draw the order again, and hold positions against it: without the arms that had no archive, as far as is known."""
+    """Draw the order again and compare positions with it, leaving out arms without an archive as far as is known."""
     own = {arm: keys for arm, keys in turns.cells.items() if arm not in turns.told}
     taken = [
         (arm, key, row)
@@ -225,7 +225,7 @@ def _order(turns: Turns, rows: Rows, sessions: int) -> list[Fault]:
 
 
 def _without(out: list[Arm]) -> Iterator[set[Arm]]:
-    """Yield which arms may have been left out of a draw: a first sample that failed looks like a note of none."""
+    """Yield possible sets of arms left out of a draw; a failed first sample looks like the note of a left-out arm."""
     yield set(out)
     if out:
         yield set()

@@ -1,4 +1,4 @@
-"""Run a configuration: its folder, processes and files, and the samples of one trace after the other."""
+"""Execution of a planned run: open its files and processes, and take the samples of each trace in turn."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ from harness.sampling.worker import Worker, WorkerError
 from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
 
 SCRATCH = ".archives"
-"""In the folder of a run: its archives, while it is measured."""
+"""Name of the subfolder of a run's folder that holds its archives while it is measured."""
 
 
 def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
-    """Measure everything that is planned, with the plan beside it.
+    """Take all samples of a planned run, and save its plan in the same folder.
 
-    Rows are on disk as soon as they are taken. Called again on the same folder, it takes only what is missing.
+    Rows are written as soon as they are taken. A second call on the same folder takes only the missing ones.
 
     Parameters
     ----------
     planned : PlannedRun
-        What to do.
+        The run.
     folder : Path
-        The run's folder; exists and can be written.
+        The run's folder; must exist and be writable.
     progress : Progress
-        Told about every step.
+        Notified of every step.
     disk : Space, optional
-        From `PlannedRun.require_space`, where it was asked already.
+        From `PlannedRun.require_space`, if already computed.
 
     Raises
     ------
     UsageError
-        When cold reads cannot be had there, or the disk cannot hold the archives.
+        When cold reads are impossible in the folder, or the disk cannot hold the archives.
     KeyboardInterrupt
-        After Ctrl-C, when everything is put away and what was measured is on disk.
+        After Ctrl-C, once temporary files are removed and all rows are on disk.
     """
     config, arms, subjects, measuring = planned.config, planned.arms, planned.subjects, planned.measuring
     if EVICTED.intersection(config.caches) and subjects and config.store is None:
         require_evictable(folder)
     scratch = folder / SCRATCH
-    remove(scratch)  # left by a run that was killed
+    remove(scratch)  # left behind by a killed run
     disk = disk or planned.require_space(folder)
     save_plan(subjects, folder / "plan.json", arms)
     with deferred(), ExitStack() as stack:
@@ -84,7 +84,8 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
         file = stack.enter_context(closing(SampleFile(folder / Sample.file)))
-        # Verifying a write reads all of it: those that sample reads are others, so that what a format keeps shows.
+        # Verifying a write reads the complete archive. Reads are sampled in other processes, so that no format can
+        # serve them from data it kept in memory.
         patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
         writer = stack.enter_context(Worker(patience, threads=config.threads))
         readers, writers = (stack.enter_context(ContenderProcesses(patience, config.threads)) for _ in range(2))
@@ -118,19 +119,19 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
 class Experiment:
     """Takes the samples of one run, one subject after the other."""
 
-    session: RunSession  # Of the run.
+    session: RunSession  # Resources of the run.
     # The processes that measure reads, and those that measure writes, one for each contender.
     readers: ContenderProcesses
     writers: ContenderProcesses
-    measuring: Sequence[Measuring]  # What extensions measure besides.
-    records: tuple[ArchiveRecord, LedgerFile]  # Where digests of archives go, and what their readers say of them.
-    uploads: Uploads | None  # The archives in the store that they are read from.
-    races: Races | None = None  # What chooses each format's best, in a run that asks for it.
-    prepare: Prepare = prepare  # As of `harness.run.planned_run.PlannedRun`.
+    measuring: Sequence[Measuring]  # Additional measurements of extensions.
+    records: tuple[ArchiveRecord, LedgerFile]  # Files for digests of archives, and for what their readers report.
+    uploads: Uploads | None  # Uploaded archives, if archives are read from a store.
+    races: Races | None = None  # Races that select each format's best, in a run that requests them.
+    prepare: Prepare = prepare  # As in `harness.run.planned_run.PlannedRun`.
 
     def __post_init__(self) -> None:
-        # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one at
-        # rest since it raced is slower for good, and would be compared with some that began later.
+        # The discarded read of the current access, by arm and `Turns.what`. Races have separate processes: one that
+        # rests after its race stays slower, and would be compared with processes that started later.
         self._first: dict[tuple[Arm, str], tuple[ReadTask, Observed]] = {}
 
     def steps(self, subject: Subject) -> int:
@@ -138,7 +139,8 @@ class Experiment:
         config, arms = self.session.config, self.session.arms
         turns = [(each, weight(subject.manifest, each.access)) for each in sample_turns(config, arms, subject)]
         rounds = sum(len(each.cells) * each.rounds * weighs for each, weighs in turns if not each.once)
-        # Before a race it is not known whose best is the stock reader: at most a best and one between are measured.
+        # Before a race it is unknown whether the stock reader wins: at most one winner and one contender between it
+        # and the stock reader are measured in addition.
         races = race_turns(config, arms, subject)
         raced = {(race.suite, race.access.name) for race in races}
         rounds += sum(self._most_best() * t.rounds * w for t, w in turns if (t.suite, t.access.name) in raced)
@@ -146,11 +148,11 @@ class Experiment:
         return len(arms) * weight(subject.manifest) + rounds + sum(each.steps(subject) for each in self.measuring)
 
     def _most_best(self) -> int:
-        """Return how many winners of one race, and contenders between, may not be measured already."""
+        """Return the maximum number of winners of one race, and contenders between, that are not measured anyway."""
         return len({(arm.label, arm.group, arm.raced) for arm in self.session.arms if arm.raced or not arm.always})
 
     def measure(self, subject: Subject) -> None:
-        """Write the subject's archives and take every sample that is not recorded yet."""
+        """Write the subject's archives and take every sample that is not yet recorded."""
         session, step = self.session, self.session.step
         config, arms = session.config, session.arms
         raced = race_turns(config, arms, subject)
@@ -174,7 +176,7 @@ class Experiment:
         for each in archive_turns(config, arms, subject):
             self._take(prepared, each, session.recorder)
         waiting = list(raced)
-        running: set[Arm] = set()  # winners of the last access: those that win the next too go on, as stock readers do
+        running: set[Arm] = set()  # winners of the last access; if they win again, they go on, as stock readers do
         for suite, access in subject.plans:
             self._first.clear()
             self._race(prepared, waiting, suite, access)
@@ -188,14 +190,14 @@ class Experiment:
                 self._take(prepared, each, session.recorder)
             for measuring in self.measuring:
                 measuring.after(subject, prepared, suite, access)
-        self.readers.close()  # all that are compared are equally old: a process that rested for long reads slower
+        self.readers.close()  # so that all compared processes are equally old: one that rested for long reads slower
         if self.uploads:
             self.uploads.remove()
         remove(session.scratch)
         session.scratch.mkdir()
 
     def _race(self, prepared: Prepared, waiting: list[Turns], suite: str, access: Access) -> None:
-        """Run the races that choose the best of an access, unless an access before had the same."""
+        """Run the races that select the best for an access, unless they already ran for an earlier access."""
         for race in races_of(self.session.config, list(waiting), suite, access):
             waiting.remove(race)
             if self.races:
@@ -220,7 +222,7 @@ class Experiment:
         self.writers.end(turns.cells)
 
     def _start(self, turns: Turns, arms: Sequence[Arm]) -> None:
-        """Start the processes of arms that have samples to be taken."""
+        """Start the processes of arms that have samples to take."""
         kept = self.session.config.cache_bytes
         tasks = {arm: RehearseTask(backend=arm.backend, profile=arm.settings) for arm in arms}
         if isinstance(turns.access, WriteAccess) and not turns.once:
@@ -230,7 +232,7 @@ class Experiment:
             self.readers.begin({(arm, turns.what): task for arm, task in reading.items()})
 
     def _written(self, prepared: Prepared, turns: Turns, arm: Arm, number: int) -> list[dict[str, Any]]:
-        """Measure an archive, one that is there or one that is written for it; a write has two figures."""
+        """Return the values of a size or write sample, of an existing or a new archive; a write has two cells."""
         access, scratch = turns.access, self.session.scratch
         if turns.once or (isinstance(access, SizeAccess) and access.tensors is None):
             found = prepared.writes[arm]
@@ -243,12 +245,12 @@ class Experiment:
         sizes = sizes_of(found)
         if isinstance(access, SizeAccess):
             return [sizes]
-        # Until the caller could go on, and until the bytes were on disk.
+        # Time until the writer returned, and time until the bytes were on disk.
         times = (found.seconds, found.seconds + found.sync_seconds)
         return [{"seconds": seconds, "peak_rss_bytes": found.peak_rss_bytes, **sizes} for seconds in times]
 
     def _read(self, prepared: Prepared, turns: Turns, arm: Arm) -> dict[str, Any]:
-        """Take one sample, before the first of an arm and access a discarded one."""
+        """Take one sample of a read; before the first of an arm and access, take a discarded one."""
         access, key = turns.access, (arm, turns.what)
         assert isinstance(access, ReadAccess)
         if key not in self._first:
@@ -265,7 +267,7 @@ class Experiment:
         if reading is None:
             return {**values, "status": "rejected", "reason": observed.rejected}
         kept = kept_data(first, observed, access)
-        if kept:  # what it keeps would serve every later access too
+        if kept:  # kept data would serve every later access too
             prepared.failures[arm] = NoFigure("failed", kept)
         problem = reading.problem or kept
         values |= {"bytes_requested": asked_bytes(access.reads, task.expected), "verified": not problem}

@@ -1,4 +1,4 @@
-"""The fairness ledger: what each format was set to, whether that was a default or a choice, and why."""
+"""The fairness ledger: the settings of each format, whether each is a default or a choice, and why."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ LEDGER_COLUMNS = [
     "why", "versions", "threads", "caches", "reader", "cache_bytes", "writer", "checked",
 ]  # fmt: skip
 OWN_WRITER = "code of this project"
-"""In the column ``writer``."""
+"""In the column ``writer``, for formats that this project's code writes."""
 NOT_STATED = "not stated"
-"""Of a format that says nothing of its layout."""
+"""In the columns ``chunks`` and ``codec``, for formats that do not state their layout."""
 
 _PLACE = ["trace", "n_res", "format", "profile", "read_by", "example"]
 
 
 class LedgerFile:
-    """``ledger.csv``: what was asked of each format, and then what the opened archive says in its place.
+    """``ledger.csv``: the requested settings of each format, later replaced by those that the opened archive reports.
 
     Parameters
     ----------
     path : Path
-        The file. What an earlier session of the run read back of its archives stays.
+        The file. Values that earlier sessions of the run read from opened archives are kept.
     table : DataFrame
         From `ledger`.
     """
 
     def __init__(self, path: Path, table: pd.DataFrame) -> None:
         self._path = path
-        # As text, as it will be read: the same numbers, and nothing where there is nothing.
+        # As text, as in the file, so that numbers stay the same and empty fields stay empty.
         text = path.read_text() if path.exists() else ""
         self._table = _as_text(table.to_csv(index=False))
         if text and list((earlier := _as_text(text)).columns) == LEDGER_COLUMNS:
@@ -54,7 +54,7 @@ class LedgerFile:
         self._write()
 
     def add(self, subject: Subject, prepared: Prepared) -> None:
-        """Put what readers of a subject's archives say in place of what was asked."""
+        """Replace the requested settings by those that readers of a subject's archives report."""
         n_res = subject.n_res
         here = (self._table["trace"] == subject.label) & (
             self._table["n_res"] == "" if n_res is None else pd.to_numeric(self._table["n_res"]) == n_res
@@ -68,7 +68,7 @@ class LedgerFile:
                 self._table.loc[row, ["chunks", "shards", "codec"]] = [
                     _chunks(opened.chunks), _shape(opened.shards) if opened.shards else "", opened.codec,
                 ]  # fmt: skip
-                if arm.route:  # what reads it from the store, and what that keeps, was not asked here
+                if arm.route:  # this reader opened a local archive, not the one in the store
                     continue
                 kept = [opened.reader, opened.cache, str(opened.cache_bytes)]
                 self._table.loc[row, ["reader", "caches", "cache_bytes"]] = kept
@@ -85,22 +85,22 @@ def _as_text(csv: str) -> pd.DataFrame:
 
 
 def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], config: RunConfig) -> pd.DataFrame:
-    """List what a run asks of every contender, and of the raw ceiling, for every role of tensor.
+    """List the requested settings of every contender, and of the raw ceiling, for every role of tensor.
 
     Parameters
     ----------
     manifests : sequence of (str, Manifest)
         Label and manifest of each trace of the run.
     arms : sequence of Arm
-        Of the run.
+        Arms of the run.
     config : RunConfig
-        Of the run.
+        Configuration of the run.
 
     Returns
     -------
     DataFrame
-        Columns `LEDGER_COLUMNS`; a profile that a format cannot take has one row that says why. ``reader`` and
-        ``cache_bytes`` are empty, for only an opened archive can tell: see `LedgerFile`.
+        Columns `LEDGER_COLUMNS`. A profile that a format does not support has one row with the reason. ``reader`` and
+        ``cache_bytes`` are empty, because only an opened archive reports them: see `LedgerFile`.
     """
     rows = []
     for label, manifest in manifests:
@@ -147,7 +147,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
 
 
 def _settings(backend: Format, store: ArchiveStore | None) -> dict[str, str]:
-    """Return what applies to every tensor; of reads from a store, which, and what keeps what was read."""
+    """Return the settings that apply to every tensor; for reads from a store, ``caches`` also names the store."""
     settings = backend.settings() if isinstance(backend, StatesSettings) else {}
     if store is not None:
         settings["caches"] = f"{store.caches(backend)}; read from {store.describe()}"

@@ -32,13 +32,13 @@ _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS",
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Describe this machine, and the filesystem of a folder, as far as they can bear on a result.
+    """Describe this machine, and the filesystem of a folder, as far as they may affect results.
 
     Returns
     -------
     dict
-        Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
-        ``cores_limit`` and ``memory_limit_bytes`` are those of control groups; None where they set none.
+        Plain values for ``environment.json``; None for unknown values. Sizes in bytes, times in seconds.
+        ``cores_limit`` and ``memory_limit_bytes`` are limits of control groups; None if there is no limit.
     """
     here, packages, mount = capacity(), _packages(), mount_of(folder)
     return {
@@ -75,9 +75,9 @@ _Memory = Annotated[int, msgspec.Meta(ge=1, le=1 << 50)]
 
 
 class Session(TypedDict, total=False):
-    """What is read of a description of the machine; each part may be missing where an earlier version wrote it.
+    """The parts of a machine description that are read; descriptions of earlier versions may lack parts.
 
-    ``node`` is there only in a run that was measured in tasks on nodes of a cluster.
+    ``node`` exists only in runs that were measured in tasks on nodes of a cluster.
     """
 
     node: str
@@ -111,17 +111,17 @@ class _Sessions(TypedDict):
 
 
 def nodes_of(environment: Mapping[str, Any]) -> set[str]:
-    """Return the nodes on which the blocks of a run were measured; empty for a run in one process."""
+    """Return the cluster nodes on which the blocks of a run were measured; empty for other runs."""
     return {session["node"] for session in environment.get("sessions") or () if session.get("node")}
 
 
 def read_environment(path: Path) -> dict[str, Any]:
-    """Read ``environment.json`` as it is, with the parts of `Session` checked.
+    """Read ``environment.json`` unchanged, and validate the parts described by `Session`.
 
     Raises
     ------
     HarnessError
-        When it is missing or damaged.
+        When the file is missing or damaged.
     """
     document = read_document(path, dict[str, Any])
     convert(document, _Sessions, path)
@@ -141,22 +141,22 @@ class Environment:
         self._file.write()
 
     def close(self) -> None:
-        """Add how the session ended."""
+        """Record the load average at the end, and the duration of the session."""
         duration = round(time.monotonic() - self._start, 1)
         self._file.entries[-1] |= {"load_average_at_end": load_average(), "duration_seconds": duration}
         self._file.write()
 
 
 def interpreter_lock() -> bool:
-    """Say whether threads of Python share one interpreter lock; without it, as in free-threaded Python, they need not.
+    """Return whether Python's global interpreter lock is on; it may be off in free-threaded Python.
 
-    A library that was not built for it turns the lock on again when it is imported.
+    Importing a library that was not built for free-threaded Python turns the lock on again.
     """
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def load_average() -> float | None:
-    """Return the load average of the last minute; None where the system has none."""
+    """Return the load average of the last minute; None if the system does not provide it."""
     try:
         return os.getloadavg()[0]
     except OSError:
@@ -164,13 +164,13 @@ def load_average() -> float | None:
 
 
 def _packages() -> dict[str, str]:
-    """Return every installed distribution with its version, for a stranger who wants the same environment."""
+    """Return the versions of all installed distributions by name, so that others can recreate the environment."""
     found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout this library runs from, with ``+changes`` when it has any."""
+    """Return the commit of the checkout this library runs from, followed by ``+changes`` if files were modified."""
     folder = Path(harness.__file__).parent.parent
     if not (folder / ".git").exists():
         return None
@@ -194,6 +194,6 @@ def _cpu_field(name: str) -> str | None:
 
 
 def _virtual() -> bool | None:
-    """Say whether a hypervisor is there, by the flag it sets for its guests; None where processors have no flags."""
+    """Return whether the processor flags include ``hypervisor``, which guests have; None if there are no flags."""
     flags = _cpu_field("flags")
     return None if flags is None else "hypervisor" in flags.split()

@@ -1,4 +1,4 @@
-"""The interface of a measurement, which an extension adds to a run; found by entry point ``harness.measurements``."""
+"""The interface of measurements, which extensions add to a run; entry point group ``harness.measurements``."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class RunSession:
 
     config: RunConfig  # Configuration of the run.
     arms: list[Arm]  # Contenders of every round.
-    # Folder of the run, and one for temporary files.
+    # Folder of the run, and a folder for temporary files.
     folder: Path
     scratch: Path
-    recorder: Recorder  # Writes samples, and returns how the samples of a cell failed.
+    recorder: Recorder  # Writes samples, and returns how a cell failed.
     writer: Worker  # The process that writes archives; it takes no samples of reads.
     patience: float  # Time limit of a task in seconds.
     stack: ExitStack  # Closed when the run ends.
@@ -47,41 +47,41 @@ class RunSession:
 
 
 class Measuring:
-    """A measurement of one run, from `Measurement.open`; by default each method does nothing."""
+    """A measurement in one run, from `Measurement.open`; by default each method does nothing."""
 
     copy_bytes: int = 0  # Disk space in bytes that its copies need at one time.
 
     def begin(self, session: RunSession) -> None:
-        """Open its files and processes."""
+        """Open files and processes."""
 
     def steps(self, subject: Subject | None) -> int:
-        """Return the number of steps of a subject; with None, of those before the first subject."""
+        """Return the number of steps of a subject; with None, of `before`."""
         return 0
 
     def before(self) -> None:
-        """Measure what needs no subject, before the first subject."""
+        """Take measurements that need no subject, before the first subject."""
 
     def complete(self, subject: Subject) -> bool:
-        """Return whether all rows of a subject are taken."""
+        """Return whether all rows of a subject are recorded."""
         return True
 
     def after(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> None:
-        """Measure after the samples of an access, while its archives exist."""
+        """Take measurements after the samples of an access, while the archives exist."""
 
 
 class Measurement:
-    """A measurement; an instance is registered. By default each method adds nothing.
+    """A kind of measurement; an instance is registered. By default each method adds nothing.
 
     Attributes
     ----------
     name : str
-        Its key in ``measurements`` of ``run.json``.
+        Key in ``measurements`` of ``run.json``.
     alone : bool
-        Whether a run with it measures no trace by default.
+        Whether a run with this measurement measures no trace by default.
     access : str
-        Access of its samples in ``samples.csv``, which have no trace and format; empty for no samples.
+        Access of its samples in ``samples.csv``, which have no trace and format; empty if it has no samples.
     rows : type of Row or None
-        Type of the rows of its separate file.
+        Type of the rows of its separate file; None if it has no such file.
     since : int or None
         First schema version of samples with that file; None if the file is optional.
     """
@@ -96,23 +96,23 @@ class Measurement:
         """Add options of ``harness run``, as `argparse.ArgumentParser.add_argument` does."""
 
     def asked(self, arguments: argparse.Namespace) -> dict[str, Any] | None:
-        """Return its part of ``run.json`` as plain values; None if it was not requested."""
+        """Return the request as plain values for ``run.json``; None if the measurement was not requested."""
         return None
 
     def earlier(self, document: dict[str, Any]) -> dict[str, Any] | None:
-        """Return its part from other fields of a ``run.json`` of an earlier version."""
+        """Return the request from other fields of a ``run.json`` of an earlier version."""
         return None
 
     def options(self, config: RunConfig) -> Iterable[str]:
-        """Return the options that repeat the measurement."""
+        """Return the command line options that repeat the measurement."""
         return ()
 
     def open(self, config: RunConfig) -> Measuring | None:
-        """Check the request before the run's folder is created; None if there is nothing to measure."""
+        """Check the request before the run's folder is created; return None if there is nothing to measure."""
         return None
 
     def turns(self, config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterable[Turns]:
-        """Return the turns of a subject in which the rows of its file are taken."""
+        """Return the turns in which the rows of its file are taken for a subject."""
         return ()
 
     def cells(self, config: RunConfig, recorded: Sequence[CellKey]) -> Iterable[tuple[CellKey, int]]:
@@ -120,15 +120,15 @@ class Measurement:
         return ()
 
     def check(self, run: Path) -> Iterator[tuple[str, list[str]]]:
-        """Yield the checks of its files in a run's folder, with what does not follow from the samples."""
+        """Yield each check of its files against the samples of a run: its name, and the problems that it found."""
         yield from ()
 
     def outside(self, config: RunConfig) -> Iterable[str]:
-        """Name the resources that a configuration makes it use, such as ``the directory 'x'``."""
+        """Name external resources that a configuration makes it use, such as ``the directory 'x'``."""
         return ()
 
     def differences(self, before: Path, after: Path) -> tuple[list[str], list[str]]:
-        """Describe the differences of two runs: other sizes, and equal sizes with other bytes."""
+        """Describe the differences between two runs: different sizes, and equal sizes with different bytes."""
         return [], []
 
     def data(self, run: Path) -> Mapping[str, tuple[Any, Any]]:
@@ -142,12 +142,12 @@ def installed() -> list[Measurement]:
 
 
 def part(config: RunConfig, name: str, kind: type[T]) -> T | None:
-    """Decode a measurement's part of a configuration; None if the run does not include it.
+    """Decode a measurement's part of a configuration; return None if the run does not include it.
 
     Raises
     ------
     HarnessError
-        When it does not fit.
+        When the part does not fit the type `kind`.
     """
     found = config.measurements.get(name)
     where = f"{name} in run.json of {config.run_id}"
@@ -160,12 +160,12 @@ def unknown_parts(config: RunConfig) -> list[str]:
 
 
 def open_measurements(config: RunConfig) -> list[Measuring]:
-    """Open all measurements of a run.
+    """Open all requested measurements of a run.
 
     Raises
     ------
     UsageError
-        When an extension is not installed, or something cannot be measured.
+        When an extension is not installed, or a request cannot be measured.
     """
     if unknown := unknown_parts(config):
         raise UsageError(f"The run asks for {', '.join(unknown)}, which no installed extension brings: install it.")
@@ -173,12 +173,12 @@ def open_measurements(config: RunConfig) -> list[Measuring]:
 
 
 def copies(measuring: Sequence[Measuring]) -> int:
-    """Return the disk space in bytes that copies need at one time."""
+    """Return the disk space in bytes that copies of measurements need at one time."""
     return max((each.copy_bytes for each in measuring), default=0)
 
 
 def of_installed(samples: pd.DataFrame, config: RunConfig, plan: Path) -> pd.DataFrame:
-    """Leave out samples of measurements that are not installed: those with no trace of the plan."""
+    """Return the samples without those of measurements that are not installed, whose traces are not in the plan."""
     if not unknown_parts(config) or not plan.exists():
         return samples
     planned = {described["trace"] for described in read_plan(plan)}
@@ -186,5 +186,5 @@ def of_installed(samples: pd.DataFrame, config: RunConfig, plan: Path) -> pd.Dat
 
 
 def is_apart(samples: pd.DataFrame) -> pd.Series:
-    """Return which samples were added by measurements of extensions."""
+    """Return a boolean series: which samples were added by measurements of extensions."""
     return samples["access"].isin([each.access for each in installed() if each.access])

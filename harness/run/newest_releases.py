@@ -1,4 +1,4 @@
-"""The newest releases that were known of libraries that read and write archives; a run records them beside its own."""
+"""The newest known releases of libraries that read and write archives; runs record them with the installed ones."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Release(TypedDict):
     Attributes
     ----------
     version, released : str
-        Its number and its day, such as ``2026-10-27``.
+        Version number and release date, such as ``2026-10-27``.
     python : str
-        The oldest Python that gets it.
+        The oldest Python version that this release supports.
     """
 
     version: str
@@ -28,25 +28,25 @@ class Release(TypedDict):
 
 
 class Newest(TypedDict):
-    """What was known on a day, by the name of the library."""
+    """The newest known releases on a date (`as_of`), by library name."""
 
     as_of: str
     libraries: dict[str, Release]
 
 
 def newest() -> Newest:
-    """Return what ``newest.toml`` holds."""
+    """Return the contents of ``newest.toml``."""
     return msgspec.convert(tomllib.loads(Path(__file__).with_name("newest.toml").read_text()), Newest)
 
 
 def is_older(version: str, than: str) -> bool:
-    """Say whether a version comes before another, by its numbers."""
+    """Return whether a version precedes another, comparing the numbers in both."""
     one, other = (tuple(map(int, re.findall(r"\d+", text))) for text in (version, than))
     return one < other
 
 
 def behind(known: Newest, installed: Mapping[str, str | None]) -> list[str]:
-    """Name, in a sentence each, what is older in what was known than in what is installed."""
+    """Return a sentence for each library whose known newest release is older than the installed one."""
     return [
         f"{name} {release['version']} in harness/run/newest.toml is behind {installed[name]}, which is installed here."
         for name, release in known["libraries"].items()

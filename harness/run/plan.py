@@ -1,4 +1,4 @@
-"""The plans of a run as a file, so that anyone can see what was asked, and draw the same plans from the seed again."""
+"""The plan file of a run, ``plan.json``: write it, read it, and draw the same plans again from the seed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _KINDS = {kind.__name__: kind for kind in (ReadAccess, WriteAccess, SizeAccess, 
 
 
 class DescribedRead(TypedDict):
-    """A read; its selection has a start and a stop for each axis."""
+    """A read; the selection has a start and a stop for each axis."""
 
     path: str
     selection: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] | None
 
 
 class DescribedAccess(TypedDict):
-    """An access with its suite; beside its name, what an access of its kind has."""
+    """An access with its suite; optional fields depend on the kind of access."""
 
     suite: str
     kind: str
@@ -47,7 +47,7 @@ class DescribedAccess(TypedDict):
 
 
 class Described(TypedDict):
-    """A subject: its manifest, and every access with every read."""
+    """A subject: its manifest, and all accesses with all reads."""
 
     trace: str
     text: str
@@ -58,7 +58,7 @@ class Described(TypedDict):
 
 
 class DescribedArm(TypedDict):
-    """An arm, as `save_plan` keeps it."""
+    """An arm, as written by `save_plan`."""
 
     label: str
     backend: str
@@ -80,7 +80,7 @@ class _Plans(TypedDict):
 
 
 def describe_access(suite: str, access: Access) -> dict[str, Any]:
-    """Describe one access of a suite as plain values; equal accesses give equal ones."""
+    """Describe one access of a suite as plain values; equal accesses give equal values."""
     fields = {field.name: _plain(getattr(access, field.name)) for field in dataclasses.fields(access)}
     return {"suite": suite, "kind": type(access).__name__, **fields}
 
@@ -94,7 +94,7 @@ def _plain(value: Any) -> Any:
 
 
 def save_plan(subjects: Sequence[Subject], path: Path, arms: Sequence[Arm] = ()) -> None:
-    """Write the plans of all subjects of a run as JSON, and the arms that it measures, in their order."""
+    """Write the plans of all subjects of a run, and its arms in order, as JSON."""
     document: dict[str, Any] = {"plan_version": PLAN_VERSION}
     if arms:
         document["arms"] = [{name: getattr(arm, name) for name in DescribedArm.__annotations__} for arm in arms]
@@ -113,12 +113,12 @@ def save_plan(subjects: Sequence[Subject], path: Path, arms: Sequence[Arm] = ())
 
 
 def read_plan(path: Path) -> list[Described]:
-    """Read what `save_plan` wrote: one description a subject.
+    """Read a file written by `save_plan`; return one description per subject.
 
     Raises
     ------
     HarnessError
-        When there is none, it is damaged, or of a version this reader does not know.
+        When the file is missing or damaged, or its version is unknown to this reader.
     """
     return _read(path)["subjects"]
 
@@ -132,24 +132,24 @@ def _read(path: Path) -> _Plans:
 
 
 def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm], bool]:
-    """Read a run's plan as what was planned, without a trace, a format or a suite.
+    """Read the subjects and arms of a run from its plan, without opening traces, formats or suites.
 
     Parameters
     ----------
     path : Path
         ``plan.json``.
     config : RunConfig
-        Of the run.
+        Configuration of the run.
 
     Returns
     -------
     list of Subject
         With the accesses of the file.
     list of Arm
-        In their order.
+        In the order of the run.
     bool
-        Whether these are all. A run of an earlier version did not record them: formats that are not registered, and
-        the routes of a run that read from a store, are then not known.
+        Whether the arms are complete. Runs of earlier versions did not record them; then unregistered formats, and the
+        routes of a run that read from a store, are unknown.
 
     Raises
     ------
@@ -159,13 +159,13 @@ def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm
     document = _read(path)
     try:
         subjects = [_planned(described) for described in document["subjects"]]
-    except TypeError as error:  # an access with the fields of another kind
+    except TypeError as error:  # an access has fields of another kind
         raise HarnessError(f"{path} is damaged: {error}. Restore it from a copy.") from error
     if "arms" in document:
         return subjects, [_arm(described) for described in document["arms"]], True
     if config.store is not None:
         return subjects, [], False
-    arms = []  # named by what the run asked for
+    arms = []  # derived from the configuration
     for name in config.formats:
         files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
         arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
@@ -173,7 +173,7 @@ def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm
 
 
 def _arm(described: DescribedArm) -> Arm:
-    """Take an arm from its description; earlier versions left to be inferred which of them share an archive."""
+    """Return an arm from its description; infer `shares` if it was not recorded, as in earlier versions."""
     shares = kind_of(described["label"]) == "control" or described["route"] not in ("", "ranges")
     values: dict[str, Any] = {"shares": shares, **described}
     return Arm(**values)
@@ -185,7 +185,7 @@ def _planned(described: Described) -> Subject:
         values = {name: _tuples(value) for name, value in access.items() if name not in ("suite", "kind")}
         if "reads" in values:
             values["reads"] = tuple(_read_of(read) for read in values["reads"])
-        # A kind that a suite brings is a write with a task of its own, which is not needed to know what was planned.
+        # Any other kind is a suite's own kind of write. Its task is not needed here.
         plans.append((str(access["suite"]), _KINDS.get(access["kind"], WriteAccess)(**values)))
     place = described["text"], described["trace"], described["n_res"], described["requested"]
     return Subject(*place, _manifest(described), tuple(plans))
@@ -210,12 +210,12 @@ def replan(plans: Iterable[Described], config: RunConfig) -> Iterator[Subject]:
     Yields
     ------
     Subject
-        One for each of `plans`, with the accesses that it describes when nothing in it was changed.
+        One for each of `plans`; its accesses equal those described unless the description was changed.
 
     Raises
     ------
     HarnessError
-        When they ask for more than a run may; see `harness.run.planning.bounded`.
+        When the plans exceed the limits of a run; see `harness.run.planning.bounded`.
     """
     yield from bounded(
         plan_subject(config, described["text"], described["trace"], described["requested"], _manifest(described))

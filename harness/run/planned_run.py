@@ -1,4 +1,4 @@
-"""A run as it is planned: its configuration, contenders and traces, and who writes the archives that it reads."""
+"""A planned run: its configuration, contenders and traces, and the function that provides its archives."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from harness.run.turns import require_few_rows
 from harness.sampling.worker import Worker
 
 Prepare = Callable[[Subject, list[Arm], Path, Worker, int], Prepared]
-"""Gives the archives of a subject, as `harness.run.preparation.prepare` does."""
+"""Provides the archives of a subject, as `harness.run.preparation.prepare` does."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a run measures on what, while nothing of it is written."""
+    """A run whose contenders, traces and accesses are determined, before anything is written."""
 
-    # What was asked, the contenders, the traces with their plans, and what extensions measure besides.
+    # The configuration, the contenders, the traces with their plans, and additional measurements of extensions.
     config: RunConfig
     arms: list[Arm]
     subjects: list[Subject]
     measuring: list[Measuring]
-    prepare: Prepare = prepare  # Gives the archives of a subject: `harness.run.preparation.prepare` writes them here.
+    prepare: Prepare = prepare  # Provides the archives of a subject; by default writes them on this machine.
 
     @classmethod
     def of(cls, config: RunConfig) -> PlannedRun:
-        """Plan all that a configuration asks for.
+        """Plan a run from its configuration.
 
         Raises
         ------
         UsageError
-            When something of it does not exist or cannot be measured.
+            When a requested item does not exist or cannot be measured.
         HarnessError
-            When it is too much.
+            When the run exceeds a limit, such as `harness.run.turns.MOST_ROWS`.
         """
         arms, subjects = choose_arms(config), open_subjects(config)
         require_few_rows(config, len(arms), subjects)
         return cls(config, arms, subjects, open_measurements(config))
 
     def require_space(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> Space:
-        """Refuse a folder on a disk that cannot hold the archives, as `harness.run.disk_space.require_space`."""
+        """Raise `UsageError` if the disk cannot hold the archives; see `harness.run.disk_space.require_space`."""
         copy = copies(self.measuring)
         return require_space(folder, self.subjects, self.arms, copy, timeout=self.config.timeout, tell=tell)

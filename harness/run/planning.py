@@ -1,4 +1,4 @@
-"""From a configuration to what is measured: its arms, and its traces with every access of every suite."""
+"""Planning: derive from a configuration the arms, and the traces with the accesses of all suites."""
 
 from __future__ import annotations
 
@@ -24,29 +24,30 @@ from harness.trace.stream import MemoryTrace
 from harness.workload import MOST_STEPS, Access, ReadAccess, count_steps, count_whole_reads
 
 STOCK, BEST, ALL = "stock", "best", "all"
-"""What ``--readers`` may ask for besides the names of readers."""
+"""Values of ``--readers`` besides the names of readers."""
 
 MOST_SUBJECTS = 1000
-"""Traces of a run, each at each of its lengths."""
+"""Maximum number of traces of a run; a trace counts once for each of its lengths."""
 
 
 def choose_arms(config: RunConfig) -> list[Arm]:
-    """List the contenders of a run, those of races too, with the raw ceiling and the A/A control of the baseline.
+    """List the contenders of a run, including candidates of races, the raw ceiling, and the baseline's A/A control.
 
     Parameters
     ----------
     config : RunConfig
-        Names of formats, profiles and the baseline.
+        Names of formats, profiles, readers and the baseline.
 
     Returns
     -------
     list of Arm
-        Without an A/A control when the baseline is not among the formats.
+        Without an A/A control if the baseline is not among the formats.
 
     Raises
     ------
     UsageError
-        When a format cannot be used, two have the same name, or a profile file is for none of the formats.
+        When a format cannot be used, two formats have the same name, a profile file is for none of the formats, or no
+        format has a requested profile or reader.
     """
     arms: list[Arm] = []
     for name in config.formats:
@@ -80,7 +81,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
 
 
 def _routes(arm: Arm, routes: Sequence[str]) -> list[Arm]:
-    """List an arm for each way to read from the store of the run; the first has the archive."""
+    """List an arm for each route to the store of the run; the first arm owns the archive."""
     return [
         dataclasses.replace(
             arm, label=arm.label if route in ("", "ranges") else f"{arm.label}-{route}", route=route,
@@ -91,7 +92,7 @@ def _routes(arm: Arm, routes: Sequence[str]) -> list[Arm]:
 
 
 def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
-    """List the contenders of a format in a profile: its stock reader, those that are named, and what is raced."""
+    """List the contenders of a format in a profile: the stock reader, named readers, and candidates of races."""
     asked = set(config.readers)
     found: dict[tuple[str, str], Arm] = {}
     for name, spec in backend.readers.items():
@@ -108,7 +109,7 @@ def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
     raced = backend.candidates if BEST in asked else ()
     for alternative, name in raced:
         if alternative and (arm.profile != ALTERED or alternative in config.profiles):
-            continue  # those that are asked for by name are measured anyway
+            continue  # alternatives requested by name are measured anyway
         if (alternative, name) not in found:
             chosen = backend.alternative(alternative)  # type: ignore[attr-defined]
             found[alternative, name] = dataclasses.replace(
@@ -121,7 +122,7 @@ def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
 
 
 def _sharing(arms: Sequence[Arm]) -> list[Arm]:
-    """Let all arms of a format and profile read the archive of the first."""
+    """Return the arms, of which all of a format and profile except the first share the first one's archive."""
     seen: set[tuple[str, str]] = set()
     found = []
     for arm in arms:
@@ -132,13 +133,13 @@ def _sharing(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def with_control(arms: list[Arm], config: RunConfig) -> list[Arm]:
-    """Add the A/A control: the first arm of the baseline a second time, under another name."""
+    """Return the arms and the A/A control: a copy of the baseline's first arm under another name."""
     original = [arm for arm in arms if arm.label == config.baseline and arm.always][:1]
     return arms + [dataclasses.replace(arm, label=CONTROL, shares=True, raced=False) for arm in original]
 
 
 def open_subjects(config: RunConfig) -> list[Subject]:
-    """Open every trace of a run at every length and plan every suite on it; no tensor is made yet.
+    """Open every trace of a run at every length, and plan every suite on it, without generating tensors.
 
     Parameters
     ----------
@@ -153,12 +154,12 @@ def open_subjects(config: RunConfig) -> list[Subject]:
     Raises
     ------
     UsageError
-        When a trace or suite does not exist or lacks what it needs.
+        When a trace or suite does not exist, or lacks something that it needs.
     HarnessError
-        When the run asks for too much; see `bounded`.
+        When the run exceeds a limit; see `bounded`.
     """
     asked = asked_traces(config)
-    layers: dict[str, int] = {}  # of each trace, as many at every length as at its largest, to be comparable
+    layers: dict[str, int] = {}  # by trace: the fewest that fit at any of its lengths, so that lengths are comparable
     if config.trace_bytes is not None:
         for text, n_res in asked:
             fitting = layers_within(open_trace(text, n_res).manifest, config.trace_bytes)
@@ -167,12 +168,12 @@ def open_subjects(config: RunConfig) -> list[Subject]:
 
 
 def bounded(subjects: Iterable[Subject]) -> Iterator[Subject]:
-    """Yield the subjects of a run as they are planned, up to `MOST_STEPS` and `MOST_TENSORS` in all.
+    """Yield the subjects of a run as they are planned, up to `MOST_STEPS` and `MOST_TENSORS` in total.
 
     Raises
     ------
     HarnessError
-        When there are more: no file of a stranger may ask for planning without end.
+        When a limit is exceeded, so that no untrusted file can cause endless planning.
     """
     steps = tensors = 0
     for subject in subjects:
@@ -184,7 +185,7 @@ def bounded(subjects: Iterable[Subject]) -> Iterator[Subject]:
 
 
 def require_few_tensors(tensors: int) -> None:
-    """Refuse a run whose traces hold more than `MOST_TENSORS` together; raises HarnessError."""
+    """Raise `HarnessError` if the traces of a run have more than `MOST_TENSORS` tensors in total."""
     if tensors > MOST_TENSORS:
         raise HarnessError(f"The traces of a run may hold at most {MOST_TENSORS} tensors together, not {tensors}.")
 
@@ -198,12 +199,12 @@ def _require_few(steps: int) -> None:
 
 
 def asked_traces(config: RunConfig) -> list[tuple[str, int | None]]:
-    """List the traces of a run as they were asked for, with each length that they are made in; None for their own.
+    """List the requested traces of a run, each with each of its requested lengths; None for a fixed length.
 
     Raises
     ------
     HarnessError
-        When there are more than `MOST_SUBJECTS`, or one is of a source that is not known.
+        When there are more than `MOST_SUBJECTS`, or the source of a trace is unknown.
     """
     asked = list(islice(_expand(config), MOST_SUBJECTS + 1))
     if len(asked) > MOST_SUBJECTS:
@@ -230,28 +231,30 @@ def _subject(config: RunConfig, text: str, requested: int | None, layers: int | 
 
 
 def plan_subject(config: RunConfig, text: str, label: str, requested: int | None, manifest: Manifest) -> Subject:
-    """Plan every suite of a run on a trace, by what the trace holds and the run's seed alone.
+    """Plan every suite of a run on a trace; plans depend only on the manifest, the run's options and its seed.
 
     Parameters
     ----------
     config : RunConfig
         Suites, options, seed.
     text, label : str
-        The trace as it was asked for, and as records name it.
+        The trace as requested, and its name in records.
     requested : int or None
-        The length it was asked for in, for traces that are made in any length.
+        The requested length, for traces that can be generated in any length.
     manifest : Manifest
-        What it holds.
+        Manifest of the trace.
 
     Returns
     -------
     Subject
-        The same for the same arguments.
+        Deterministic: equal arguments give equal subjects.
 
     Raises
     ------
+    UsageError
+        When two suites have the same name, or a read does not fit the manifest.
     HarnessError
-        When it has more than `MOST_STEPS` reads and tensors to write; blocks are counted before they are planned.
+        When there are more than `MOST_STEPS` reads and tensors to write; blocks are counted before they are planned.
     """
     _require_few(count_whole_reads(manifest, config.options))
     plans: list[tuple[str, Access]] = []

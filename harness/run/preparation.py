@@ -1,4 +1,4 @@
-"""Write the archives of one trace: the raw one from the source, every other one from that."""
+"""Write the archives of one trace: the raw archive from the source, and all others from the raw archive."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class Prepared:
     """The archives of one subject."""
 
     raw: Path  # The raw archive, checked against the digests of the source's stream.
-    manifest: Manifest  # With those digests.
-    bfloat16: frozenset[str] = frozenset()  # The tensors that are exactly bfloat16.
-    expected: dict[str, Expected] = field(default_factory=dict)  # What every read of every plan has to return.
-    archives: dict[Arm, Path] = field(default_factory=dict)  # The archives that can be trusted.
-    # What writing found, of arms with an archive of their own.
+    manifest: Manifest  # With the digests of the source's stream.
+    bfloat16: frozenset[str] = frozenset()  # Paths of the tensors that are exactly representable in bfloat16.
+    expected: dict[str, Expected] = field(default_factory=dict)  # Expected result of every read of every plan.
+    archives: dict[Arm, Path] = field(default_factory=dict)  # The verified archives.
+    # Results of writing, for arms with an archive of their own.
     writes: dict[Arm, Written] = field(default_factory=dict)
-    # The arms without an archive; later also those that were caught at keeping data.
+    # The arms without an archive, with the reason; later also those whose readers kept data between samples.
     failures: dict[Arm, NoFigure] = field(default_factory=dict)
-    # The arms whose readers cannot read their archives, from `probe`: what is written still has a size.
+    # The arms whose readers cannot read their archives, from `probe`; sizes and writes of these are still measured.
     unreadable: dict[Arm, NoFigure] = field(default_factory=dict)
-    # What the reader of each arm says of an example of each role, by path; from `probe`.
+    # What the reader of each arm reports about an example tensor of each role, by path; from `probe`.
     opened: dict[Arm, dict[str, Opened]] = field(default_factory=dict)
-    cache_bytes: int | None = None  # Budget of decoded chunks of every reader.
+    cache_bytes: int | None = None  # Budget in bytes of decoded chunks of every reader.
 
     def without(self, access: Access) -> dict[Arm, NoFigure]:
-        """Return why arms take no part in an access: a read needs a reader that can read the archive, too."""
+        """Return the arms that take no part in an access, with reasons; reads also exclude `unreadable` arms."""
         return self.failures | (self.unreadable if isinstance(access, ReadAccess) else {})
 
     def about(self, arm: Arm, access: ReadAccess) -> dict[str, Any]:
-        """Return what every `harness.sampling.executor.Share` is told of an access."""
+        """Return the fields of a `harness.sampling.executor.Share` for an arm and access."""
         nbytes = asked_bytes(access.reads, self.expected)
         sizes = [written.size_bytes for arm, written in self.writes.items() if arm in self.archives]
         return {
@@ -64,7 +64,7 @@ class Prepared:
             "archive": self.archives[arm],
             "access": access,
             "expected": {read_id(read): self.expected[read_id(read)] for read in access.reads},
-            # The same for all arms.
+            # Equal for all arms.
             "by_reading": load_executor(access.executor).counted and cache.read_little(sizes, nbytes),
         }
 
@@ -78,7 +78,7 @@ class Prepared:
         name: str = "sample",
         keep: bool = False,
     ) -> WriteTask:
-        """Return the writing of an archive with values from the raw one: of some tensors, or None for all."""
+        """Return the task that writes an archive from the raw one, of some tensors or, with None, of all."""
         made: WriteTask = registry.imported("What writes a sample", task)(
             backend=arm.backend,
             profile=arm.settings,
@@ -92,7 +92,7 @@ class Prepared:
 
 
 def source_task(subject: Subject, raw: Path, tensors: tuple[tuple[str, str], ...] | None = None) -> WriteTask:
-    """Return the writing of the raw archive, which all others take their values from."""
+    """Return the task that writes the raw archive, from which all others are written."""
     return WriteTask(
         backend=RAW,
         profile="tuned",
@@ -106,25 +106,25 @@ def source_task(subject: Subject, raw: Path, tensors: tuple[tuple[str, str], ...
 
 
 def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:
-    """Write every archive of a subject, in random order, and check each.
+    """Write and verify every archive of a subject, in random order.
 
     Parameters
     ----------
     subject : Subject
         The trace and its plans.
     arms : list of Arm
-        Of the run.
+        Arms of the run.
     scratch : Path
         An empty folder.
     worker : Worker
-        Writes and verifies; samples of reads are taken by another.
+        Process that writes and verifies; read samples are taken in other processes.
     seed : int
-        Of the run.
+        Seed of the run.
 
     Returns
     -------
     Prepared
-        Where the trace itself cannot be made, every arm has failed with the reason.
+        If the trace cannot be generated, or has changed since it was planned, every arm has failed with the reason.
     """
     prepared = Prepared(scratch / "trace.raw", subject.manifest)
     try:
@@ -144,7 +144,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     rng = schedule.generator(seed, "archives", *subject.place)
     own = [arm for arm in arms if not arm.shares]
     for _, _, arm in schedule.blocks(own, 1, rng):
-        if arm.contender.is_ceiling:  # it exists: the others are written from it
+        if arm.contender.is_ceiling:  # already written: the other archives are made from it
             prepared.archives[arm] = prepared.raw
             exact = native_bytes(prepared.manifest, prepared.bfloat16)
             prepared.writes[arm] = dataclasses.replace(raw, native_bytes=exact)
@@ -160,9 +160,9 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
 
 
 def probe(prepared: Prepared, processes: ContenderProcesses, what: str) -> None:
-    """Try every arm's reader on its archive; note what it says, or why it cannot read it.
+    """Try every arm's reader on its archive; store what it reports, or why it cannot read the archive.
 
-    `what` names the processes that try it, which take no sample: those that do begin together, when one is first due.
+    `what` selects processes other than those that take samples: these start together, when a sample is first due.
     """
     examples = tuple((spec.path, _little(spec)) for spec in prepared.manifest.examples().values())
     rehearsals = {
@@ -186,12 +186,12 @@ def probe(prepared: Prepared, processes: ContenderProcesses, what: str) -> None:
 
 
 def _little(spec: TensorSpec) -> Selection | None:
-    """Return the first block of a tensor that has more than one; None for all of another, or of a number."""
+    """Return the selection of a tensor's first block; None, for the complete tensor, if it is at most one block."""
     return next(iter(in_blocks(spec, None))) if spec.nbytes > BLOCK_BYTES else None
 
 
 def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> None:
-    """Write one archive; note why where there is none that can be trusted."""
+    """Write and verify one archive; store the reason if that fails."""
     backend = load_format(arm.backend)
     task = prepared.write_task(arm, None, scratch, name=f"{arm.label}-{arm.profile}", keep=True)
     try:
@@ -205,12 +205,12 @@ def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> Non
 
 
 def write(task: WriteTask, do: Callable[[WriteTask], Written]) -> Written:
-    """Let a process write an archive, which `do` hands the task to; of one that cannot be trusted nothing stays.
+    """Write an archive by passing a task to a process with `do`; remove the archive if it fails verification.
 
     Raises
     ------
     WorkerError
-        When it cannot be written, or does not hold what was written.
+        When the archive cannot be written, or does not contain the data that was written.
     """
     try:
         found = do(task)

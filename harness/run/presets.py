@@ -1,4 +1,4 @@
-"""The presets of ``harness run``: fields of a configuration by the name of the preset, from ``presets.toml``."""
+"""Presets of ``harness run``: fields of a configuration by name of the preset, from ``presets.toml``."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ def _read() -> dict[str, dict[str, Any]]:
 
 PRESETS = _read()
 STANDARD, OWN = "standard", "own"
-"""The presets of a run that names none: of traces, and of files that were given."""
+"""Default presets: for runs on traces, and for runs on files given by the user."""

@@ -1,4 +1,4 @@
-"""How far a run is, in steps that weigh what they take."""
+"""Progress of a run in steps that are weighted by their approximate duration."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from harness.trace.manifest import Manifest
 from harness.workload import Absent, Access, ReadAccess, SizeAccess
 
 _BYTES_OF_A_STEP = 120_000_000
-"""That are read, checked or written in about the time that a step takes which asks for little: starting and stopping
-processes, evicting or warming an archive. So it was in the reference run."""
+"""Bytes that are read, checked or written in about the time of a step with little data, which goes into starting and
+stopping processes and evicting or warming an archive; as measured in the reference run."""
 
 
 class Progress(Protocol):
-    """Told how far a run is."""
+    """Receiver of the progress of a run."""
 
     def total(self, steps: int) -> None:
-        """Say how many steps there will be."""
+        """Set the total number of steps."""
 
     def step(self, text: str, steps: int = 1) -> None:
-        """Say that steps are done, and what comes next."""
+        """Count completed steps, and show a description of the next step."""
 
 
 def weight(manifest: Manifest, access: Access | None = None) -> int:
-    """Return the steps of a sample of an access, by the bytes that it reads; without an access, those of an archive."""
+    """Return the number of steps of a sample, by the bytes of its access; without an access, of writing an archive."""
     return 1 + round(_asked(manifest, access) / _BYTES_OF_A_STEP)
 
 

@@ -1,4 +1,4 @@
-"""The races of a run while it goes on: where their rows go, and what they found."""
+"""Races of a run in progress: their row file and their times."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from harness.run.recorder import Recorder
 
 @dataclass
 class Races:
-    """The races of a run: where their rows go, and the times of those that are in force."""
+    """The recorder of a run's races, and the times of their rows in force by cell and round, in seconds."""
 
     recorder: Recorder
     times: dict[CellKey, dict[int, float]]
 
     @classmethod
     def open(cls, run_id: str, folder: Path, stack: ExitStack) -> Races:
-        """Open the file of races in a run's folder, for more, until the stack is closed."""
+        """Open the row file of races in a run's folder for appending, until the stack is closed."""
         path = folder / RaceSample.file
         file = stack.enter_context(closing(RowFile(path, RaceSample)))
         known = done(path, RaceSample)
         return cls(Recorder(run_id, RaceSample, file, known), race_times(read_rows(path, RaceSample)))
 
     def note(self, key: CellKey, number: int, values: dict[str, Any]) -> None:
-        """Remember the time of a round, as `harness.run.completeness.race_times` reads it again."""
+        """Store the time of a round, equal to the one that `harness.run.completeness.race_times` reads back."""
         times = self.times.setdefault(key, {})
         times.pop(number, None)
         if (seconds := closed(values)) is not None:

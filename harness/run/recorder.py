@@ -1,4 +1,4 @@
-"""The writing of a run's rows: which cells are complete, and what a run that was interrupted takes again."""
+"""Row recorder of a run: write rows, determine which cells are complete, and which rounds a resumed run repeats."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ AnySample = TypeVar("AnySample", bound=Sample)
 
 
 class RowLog(Generic[AnyRow]):
-    """Writes the rows of cells, each once, and knows what a run that was interrupted has written before.
+    """Writes each row of a cell once, and takes into account the rows of earlier sessions.
 
-    What runs together is one block: the rows of several cells in one round. A block that was cut off, or in which the
-    machine failed, is taken again for all its cells, so that what is compared was measured side by side.
+    The rows of several cells in one round form a block. A block that was cut off, or in which the machine failed, is
+    repeated for all its cells, so that all compared rows were measured together.
 
     Parameters
     ----------
     run_id : str
-        Of the run.
+        Identifier of the run.
     row : callable
-        Makes a row, as its class does.
+        Makes a row from its values, such as a row class.
     file : RowFile
-        Where rows go.
+        File to which rows are appended.
     recorded : dict
-        What the file already holds, from `harness.row_files.done`.
+        Rows that the file already has, from `harness.row_files.done`.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class RowLog(Generic[AnyRow]):
         recorded: dict[CellKey, dict[int, Mark]],
     ) -> None:
         self._run_id, self._row, self._file, self._recorded = run_id, row, file, recorded
-        self._due: dict[CellKey, dict[int, int]] = {}  # the attempt of each round that is to be taken in this session
+        self._due: dict[CellKey, dict[int, int]] = {}  # the attempt number of each round to take in this session
 
     def left(self, turns: Turns) -> dict[CellKey, int]:
-        """Return in how many rounds each cell took part that left the others."""
+        """Return the number of rounds of each cell that was dropped early."""
         return stays(turns, self._recorded)
 
     def whole(self, keys: Collection[CellKey], rounds: int, left: Mapping[CellKey, int] = _NOBODY) -> bool:
-        """Say whether there is nothing left to take of cells that are measured in common blocks; `left` from `left`."""
+        """Return whether no row is left to take of these cells, which share blocks; `left` is from method `left`."""
         return all(self._whole(keys, number, left) for number in range(rounds))
 
     def _whole(self, keys: Collection[CellKey], number: int, left: Mapping[CellKey, int] = _NOBODY) -> bool:
@@ -61,11 +61,11 @@ class RowLog(Generic[AnyRow]):
         return len(attempts) <= 1 and 0 not in attempts
 
     def _out(self, key: CellKey) -> bool:
-        """Say whether a cell has no figure for good."""
+        """Return whether a row has ended the cell, which then stays without a figure."""
         return any(mark.final for mark in self._recorded.get(key, {}).values())
 
     def begin(self, keys: Collection[CellKey], rounds: int, left: Mapping[CellKey, int] = _NOBODY) -> None:
-        """Decide which of `rounds` common blocks of cells this session takes, each completely or not; see `left`."""
+        """Determine which of the `rounds` blocks of these cells this session takes; blocks are not taken in part."""
         for number in range(rounds):
             if not self._whole(keys, number, left):
                 marks = [self._recorded.get(key, {}).get(number) for key in keys]
@@ -75,15 +75,15 @@ class RowLog(Generic[AnyRow]):
                         self._due.setdefault(key, {})[number] = attempt
 
     def has(self, key: CellKey, number: int) -> bool:
-        """Say whether a cell needs no row in a round, of those that `begin` was told of."""
+        """Return whether a cell needs no row in a round, after `begin`."""
         return number not in self._due.get(key, {})
 
     def failure(self, key: CellKey) -> Mark | None:
-        """Return how a cell has failed, if it has."""
+        """Return the mark of the row in which a cell failed; None if it did not fail."""
         return next((mark for mark in self._recorded.get(key, {}).values() if mark.status == "failed"), None)
 
     def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
-        """Record a row, unless it is recorded; after one that failed the cell needs no more in this session."""
+        """Write a row if it is due; a failed or skipped row ends the cell for this session."""
         attempt = self._due.get(key, {}).pop(number, None)
         if attempt is not None:
             self._write(key, number, position, attempt, values)
@@ -98,7 +98,7 @@ class RowLog(Generic[AnyRow]):
             self._due.pop(key, None)
 
     def explain(self, key: CellKey, block: Collection[CellKey], rounds: int, why: NoFigure, **values: Any) -> None:
-        """Record in a row of its own why a cell has no figure, unless its blocks are whole or it has none for good."""
+        """Write a row that states why a cell has no figure, unless its blocks are complete or a row has ended it."""
         missing = [number for number in range(rounds) if not self._whole(block, number)]
         if missing and not self._out(key):
             mark = self._recorded.get(key, {}).get(missing[0])
@@ -113,20 +113,20 @@ class RowLog(Generic[AnyRow]):
         step: Callable[[str, int], None],
         start: Callable[[Sequence[Arm]], object] | None = None,
     ) -> None:
-        """Take what is missing of cells in turn.
+        """Take the missing rows of cells in turn.
 
         Parameters
         ----------
         turns : Turns
-            Which.
+            The cells, and the order in which they take turns.
         failures : dict of Arm to NoFigure
-            Why some arms have no archive.
+            The arms without an archive, with reasons.
         sample : callable
-            Takes one sample of an arm in a round; returns the values of the row of each of its cells.
+            Takes one sample of an arm in a round; returns the values of one row for each of its cells.
         step : callable
-            Told what is done, and how many steps that is.
+            Called with a description of each step, and its number of steps.
         start : callable
-            Told which arms have samples to be taken, before the first is.
+            Called with the arms that have samples to take, before the first sample.
         """
         told = {arm: NoFigure("skipped", why) for arm, why in turns.told.items() if turns.absent or arm not in failures}
         out = {arm: failures[arm] for arm in turns.cells if arm in failures and arm not in told}
@@ -154,7 +154,7 @@ class RowLog(Generic[AnyRow]):
         self._explain(turns, told, step)
 
     def about(self, turns: Turns, arm: Arm) -> dict[str, Any]:
-        """Return what every row of an arm says in some turns."""
+        """Return the values that all rows of an arm in these turns share."""
         return {}
 
     def _explain(self, turns: Turns, why: Mapping[Arm, NoFigure], step: Callable[[str, int], None]) -> None:
@@ -165,16 +165,16 @@ class RowLog(Generic[AnyRow]):
 
 
 class Recorder(RowLog[AnySample]):
-    """Writes samples, each with the present load and what its contender stands for."""
+    """Writes samples, each with the current load average and the effort of its contender."""
 
     def about(self, turns: Turns, arm: Arm) -> dict[str, Any]:
-        """Return what an arm stands for."""
+        """Return the effort of an arm."""
         return {"effort": turns.effort(arm)}
 
     def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
-        """Record a sample, unless it is recorded."""
+        """Write a sample if it is due."""
         super().add(key, number, position, load_average=load_average(), **values)
 
     def explain(self, key: CellKey, block: Collection[CellKey], rounds: int, why: NoFigure, **values: Any) -> None:
-        """Record why a cell has no sample; one that failed was not verified."""
+        """Write a row that states why a cell has no sample; ``verified`` is False if it failed."""
         super().explain(key, block, rounds, why, verified=False if why.status == "failed" else None, **values)

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a run, cell by cell, and what of a recorded row says so."""
+"""Faults in the rows of a run by cell, and the parts of a recorded row that they depend on."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SAID: dict[Kind, str] = {
     "status": "{count} rows do not agree with their status",
 }
 ENDS = ("failed", "skipped")
-"""What ends a cell, unless the machine was the cause."""
+"""Statuses that end a cell, unless the machine was the cause."""
 
-_FEW = 3  # cells that a sentence names
+_FEW = 3  # number of cells named in a sentence
 
 
 class Seen(NamedTuple):
-    """What counts of a recorded row; `odd` says what of its other columns does not agree with its status."""
+    """The checked parts of a recorded row; `odd` states a contradiction between its status and its other columns."""
 
     round: int
     attempt: int
@@ -46,12 +46,12 @@ class Seen(NamedTuple):
 
     @property
     def noted(self) -> bool:
-        """Whether it may say why there is no sample, and is then none itself."""
+        """Whether the row may be a note on why there is no sample, and not a sample itself."""
         return self.status in ENDS and self.position == 0
 
     @property
     def final(self) -> bool:
-        """Whether it ends its cell: what the machine spoilt is taken again."""
+        """Whether the row ends its cell; rows spoilt by a machine failure are repeated."""
         return self.status in ENDS and not self.machine
 
 
@@ -60,12 +60,12 @@ Rows = Mapping[CellKey, Sequence[Seen]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with some rows of one cell."""
+    """A fault in some rows of one cell."""
 
     kind: Kind  # One of `SAID`.
-    cell: CellKey  # Which.
-    rounds: tuple[int, ...]  # Their rounds; one that is there three times is in it twice.
-    why: str = ""  # More of it; may be empty.
+    cell: CellKey  # The cell.
+    rounds: tuple[int, ...]  # Rounds of these rows; of duplicates, one entry per surplus row.
+    why: str = ""  # Details; may be empty.
 
     def __str__(self) -> str:
         key = self.cell
@@ -80,27 +80,27 @@ class Fault:
 
 @dataclass(frozen=True)
 class Required:
-    """How the rows of a file compare with those that its run has to have."""
+    """The comparison of the rows of a file with the rows that its run requires."""
 
-    planned: int  # Rows that it has to have, as far as its rows say: a failure ends a cell.
-    faults: tuple[Fault, ...]  # What is wrong; empty when each row is there once, in its place.
+    planned: int  # Number of required rows; depends on the recorded rows, because a failure ends a cell.
+    faults: tuple[Fault, ...]  # Empty if each required row exists once, in its position.
 
     def sentences(self) -> Iterator[tuple[Kind, str, list[Fault]]]:
-        """Yield what is wrong, each kind in words, with the faults behind it."""
+        """Yield each kind of fault with its description and its faults."""
         for kind, text in SAID.items():
             if found := [fault for fault in self.faults if fault.kind == kind]:
                 count = sum(len(fault.rounds) for fault in found)
                 yield kind, text.format(count=count, planned=self.planned), found
 
     def summary(self, what: str) -> Iterator[str]:
-        """Yield the same for a page, with the first few cells."""
+        """Yield a sentence for each kind of fault, with the first `_FEW` cells."""
         for _, text, found in self.sentences():
             more = f"; and {len(found) - _FEW} more cells" if len(found) > _FEW else ""
             yield f"{what}: {text}: {'; '.join(map(str, found[:_FEW]))}{more}."
 
 
 def _odd(row: Mapping[Any, Any]) -> str:
-    """Hold the status of a sample against what was recorded with it of values and cache."""
+    """Return how a sample's status contradicts its recorded verification and cache state; empty if it does not."""
     resident, cold = row["resident_fraction"], row["cache"] in EVICTED
     if row["status"] == "ok":
         if str(row["verified"]) != "True":
@@ -113,14 +113,14 @@ def _odd(row: Mapping[Any, Any]) -> str:
 
 
 def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Seen]]:
-    """Arrange the rows of a file by cell, in the order of the file.
+    """Group the rows of a file by cell, in the order of the file.
 
     Parameters
     ----------
     frame : DataFrame
-        From `harness.records`, with the rows of all attempts.
+        From `harness.row_files`, with the rows of all attempts.
     figure : sequence of str
-        The columns of which a row that is ok has one.
+        Columns of figures; a row with status ok must have a value in at least one.
     """
     has = frame[list(figure)].notna().any(axis=1)
     found: dict[CellKey, list[Seen]] = {}

@@ -1,4 +1,4 @@
-"""What a row records of a sample: sizes of what was written, counts and times of what was read."""
+"""Row values of a sample: sizes of writes, counts and times of reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def counts_of(reading: Reading) -> dict[str, Any]:
 
 
 def times_of(reading: Reading) -> dict[str, Any]:
-    """Return all times; latencies, processor time and each worker's time are of samples by several workers alone."""
+    """Return all times of a reading; latencies and the times of workers are empty for the main thread."""
     names = [f"latency_p{percentile}_seconds" for percentile in PERCENTILES]
     return {
         "seconds": reading.seconds,

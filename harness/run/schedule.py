@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """Make a random generator from the run's seed and what it is for, so that no draw depends on another.
+    """Make a random generator from the run's seed and the purpose of its draws, so that draws are independent.
 
     Parameters
     ----------
     seed : int
         The run's seed.
     *names : object
-        What the draws are for, such as a suite and a trace.
+        Purpose of the draws, such as a suite and a trace.
 
     Returns
     -------
     numpy.random.Generator
-        The same for the same arguments.
+        Deterministic: equal arguments give equal draws.
     """
     return np.random.default_rng([seed, zlib.crc32("\0".join(map(str, names)).encode())])
 
@@ -32,23 +32,24 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 def blocks(arms: Sequence[T], rounds: int, rng: np.random.Generator) -> Iterator[tuple[int, int, T]]:
     """Yield (round, position, arm) for every round and arm.
 
-    Measured one after the other, formats differ by whatever drifts meanwhile; interleaved, drift falls on all alike.
+    If formats are measured one after the other, they differ by the drift of the machine. Interleaving spreads drift
+    evenly.
 
     Parameters
     ----------
     arms : sequence
-        What is compared.
+        The arms to compare.
     rounds : int
-        How many times each is measured.
+        Number of rounds.
     rng : numpy.random.Generator
-        Source of chance.
+        Source of randomness.
 
     Yields
     ------
     round : int
         From 0.
     position : int
-        Place within the round, from 0.
+        Position within the round, from 0.
     arm
         One of `arms`.
     """

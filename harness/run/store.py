@@ -23,10 +23,10 @@ class Uploads(Protocol):
     """Uploads the archives of one subject after the other."""
 
     def add(self, prepared: Prepared, arms: Sequence[Arm]) -> None:
-        """Upload the archives of a subject; an arm whose upload fails is failed."""
+        """Upload the archives of a subject; record arms whose upload fails as failed."""
 
     def stored(self, arm: Arm) -> Remote | None:
-        """Return the location of the archive of an arm; pickled to the reading processes."""
+        """Return the location of the archive of an arm; it is pickled to the reading processes."""
 
     def remove(self) -> None:
         """Remove everything that was uploaded."""

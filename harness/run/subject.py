@@ -1,4 +1,4 @@
-"""What is measured on what: the arms that run in every round, and the traces with their plans."""
+"""Arms and subjects of a run: the contenders, and the traces with their plans."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from harness.workload import Access
 
 @dataclass(frozen=True)
 class Arm:
-    """A contender of a run: a format in a profile, slimmed or not, by one reader, under the name that records show."""
+    """A contender of a run: a format in a profile, slimmed or not, with one reader, and its name in records."""
 
     label: str  # The ``format`` column: the format's own name, or ``a/a`` for the A/A control.
-    backend: str  # What `load_format` takes.
+    backend: str  # Name for `load_format`.
     profile: str  # The ``profile`` column; empty for the raw ceiling, which has only one.
-    chosen: Settings | None = None  # What a profile file says, where the profile is one's.
-    # How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
+    chosen: Settings | None = None  # Settings of a profile file or of a format's alternative; None otherwise.
+    # How the archive is read from the store of the run; empty if it is read from a folder, or the store has no route.
     route: str = ""
-    reader: str = ""  # Of the format's readers; empty for the first, in a run that names none.
+    reader: str = ""  # Name of a reader of the format; empty for the first one, in a run that names no readers.
     slim: str = ""  # How the trace is slimmed.
-    threads: int | None = None  # The budget of threads; None for no bound.
-    # Why it takes part: in every round as the stock reader or because it was named; in the races alone until it wins
-    # one; or beside a winner, to tell its reader from its settings (`harness.run.turns.between`). Empty in a run that
-    # names no readers.
+    threads: int | None = None  # Budget of threads; None for no limit.
+    # When it takes part: "stock" and "named" in every round; "raced" in races only, until it wins one; "between" next
+    # to a winner, to separate the effect of its reader from that of its settings (`harness.run.turns.between`). Empty
+    # in a run that names no readers.
     entered: Literal["", "stock", "named", "raced", "between"] = ""
     raced: bool = False  # Whether it is a candidate for its format's best.
-    group: str = ""  # The profile of the run under which it is one: its own, unless it has an alternative's settings.
+    group: str = ""  # The profile of the run in which it competes: its own, or that of which it is an alternative.
     shares: bool = False  # Whether it reads the archive of another arm.
-    missing: str = ""  # Why its reader cannot be used here; empty where it can.
+    missing: str = ""  # Why its reader cannot be used here; empty if it can.
 
     @property
     def contender(self) -> Contender:
-        """What it is in records, and whether it competes."""
+        """The contender as identified in records."""
         return Contender(self.label, self.profile, self.slim, self.reader, self.threads)
 
     @property
     def rereads(self) -> bool:
-        """Whether it differs from another arm only in how the same archive is read."""
+        """Whether it differs from another arm only in how it reads the same archive."""
         return self.shares and not self.contender.is_control
 
     @property
@@ -54,12 +54,12 @@ class Arm:
 
     @property
     def settings(self) -> Profile:
-        """The profile to write with."""
+        """The profile with which its archive is written."""
         return self.chosen or self.profile or "tuned"  # type: ignore[return-value]
 
 
 def groups(arms: Iterable[Arm]) -> dict[tuple[str, str], str]:
-    """Say in which profile of the run each contender may be its format's best, by ``format`` and ``profile``."""
+    """Return the profile of the run in which each contender may be its format's best, by ``format`` and ``profile``."""
     return {(arm.label, arm.profile): arm.group or arm.profile for arm in arms}
 
 
@@ -67,27 +67,27 @@ def groups(arms: Iterable[Arm]) -> dict[tuple[str, str], str]:
 class Subject:
     """One trace at one length, with the plans of all suites."""
 
-    text: str  # The trace as it was asked for.
+    text: str  # The trace as requested.
     label: str  # Its name in records.
-    # Its length, and the one it was asked for in.
+    # Its length, and the requested length.
     n_res: int | None
     requested: int | None
-    manifest: Manifest  # What it holds.
-    plans: tuple[tuple[str, Access], ...]  # The accesses of each suite.
-    # The trace itself where it is held in memory: it is handed to the process that writes it, because opening it there
-    # again may take long or, for a model that is trained, need the same libraries to give the same bits.
+    manifest: Manifest  # Manifest of the trace.
+    plans: tuple[tuple[str, Access], ...]  # Accesses of all suites, each with the name of its suite.
+    # The trace itself, if it is held in memory. It is passed to the process that writes it, because opening it there
+    # again may take long or, for a trained model, need the same libraries to give the same bits.
     held: MemoryTrace | None = field(default=None, repr=False, compare=False)
-    # How many of the trace's first layers archives are made of, where it may have more.
+    # Number of first layers to which archives are limited; None for no limit.
     layers: int | None = field(default=None, repr=False, compare=False)
-    # Its files as they were when it was planned, of arrays and outputs that others wrote.
+    # State of its files at the time of planning, for arrays and model outputs written by other programs.
     files: FileStates | None = field(default=None, repr=False, compare=False)
 
     @property
     def place(self) -> tuple[str, int | None]:
-        """Label and length, by which records name it."""
+        """Label and length, which identify the trace in records."""
         return self.label, self.n_res
 
     @property
     def source(self) -> str | MemoryTrace:
-        """What `WriteTask` makes the trace from."""
+        """The source of the trace for `WriteTask`."""
         return self.text if self.held is None else self.held

@@ -1,4 +1,4 @@
-"""Which cells a run has, and in which turns their rows are taken: all of it from plan, seed and configuration."""
+"""Cells of a run, and the turns in which their rows are taken, derived from its plan, seed and configuration."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from harness.suite import load_suite
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 MOST_ROWS = 500_000
-"""Rows of a run's samples: a file of more could not be read again."""
+"""Maximum number of rows of a run's samples; a larger file could not be read back."""
 
 RACE, RACE_ROUNDS = "race", 3
-"""What is taken to choose a format's best, and in how many rounds: few, for nothing is claimed from them."""
+"""`Turns.what` of races, which select a format's best, and their number of rounds: few, as no verdict rests on them."""
 
 RaceTimes = Mapping[CellKey, Mapping[int, float]]
-"""Of the cells of races, the time of each round that is in force, opening included."""
+"""Seconds by cell of a race and round, from rows in force, including opening."""
 
 _NO_CONTROL = "sizes need no A/A control: they are exact"
 _SAME_ARCHIVE = "the same archive, read in another way"
 
 
 def cell_names(access: Access) -> tuple[str, ...]:
-    """Name the cells of an access: a write has one until the caller may go on, one until the bytes were on disk."""
+    """Name the cells of an access: a write has one for the time of the writer, and one until the bytes are on disk."""
     written = isinstance(access, WriteAccess)
     return (access.name, f"{access.name}_durable") if written else (access.name,)
 
 
 def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str, name: str = "") -> CellKey:
-    """Return the key of one cell of an access; `name` where `cell_names` gives more than one."""
+    """Return the key of one cell of an access; `name` selects one if `cell_names` returns several."""
     executor, workers = getattr(access, "executor", ReadAccess.executor), getattr(access, "workers", 1)
     place = (suite, name or access.name, *subject.place)
     return CellKey(*place, cache=cache, executor=executor, workers=workers, **arm.contender._asdict())
@@ -48,7 +48,7 @@ def cell_keys(subject: Subject, suite: str, access: Access, arms: Iterable[Arm],
 
 
 def states(config: RunConfig, access: Access) -> list[str]:
-    """List the cache states in which a run measures an access; one empty name where the cache plays no part."""
+    """List the cache states in which a run measures an access; one empty name if the cache is irrelevant to it."""
     if config.store or not isinstance(access, ReadAccess):
         return [REMOTE if isinstance(access, ReadAccess) else ""]
     return [c for c in config.caches if ("cold" if c == LUKEWARM else c) in access.caches]
@@ -56,42 +56,42 @@ def states(config: RunConfig, access: Access) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """Cells whose rows were taken in turn: those of one access in one cache state."""
+    """Cells whose rows are taken in turn: those of one access in one cache state."""
 
-    # What is measured.
+    # Suite, access and cache state.
     suite: str
     access: Access
     state: str
-    # In the order of the run's arms; a write has two, whose rows are written together.
+    # Cells by arm, in the order of the run's arms; a write has two cells, whose rows are written together.
     cells: Mapping[Arm, tuple[CellKey, ...]]
-    rounds: int  # Rows of each cell.
-    drawn: tuple[object, ...]  # What the order within rounds is drawn from; empty where arms come in their own order.
-    subject: tuple[str, int | None]  # Trace and length; within it an arm that was skipped has no archive.
-    # Why there is one row that was skipped in place of all others.
+    rounds: int  # Number of rows of each cell.
+    drawn: tuple[object, ...]  # Seed and names for drawing the order within rounds; empty for the order of arms.
+    subject: tuple[str, int | None]  # Trace and length; an arm that was skipped has no archive of it.
+    # The arms that the plan skips, with reasons; each cell has one skipped row instead of all others.
     told: Mapping[Arm, str] = field(default_factory=dict)
-    once: bool = False  # Whether there is one row, which tells of the archive that all others were read from.
-    what: str = ""  # What a measurement takes beside samples; empty for these.
-    best: frozenset[Arm] = frozenset()  # Those that won the race of their format.
-    leave: bool = False  # Whether one that is decided leaves, as in every run that names its readers.
+    once: bool = False  # Whether each cell has a single row, about the archive from which all others are read.
+    what: str = ""  # Kind of rows, of races and of measurements of extensions; empty for samples.
+    best: frozenset[Arm] = frozenset()  # Winners of the race of their format.
+    leave: bool = False  # Whether decided contenders are dropped, as in every run that names its readers.
 
     def effort(self, arm: Arm) -> Effort:
-        """Say what an arm stands for in these turns."""
+        """Return the effort that an arm represents in these turns."""
         if arm.entered == "stock":
             return "both" if arm in self.best else "stock"
         return "best" if arm in self.best else ""
 
     @property
     def block(self) -> list[CellKey]:
-        """All cells."""
+        """All cells, which are measured in common rounds."""
         return [key for keys in self.cells.values() for key in keys]
 
     @property
     def absent(self) -> bool:
-        """Whether nothing is measured, for want of what the access asks for."""
+        """Whether nothing is measured, because the trace lacks the tensors of the access."""
         return isinstance(self.access, Absent)
 
     def draw(self, usable: Sequence[Arm]) -> dict[tuple[int, Arm], int]:
-        """Return the position in each round of those that have an archive."""
+        """Return the position of each arm in each round; `usable` are the arms with an archive."""
         if not self.drawn:
             return {(0, arm): position for position, arm in enumerate(usable)}
         arms = [arm for arm in (self.cells if self.once else usable) if arm not in self.told]
@@ -101,9 +101,9 @@ class Turns:
 
 
 def winners(race: Turns, times: RaceTimes) -> list[Arm]:
-    """Choose each format's best in a profile: the candidate of the lowest median time in a race.
+    """Select each format's best in a profile: the candidate with the lowest median time in a race.
 
-    A pure function of recorded rows. A candidate that lacks a round is out; of equal ones the first wins.
+    A pure function of recorded rows. Candidates without all rounds are excluded; on a tie the first wins.
     """
     found: dict[tuple[str, str], tuple[float, Arm]] = {}
     for arm, (key, *_) in race.cells.items():
@@ -117,7 +117,7 @@ def winners(race: Turns, times: RaceTimes) -> list[Arm]:
 
 
 def archive_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
-    """Give the turns in which the archives were written that are read from, where a suite of the run records that."""
+    """Yield the turns of writing the archives that are read later, if a suite of the run records these writes."""
     known = {*registry.names("suites"), *(name for group, name in registry.allowed() if group == "suites")}
     recording = [suite for suite in map(load_suite, (n for n in config.suites if n in known)) if suite.archives]
     for suite in recording[:1]:
@@ -134,7 +134,7 @@ def access_turns(
     access: Access,
     best: Mapping[str, Iterable[Arm]] = MappingProxyType({}),
 ) -> list[Turns]:
-    """List the turns of one access, one for each cache state; `best` won the race of that state."""
+    """List the turns of one access, one for each cache state; `best` has the winners of races by cache state."""
     names = (suite, access.name, *subject.place)
     if isinstance(access, ReadAccess):
         found = []
@@ -150,7 +150,7 @@ def access_turns(
     if isinstance(access, WriteAccess):
         told = {arm: _SAME_ARCHIVE for arm in taking if arm.rereads}
         return [_turns(config, taking, subject, suite, access, "", names, told=told)]
-    if isinstance(access, SizeAccess):  # also of what is only raced: the smallest is the format's best
+    if isinstance(access, SizeAccess):  # includes candidates of races: the smallest archive is the format's best
         taking = [arm for arm in arms if arm.always or not arm.shares]
         told = {arm: _NO_CONTROL if arm.contender.is_control else _SAME_ARCHIVE for arm in taking if arm.shares}
     else:
@@ -159,10 +159,11 @@ def access_turns(
 
 
 def between(config: RunConfig, arms: Iterable[Arm], subject: Subject, won: Iterable[Arm]) -> frozenset[Arm]:
-    """Return the contenders that stand between winners and the stock readers of their formats.
+    """Return the contenders between winners and the stock readers of their formats.
 
-    Each has the winner's reader and the settings of the stock reader, where both of these differ: without it, nobody
-    could say what either is worth. Differences are taken apart at the largest length of a trace, so there alone.
+    If a winner differs from the stock reader in both reader and settings, the contender between has the winner's reader
+    and the stock settings. It separates the effects of reader and settings. Only the largest length of a trace has such
+    contenders, because the breakdown of differences is made there.
     """
     if subject.requested is not None and subject.requested != max(config.sizes):
         return frozenset()
@@ -172,10 +173,10 @@ def between(config: RunConfig, arms: Iterable[Arm], subject: Subject, won: Itera
 
 
 def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> list[Turns]:
-    """List the races of a subject: the candidates for each format's best, in rounds of their own.
+    """List the races of a subject: the candidates for each format's best, in separate rounds.
 
-    There is one for each access, executor and cache state. Of numbers of workers the largest is raced: it is what
-    grades take. Runs of before raced an access as its first executor and number of workers alone, or in one state.
+    There is one race for each access, executor and cache state, with the largest number of workers, because grades are
+    based on that. Earlier runs raced only the first executor and number of workers of an access, or only one state.
     """
     racing = [arm for arm in arms if arm.raced]
     told = {arm: arm.missing for arm in racing if arm.missing}
@@ -197,7 +198,7 @@ def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> list
 
 
 def races_of(config: RunConfig, races: Iterable[Turns], suite: str, access: Access) -> list[Turns]:
-    """Return the races that chose the best of an access, one for each cache state."""
+    """Return the races that select the best for an access, one for each cache state."""
     if not isinstance(access, ReadAccess):
         return []
     mine = [race for race in races if (race.suite, race.access.name) == (suite, access.name)]
@@ -209,7 +210,7 @@ def races_of(config: RunConfig, races: Iterable[Turns], suite: str, access: Acce
 def best_of(
     config: RunConfig, races: Iterable[Turns], suite: str, access: Access, times: RaceTimes
 ) -> dict[str, list[Arm]]:
-    """Return who won the races of an access, by cache state; what a run of before raced once holds for all."""
+    """Return the winners of the races of an access by cache state; a single race of an earlier run counts for all."""
     found = {race.state: winners(race, times) for race in races_of(config, races, suite, access)}
     return {state: found.get(state, next(iter(found.values()))) for state in states(config, access) if found}
 
@@ -217,7 +218,7 @@ def best_of(
 def sample_turns(
     config: RunConfig, arms: Sequence[Arm], subject: Subject, times: RaceTimes | None = None
 ) -> Iterator[Turns]:
-    """List the turns of ``samples.csv`` for one subject; `times` are the results of the races that were run."""
+    """Yield the turns of ``samples.csv`` for one subject; `times` are the times of completed races."""
     races = race_turns(config, arms, subject)
     yield from archive_turns(config, arms, subject)
     for suite, access in subject.plans:
@@ -235,7 +236,7 @@ def turns_of(
     rounds: int,
     what: str,
 ) -> Turns:
-    """Return the turns of rows that a measurement takes of an access in rounds of its own, drawn for `what`."""
+    """Return the turns of a measurement's rows of an access, in separate rounds whose order is drawn for `what`."""
     names = (suite, access.name, *subject.place, what)
     return _turns(config, arms, subject, suite, access, state, names, rounds=rounds, what=what)
 
@@ -272,12 +273,12 @@ def _turns(
 
 
 def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) -> None:
-    """Refuse a run that asks for more rows than `MOST_ROWS`, counted before any is planned.
+    """Check that a run has at most `MOST_ROWS` rows, counted before any turns are made.
 
     Raises
     ------
     HarnessError
-        Also for files of a stranger that ask for them.
+        When there are more, as an untrusted configuration might request.
     """
     total = 0
     for subject in subjects:

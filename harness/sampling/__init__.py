@@ -1,1 +1,1 @@
-"""One sample, taken in a process of its own: cache states, clocks, counters, readers together, and verification."""
+"""Sampling: take samples in separate processes, with cache states, clocks, counters, workers, and verification."""

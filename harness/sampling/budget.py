@@ -1,4 +1,4 @@
-"""The budget of threads of a measuring process: processors that it may use, and what libraries are told of it."""
+"""Thread budget of a measuring process: processor affinity, and environment variables for libraries."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS", "BLOSC_NTHREADS", "RAYON_NUM_THREADS", "TOKIO_WORKER_THREADS",
 )  # fmt: skip
-"""Environment variables that libraries take their number of threads from when they are loaded."""
+"""Environment variables from which libraries read their number of threads when they are loaded."""
 
 
 TICK = 0.012
-"""Seconds by which the processor time of a thread that runs elsewhere may be known too late: three ticks of 250 Hz."""
+"""Maximum delay in seconds of the processor time of a thread on another processor: three ticks at 250 Hz."""
 
 
 @cache
 def own_processors() -> frozenset[int]:
-    """Return the processors that this process might use when it was first asked, which is before any format is."""
+    """Return the processors that this process may use at the first call, which precedes any use of a format."""
     return frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
 def beyond_budget(reading: Reading) -> str:
-    """Say whether a sample took more than the processors that its process was started with; empty when it did not.
+    """Describe how a sample exceeded the processors that its process was started with; empty if it did not.
 
-    More processor time than these can give in that time, or a thread that may run elsewhere.
+    It did if it took more processor time than these provide, or if a thread may run on another processor.
     """
     given = len(own_processors())
     if (reading.cpu_seconds or 0.0) > given * (reading.seconds + TICK):
@@ -55,21 +55,22 @@ def _of_threads() -> Iterator[set[int]]:
 
 @contextmanager
 def budgeted(threads: int | None, variables: Mapping[str, str]) -> Iterator[None]:
-    """Let what this thread starts inside the block run on so many processors, before it imports anything.
+    """Limit processes that this thread starts in the block to a budget of threads, before they import anything.
 
-    A child inherits the affinity of the thread that starts it and the environment of its process; both are put back.
+    A child inherits the affinity of the thread that starts it, and the environment of its process; the block restores
+    both at its end.
 
     Parameters
     ----------
     threads : int or None
-        The budget; None for all there are.
+        The budget; None for all processors.
     variables : mapping of str to str
-        What else is set in the environment.
+        Additional environment variables.
 
     Raises
     ------
     UsageError
-        When there are not so many processors.
+        When the budget exceeds the number of processors.
     """
     chosen = None if threads is None else processors(threads)
     told = {} if threads is None else dict.fromkeys(VARIABLES, str(threads))

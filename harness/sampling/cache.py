@@ -1,4 +1,4 @@
-"""The page cache: evict an archive from it, bring it in, and see how much of it is there."""
+"""Page cache control: evict, load, and measure the resident fraction of archives."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from harness.formats.seal import files_of
 from harness.sampling.counters import fetched_bytes
 
 COLD_BELOW = 0.01
-"""An archive is cold when less than this part of its pages is resident."""
+"""An archive is cold if less than this fraction of its pages is resident."""
 
 WARM_FROM = 0.99
-"""An archive is warm when at least this part of its pages is resident."""
+"""An archive is warm if at least this fraction of its pages is resident."""
 
 BESIDE_OTHERS = 0.25
-"""Where the largest archive of a trace takes more than this part of memory, none is brought in whole to read a little.
+"""If the largest archive of a trace takes more than this fraction of memory, small reads do not load complete archives.
 
-In a round the formats take turns, so such archives would push each other out, and each sample would load its own again.
+In a round the formats take turns, so such archives would evict each other, and each sample would load its own again.
 """
 
-_LITTLE = 0.5  # part of the largest archive that an access asks for, at most, for all to be warmed by reading
-_STRAY = 128 << 10  # bytes that may be fetched again however little the first reading took: pages of other files
-_READINGS = 3  # at most, of an archive, or of what an access asks for after it was read once
+_LITTLE = 0.5  # maximum fraction of the largest archive that an access may request for warming by reading
+_STRAY = 128 << 10  # bytes that any repeated reading may fetch: pages of other files
+_READINGS = 3  # maximum number of readings of an archive, or of an access after its first reading
 _MOUNTS = Path("/proc/self/mountinfo")
-_PRIVATE = re.compile(r"^(\w*addr|\w*user\w*|\w*uid|\w*gid|group_id|domain|name|secret)=|/")  # of options of a mount
+_PRIVATE = re.compile(r"^(\w*addr|\w*user\w*|\w*uid|\w*gid|group_id|domain|name|secret)=|/")  # private mount options
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
 _PROVEN = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")
-"""Filesystems on a disk of this machine that keep data in the page cache and nowhere else."""
+"""Filesystems on a local disk that cache data only in the page cache."""
 
 
 class Mount(NamedTuple):
-    """The type of a filesystem, such as ``ext4``, and the options that it is mounted with, separated by commas."""
+    """The type of a filesystem, such as ``ext4``, and its mount options, separated by commas."""
 
     kind: str = ""
     options: str = ""
 
 
 def mount_of(path: Path) -> Mount:
-    """Return how the filesystem that holds a path is mounted; empty where it cannot be told.
+    """Return the type and mount options of the filesystem that holds a path; both empty if unknown.
 
-    Options that name folders, addresses or users are left out: they say nothing of speed, and are nobody's business.
+    Options that name folders, addresses or users are left out: they are private, and do not affect speed.
     """
     try:
         lines = _MOUNTS.read_text().splitlines()
@@ -71,22 +71,22 @@ def mount_of(path: Path) -> Mount:
 
 
 def filesystem(path: Path) -> str:
-    """Return the type of the filesystem that holds a path, such as ``ext4``; empty where it cannot be told."""
+    """Return the type of the filesystem that holds a path, such as ``ext4``; empty if unknown."""
     return mount_of(path).kind
 
 
 def require_evictable(folder: Path) -> None:
-    """Refuse cold reads where eviction cannot work.
+    """Check that eviction from the page cache can work, as cold reads require.
 
     Parameters
     ----------
     folder : Path
-        Where archives will be.
+        Folder of the archives.
 
     Raises
     ------
     UsageError
-        On a filesystem that lives in memory, or on a system without ``posix_fadvise``.
+        When the filesystem keeps files in memory, or the system lacks ``posix_fadvise``.
     """
     kind = filesystem(folder)
     if kind in _MEMORY_FILESYSTEMS:
@@ -99,16 +99,16 @@ def require_evictable(folder: Path) -> None:
 
 
 def cold_is_proven(folder: Path) -> bool:
-    """Say whether an archive that is dropped from the page cache is known to come from the disk of this machine.
+    """Return whether an archive that is evicted from the page cache is certain to be read from a local disk.
 
-    A network filesystem, or one with a cache of its own as ZFS, may still have it in memory: such reads are
+    A network filesystem, or one with its own cache such as ZFS, may still have the archive in memory: such reads are
     ``lukewarm``. The folder need not exist.
     """
     return filesystem(folder) in _PROVEN
 
 
 def evict(path: Path) -> None:
-    """Drop an archive's pages from the page cache: sync first, for dirty pages stay, then ``POSIX_FADV_DONTNEED``."""
+    """Evict an archive from the page cache with ``POSIX_FADV_DONTNEED``, after a sync, because dirty pages stay."""
     sync_archive(path)
     for file in files_of(path):
         descriptor = os.open(file, os.O_RDONLY)
@@ -119,7 +119,7 @@ def evict(path: Path) -> None:
 
 
 def load(path: Path) -> None:
-    """Bring an archive into the page cache by reading every byte of it, without the format's library."""
+    """Load an archive into the page cache by reading every byte, without the format's library."""
     buffer = bytearray(4 << 20)
     for file in files_of(path):
         with file.open("rb", buffering=0) as handle:
@@ -138,9 +138,9 @@ def chill(path: Path) -> tuple[float | None, str]:
     Returns
     -------
     resident : float or None
-        What `residency` says afterwards.
+        Resident fraction after eviction, from `residency`.
     rejected : str
-        Why the archive is not cold; empty when it is, or the system cannot tell.
+        Why the archive is not cold; empty if it is cold, or if the fraction is unknown.
     """
     evict(path)
     resident = residency(path, every_file=True)
@@ -150,40 +150,40 @@ def chill(path: Path) -> tuple[float | None, str]:
 
 
 def read_little(sizes: Collection[int], nbytes: int) -> bool:
-    """Say whether archives are warmed for an access by reading what it asks for: all of them alike, or none.
+    """Return whether to warm the archives of a trace by performing the access; decided for all archives together.
 
     Parameters
     ----------
     sizes : collection of int
-        Bytes of the archives of one trace, in every format that is compared.
+        Bytes of the archives of one trace, in every compared format.
     nbytes : int
-        What the access asks for.
+        Bytes that the access requests.
 
     Returns
     -------
     bool
-        True where the largest cannot stay in memory beside the others (`BESIDE_OTHERS`), and the access asks for less
-        than half of it.
+        True if the largest archive cannot stay in memory together with the others (`BESIDE_OTHERS`), and the access
+        requests less than half of it.
     """
     memory, largest = capacity().memory_usable_bytes, max(sizes, default=0)
     return memory is not None and largest > BESIDE_OTHERS * memory and nbytes < _LITTLE * largest
 
 
 def warm(path: Path, read: Callable[[], object] | None = None) -> tuple[float | None, str]:
-    """Make an archive warm, where it is not.
+    """Make an archive warm if it is not.
 
     Parameters
     ----------
     path : Path
         A file or a folder.
     read : callable, optional
-        Reads what is asked for; given where `read_little` says so.
+        Performs the access; given if `read_little` returns True.
 
     Returns
     -------
     resident, rejected
-        As for `chill`. With `read` only what it reads is brought in, by reading it until it is there: `resident` is
-        then the part of what the first reading fetched from the disk that the last one did not have to.
+        As for `chill`. With `read`, only the data that it reads is loaded, by repeated reading. `resident` is then the
+        fraction of the bytes fetched from disk by the first reading that the last reading did not fetch again.
     """
     if read is not None:
         return _warm_by_reading(path, read)
@@ -191,7 +191,7 @@ def warm(path: Path, read: Callable[[], object] | None = None) -> tuple[float | 
     resident = residency(path, every_file=False)
     if memory and size > memory:
         return resident, f"an archive of {size / 1e9:.1f} GB does not stay in the page cache: memory is too small"
-    for _ in range(_READINGS):  # what was in memory before gives way little by little
+    for _ in range(_READINGS):  # the system evicts other data only gradually
         if resident is None or resident >= WARM_FROM:
             return resident, ""
         load(path)
@@ -209,8 +209,8 @@ def _warm_by_reading(path: Path, read: Callable[[], object]) -> tuple[float | No
     evict(path)
     first = _fetched_by(read)
     if not first:
-        return None, ""  # the system cannot tell
-    for _ in range(_READINGS):  # what the system reads ahead of a reader may come late, and counts as fetched then
+        return None, ""  # unknown on this system
+    for _ in range(_READINGS):  # read-ahead may complete late, and then counts as fetched by the next reading
         again = _fetched_by(read) or 0
         resident, rejected = _stays(max(0.0, 1 - again / first), "what is read", enough=again <= _STRAY)
         if not rejected:
@@ -226,20 +226,20 @@ def _fetched_by(read: Callable[[], object]) -> int | None:
 
 
 def residency(path: Path, *, every_file: bool) -> float | None:
-    """Measure which part of an archive's pages is in the page cache.
+    """Measure the fraction of an archive's pages that is in the page cache.
 
     Parameters
     ----------
     path : Path
         A file or a folder.
     every_file : bool
-        Look at every file; otherwise at a random 64 where there are more, which is enough to see that an archive is
-        still warm and spares a run tens of thousands of system calls per sample.
+        Check every file. Otherwise check a random 64 if there are more: this suffices to see that an archive is still
+        warm, and saves tens of thousands of system calls per sample.
 
     Returns
     -------
     float or None
-        Between 0 and 1, by ``mincore``; None where the system cannot tell.
+        Between 0 and 1, from ``mincore``; None if the system does not provide it.
     """
     files: Sequence[Path] = files_of(path)
     if not every_file and len(files) > _MANY_FILES:
@@ -257,11 +257,11 @@ def residency(path: Path, *, every_file: bool) -> float | None:
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_WINDOW = 1 << 30  # bytes; ctypes wants a mapping that could be written, and the system gives none larger than memory
+_WINDOW = 1 << 30  # bytes; ctypes needs a writable mapping, and the system grants none larger than memory
 
 
 def _windows(file: Path) -> Iterator[np.ndarray | None]:
-    """Yield what ``mincore`` says of each page, window by window; None where it fails."""
+    """Yield the result of ``mincore`` for each page, window by window; None if it fails."""
     size = file.stat().st_size
     with file.open("rb") as handle:
         for offset in range(0, size, _WINDOW):

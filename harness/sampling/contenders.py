@@ -1,4 +1,4 @@
-"""The processes that measure, one for each contender: while one has its turn, every thread of the others is stopped."""
+"""Measuring processes, one per contender: while one contender has its turn, all threads of the others are stopped."""
 
 from __future__ import annotations
 
@@ -11,64 +11,65 @@ from harness.capacity import capacity
 from harness.sampling.worker import Task, Worker, WorkerError
 
 _MEMORY = 0.25
-"""Part of memory that processes at rest may hold: archives have to stay in the page cache beside them."""
+"""Fraction of memory that resting processes may hold; the rest is for archives in the page cache."""
 
 
 class Turn(Task, Protocol):
-    """What a contender does when it is its turn.
+    """The task of a contender in its turn.
 
-    Where it has an attribute ``discarded``, a process that is new does that before: what is met first is no sample.
+    If it has an attribute ``discarded``, a new process first runs that task, so that its first use is not a sample.
     """
 
     @property
     def pausable(self) -> bool:
-        """Whether the process that does it may be stopped afterwards."""
+        """Whether the process that runs it may be stopped afterwards."""
 
 
 class ContenderProcesses:
-    """A measuring process for each contender, started when first needed, at rest but for its turn.
+    """A measuring process for each contender, started when first needed, and stopped outside its turn.
 
-    Every thread of a contender is stopped before another has its turn, by `harness.sampling.worker.Worker.do`. What
-    cannot be stopped, as a Dask cluster, is shared by the contenders that ask for it, and is ended before the turn of
-    one that can.
+    `harness.sampling.worker.Worker.do` stops all threads of a contender before the next one has its turn. Tasks that
+    are not pausable, such as those with a Dask cluster, run in one process for all contenders. It is ended before the
+    turn of a pausable task.
 
     Parameters
     ----------
     patience : float
         Seconds after which a task counts as hung.
     threads : int or None
-        The budget of threads of each, as `harness.sampling.worker.Worker` takes it.
+        Budget of threads of each process, as for `harness.sampling.worker.Worker`.
     most : int or None
-        The most processes that are kept alive; None for as many as hold a quarter of the memory of this machine or
-        control group. The one whose turn is longest ago is ended first, and started anew for its next turn.
+        Maximum number of processes that are kept alive; None for as many as hold a quarter of the memory of this
+        machine or control group. The process with the least recent turn is ended first, and restarted for its next
+        turn.
 
     Raises
     ------
     UsageError
-        When there are not so many processors.
+        When the budget exceeds the number of processors.
     """
 
     def __init__(self, patience: float, threads: int | None, most: int | None = None) -> None:
         self._patience, self._threads, self._most = patience, threads, most
-        self._workers: OrderedDict[Hashable, Worker] = OrderedDict()  # the last has had its turn last
+        self._workers: OrderedDict[Hashable, Worker] = OrderedDict()  # least recent turn first
         self._unpausable = Worker(patience, threads=threads)
-        self._new: set[Hashable] = set()  # those that have begun and had no turn
-        self._failed: set[Hashable] = set()  # those that failed to begin
+        self._new: set[Hashable] = set()  # started by `begin`, and had no turn yet
+        self._failed: set[Hashable] = set()  # failed in `begin`
 
     def do(self, key: Hashable, task: Turn) -> Any:
-        """Let a contender run a task and return its result; every other one is at rest meanwhile.
+        """Run a task in a contender's process and return its result; all other contenders are stopped meanwhile.
 
         Parameters
         ----------
         key : hashable
             The contender.
         task : Turn
-            What to do.
+            The task.
 
         Raises
         ------
         WorkerError
-            When it failed, hung, or took the process down.
+            When the task failed or hung, or its process ended.
         """
         if not task.pausable:
             return self._unpausable.do(task)
@@ -89,12 +90,12 @@ class ContenderProcesses:
     def begin(self, tasks: Mapping[Any, Task]) -> None:
         """Start the processes of contenders that have none, as many at a time as there are processors.
 
-        Starting takes longer than most turns, and nothing of it is timed.
+        Starting takes longer than most turns, and is never timed.
 
         Parameters
         ----------
         tasks : mapping of hashable to Task
-            What each does first, by its contender. What fails is not told here: its turn meets it again.
+            First task of each contender. Failures are not raised here, because the contender's turn meets them again.
         """
         self._unpausable.close()
         new = [key for key in tasks if key not in self._failed and not self._runs(key)]
@@ -102,7 +103,7 @@ class ContenderProcesses:
         at_once = min(self._threads or cores, cores)
         for some in (new[start : start + at_once] for start in range(0, len(new), at_once)):
             if self._too_many([each.held_bytes for each in self._workers.values() if each.running], len(some)):
-                return  # those that are left start when it is their turn
+                return  # the remaining ones start at their turn
             for key in some:
                 self._new.add(key)
                 worker = self._workers.setdefault(key, Worker(self._patience, threads=self._threads))
@@ -115,7 +116,7 @@ class ContenderProcesses:
 
     @contextmanager
     def _noting(self, key: Hashable) -> Iterator[None]:
-        """Note whose beginning fails: it is not tried again, for it may have taken all of its patience."""
+        """Record a contender that fails to start; `begin` does not retry it, as it may have used up its time limit."""
         try:
             yield
         except WorkerError:
@@ -125,20 +126,20 @@ class ContenderProcesses:
         return key in self._workers and self._workers[key].running
 
     def _too_many(self, held: Sequence[int], more: int = 1) -> bool:
-        """Say whether more processes would be too many, by number or by the memory that those there are hold."""
+        """Return whether `more` processes exceed the limits; `held` has the memory in bytes of each running one."""
         if self._most is not None and len(held) + more > self._most:
             return True
         memory = capacity().memory_usable_bytes
         return memory is not None and bool(held) and sum(held) + more * max(held) > _MEMORY * memory
 
     def end(self, keys: Iterable[Hashable]) -> None:
-        """End the processes of some contenders, which start anew for their next turn."""
+        """End the processes of some contenders; they are restarted for their next turn."""
         keys = list(keys)
         self._new.difference_update(keys)
         _close([worker for key in keys if (worker := self._workers.pop(key, None))])
 
     def _make_room(self, key: Hashable) -> None:
-        """End those whose turn is longest ago, for what a contender without a process will take."""
+        """End the processes with the least recent turns, to make room for a new process of a contender."""
         others = [worker for each, worker in self._workers.items() if each != key and worker.running]
         held = [worker.held_bytes for worker in others]
         while others and self._too_many(held):
@@ -146,7 +147,7 @@ class ContenderProcesses:
             held.pop(0)
 
     def close(self) -> None:
-        """Let all go on and end, and kill what does not."""
+        """Resume all processes so that they end, and kill those that do not."""
         _close([self._unpausable, *self._workers.values()])
 
     def __enter__(self) -> ContenderProcesses:
@@ -157,7 +158,7 @@ class ContenderProcesses:
 
 
 def _close(workers: Sequence[Worker]) -> None:
-    """Let as many end at a time as there are processors: more would show as load of the machine for minutes."""
+    """End as many workers at a time as there are processors: more would raise the load average for minutes."""
     at_once = capacity().cores_usable
     for some in (workers[start : start + at_once] for start in range(0, len(workers), at_once)):
         for worker in some:

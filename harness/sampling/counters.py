@@ -1,4 +1,4 @@
-"""What the process really did: bytes and calls of reads, files opened, peak memory."""
+"""Process counters: bytes and calls of reads, opened files, peak memory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _EVENT = struct.Struct("iIII")
 
 @dataclass(frozen=True)
 class ReadCounts:
-    """Bytes and calls of a process's reads so far (``rchar`` and ``syscr``, see proc(5)); None where unknown.
+    """Bytes and calls of a process's reads so far (``rchar`` and ``syscr``, see proc(5)); None if unknown.
 
-    Of reads from a store, bytes and requests of its client, and how many of these were sent again.
+    For reads from a store: bytes and requests of its client, and how many requests were retries.
     """
 
     bytes_read: int | None
@@ -38,8 +38,8 @@ class ReadCounts:
 
 
 def read_counts() -> ReadCounts:
-    """Return what this process has read so far, less what it read by `read_aside`."""
-    aside = _Aside.bytes_read, _Aside.requests  # what the kernel says does not count yet by what call it is read
+    """Return what this process has read so far, except by `read_aside`."""
+    aside = _Aside.bytes_read, _Aside.requests  # before reading: the kernel's figures do not include that read yet
     try:
         fields = dict(line.split(b": ") for line in read_aside(_IO).splitlines())
     except OSError:
@@ -53,7 +53,7 @@ class _Aside:
 
 
 def read_aside(path: Path) -> bytes:
-    """Read a file of ``/proc`` for the harness itself: `read_counts` leaves it out."""
+    """Read a file of ``/proc`` for the harness itself; `read_counts` excludes it."""
     found, requests = b"", 0
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -68,20 +68,21 @@ def read_aside(path: Path) -> bytes:
 
 
 class LocalCounter:
-    """Counts what is read from files."""
+    """Counts reads of files by this process."""
 
     def __init__(self) -> None:
         self._before = read_counts()
 
     def counts(self) -> ReadCounts:
-        """Return what was read since the counter was made."""
+        """Return the reads since the counter was created."""
         return read_counts().since(self._before)
 
 
 def fetched_bytes() -> int | None:
-    """Return what this process and those it started have fetched from a disk so far; None where unknown.
+    """Return the bytes that this process and its children fetched from a disk so far; None if unknown.
 
-    What is in the page cache does not count, and what a mapped file brings in does (``read_bytes``, see proc(5)).
+    Reads from the page cache do not count. Pages of mapped files that were loaded from disk do (``read_bytes``, see
+    proc(5)).
     """
     processes = ["self", *(str(child.pid) for child in multiprocessing.active_children())]
     try:
@@ -93,13 +94,13 @@ def fetched_bytes() -> int | None:
 
 
 def reset_peak_rss() -> None:
-    """Set the process's peak resident size back to its present one (proc(5), ``clear_refs``)."""
+    """Reset the process's peak resident size to the current size (proc(5), ``clear_refs``)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_rss() -> int | None:
-    """Return the peak resident size since `reset_peak_rss`, in bytes; None where unknown."""
+    """Return the peak resident size since `reset_peak_rss`, in bytes; None if unknown."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -111,18 +112,18 @@ def peak_rss() -> int | None:
 
 @dataclass
 class Opens:
-    """How often files of an archive were opened; None until the block ends, and where it cannot be counted."""
+    """Number of opens of an archive's files; None until the block ends, and if it cannot be counted."""
 
     count: int | None = None
 
 
 @contextmanager
 def count_opens(path: Path) -> Iterator[Opens]:
-    """Count how often any process opens a file of an archive, a file or a folder, with inotify(7).
+    """Count opens by any process of the files of an archive (a file or a folder), with inotify(7).
 
-    The kernel merges equal events that follow each other, as of a file that is opened twice before it is closed. So
-    folders are watched too: each open of a file is told by its folder and then by itself. Opens of one file by two
-    threads in the same microsecond could still be taken for one.
+    The kernel merges consecutive equal events, for example if a file is opened twice before it is closed. So folders
+    are watched too: each open gives an event of the folder, then one of the file. Opens of one file by two threads in
+    the same microsecond may still count as one.
     """
     opens = Opens()
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""The interface of an executor, which provides parallel workers, and the share of a sample that a worker reads."""
+"""The interface of executors, which provide parallel workers, and the share of a sample that a worker reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.sampling.verify import Expected
 from harness.workload import ReadAccess
 
 Settings = Mapping[str, str]
-"""What was given of an executor's own options, by name."""
+"""Values of an executor's own options, by name."""
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin, heard only while waiting for a worker: nothing is half started, recorded or removed by it."""
+"""Signal handling: defer Ctrl-C and similar signals until a wait for a worker, so that no operation is cut short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multiprocessing import resource_tracker
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks a process to end: Ctrl-C, a scheduler or ``kill``, a terminal that is gone."""
+"""Signals that ask a process to end: from Ctrl-C, from a scheduler or ``kill``, from a closed terminal."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -23,17 +23,17 @@ class _State:
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """Return what a process exits with that ended for this: 128 and the number of the signal."""
+    """Return the exit code of a process that ends with this error: 128 plus the signal number."""
     return 128 + int(error.args[0] if error.args else signal.SIGINT)
 
 
 def interrupt(number: int, frame: FrameType | None = None) -> None:
-    """End like Ctrl-C: the handler of every signal of `ENDING` outside of `deferred`.
+    """Raise `KeyboardInterrupt`, as Ctrl-C does; handler of the signals in `ENDING` outside of `deferred`.
 
     Raises
     ------
     KeyboardInterrupt
-        With the number of the signal.
+        With the signal number.
     """
     raise KeyboardInterrupt(number)
 
@@ -46,14 +46,14 @@ def _keep(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def ending_alike() -> Iterator[None]:
-    """Let every signal of `ENDING` end what runs as Ctrl-C does, but one that is ignored, as under ``nohup``."""
+    """Handle all signals in `ENDING` like Ctrl-C, except ignored signals, such as under ``nohup``."""
     with _handled(interrupt, only_default=True):
         yield
 
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None], *, only_default: bool = False) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # it alone may set handlers, and gets the signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread sets handlers and gets signals
         yield
         return
     before = {number: signal.getsignal(number) for number in ENDING}
@@ -69,12 +69,12 @@ def _handled(handler: Callable[[int, FrameType | None], None], *, only_default: 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Keep Ctrl-C and its kin back until a `heard` block, or until this one ends.
+    """Defer the signals in `ENDING` until a `heard` block, or until this block ends.
 
     Raises
     ------
     KeyboardInterrupt
-        At its end, when one came and no `heard` block has raised it.
+        At the end of the block, if a signal arrived and no `heard` block raised it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -83,18 +83,18 @@ def deferred() -> Iterator[None]:
     with _handled(_keep):
         yield
     if _State.pending is not None:
-        number, _State.pending = _State.pending, None  # it is raised once
+        number, _State.pending = _State.pending, None  # raise it only once
         raise KeyboardInterrupt(number)
 
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Let Ctrl-C through, also one that was kept back.
+    """Let signals interrupt this block, including one that was deferred before.
 
     Raises
     ------
     KeyboardInterrupt
-        When Ctrl-C came.
+        When a signal of `ENDING` arrives, or was deferred.
     """
     _State.heard = True
     try:
@@ -108,8 +108,8 @@ def heard() -> Iterator[None]:
 
 @contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Start processes that never hear Ctrl-C themselves: a blocked signal stays blocked in what is started."""
-    resource_tracker.ensure_running()  # its first start would unblock the signal again
+    """Block Ctrl-C in processes that are started in this block: children inherit blocked signals."""
+    resource_tracker.ensure_running()  # because its first start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -118,8 +118,8 @@ def kept_from_children() -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Let the kernel kill this process when `parent`, which started it and may be gone, ends in whatever way."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it; elsewhere an idle worker ends by itself
+    """Have the kernel kill this process when its parent process ends for any reason; exit if it has ended already."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux only; elsewhere an idle worker ends by itself
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

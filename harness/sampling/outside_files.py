@@ -1,4 +1,4 @@
-"""Files outside an archive that a reader reads: bytes that are kept there would come for nothing."""
+"""Detect that a reader reads files outside its archive: data stored there would not count as reads of the archive."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ _PROCESS = Path("/proc/self")
 
 
 class _Watch:
-    opened: set[str] | None = None  # what is opened while something is watched
+    opened: set[str] | None = None  # files opened during a watched block; None outside of one
 
 
 @contextmanager
 def nothing_elsewhere(archive: Path) -> Iterator[None]:
-    """Refuse that the block reads files that are neither the archive's nor code.
+    """Check that the block reads no files other than the archive's and code.
 
-    Seen is what Python opens in this process, and what any library has left open or mapped when the block ends. What a
-    library opens and closes by itself, and what other processes open, is not.
+    The check covers files that Python opens in this process, and files that any library still has open or mapped at the
+    end of the block. It misses files that a library opens and closes without Python, and files that other processes
+    open.
 
     Raises
     ------
     HarnessError
-        With the name of such a file.
+        When such a file was read, with its name.
     """
     _install()
     before = _held()
@@ -54,7 +55,7 @@ def nothing_elsewhere(archive: Path) -> Iterator[None]:
 
 @cache
 def _install() -> None:
-    """Hear of what Python opens; a hook stays for good, so it does nothing but where something is watched."""
+    """Install an audit hook for files that Python opens; hooks are permanent, so it acts only in watched blocks."""
     sys.addaudithook(_heard)
 
 
@@ -66,7 +67,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _held() -> set[str]:
-    """Return the files that are open or mapped in this process; see proc_pid_fd(5) and proc_pid_maps(5)."""
+    """Return the paths of files that are open or mapped in this process; see proc_pid_fd(5) and proc_pid_maps(5)."""
     found = set()
     with suppress(OSError):
         for link in (_PROCESS / "fd").iterdir():

@@ -1,4 +1,4 @@
-"""One sample by several workers: shares that start together, every read timed, one reading made of all parts."""
+"""Samples by several workers: split the reads into shares, time every read, combine all parts into one reading."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ Held = list[tuple[object, Expected]]
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPart(Returned):
-    """What one worker did of a sample; times in nanoseconds, on a clock that all workers of a machine share."""
+    """One worker's part of a sample; times in nanoseconds, on a clock that all workers of a machine share."""
 
     opened: int  # Time to open its reader.
-    # Ndarray of int64, shape (reads + 1,). When it began, and when each read had returned.
+    # Ndarray of int64, shape (reads + 1,). Start of the first read, and the end of each read.
     marks: np.ndarray = field(repr=False)
-    # Processor time of its process during the reads; None where several workers share a process.
+    # Processor time of its process during the reads; None if several workers share a process.
     cpu: int | None = None
 
 
@@ -57,7 +57,7 @@ def shares(reads: Sequence[Read], workers: int) -> list[tuple[Read, ...]]:
 
 
 def combine(parts: Sequence[WorkerPart]) -> Reading:
-    """Make one reading of all workers' parts, the time of reads from the first start to the last end."""
+    """Combine all workers' parts into one reading, whose time is from the first start to the last end."""
     latencies = np.concatenate([np.diff(part.marks) for part in parts]) / 1e9
     cpu = _total([part.cpu for part in parts])
     sums: dict[str, Any] = {name: _total([getattr(part, name) for part in parts]) for name in _SUMS}
@@ -74,7 +74,7 @@ def combine(parts: Sequence[WorkerPart]) -> Reading:
 
 
 def _percentiles(seconds: np.ndarray) -> tuple[float, float, float]:
-    """Return a time that really was measured for each of `PERCENTILES`: the smallest that so many do not exceed."""
+    """Return `PERCENTILES` of times without interpolation, so that each is a measured time."""
     low, middle, high = np.percentile(seconds, PERCENTILES, method="inverted_cdf")
     return float(low), float(middle), float(high)
 
@@ -95,28 +95,28 @@ def take_threads(
     counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
 ) -> Reading:
-    """Take one sample with the reads split over threads; parameters as for `harness.sampling.sample.take`.
+    """Take one sample with the reads split over threads.
 
     Parameters
     ----------
     backend, archive, reads, expected, counter, clock
-        As for `take`.
+        As for `harness.sampling.sample.take`.
     workers : int
         Number of threads.
     shared : bool
-        Whether all use one open reader; otherwise each opens its own. They begin to read when all are open.
+        Whether all threads use one open reader; otherwise each opens its own. All start to read once all are open.
 
     Returns
     -------
     Reading
-        Seconds from the first start to the last end; opening lasts until all may read.
+        Time from the first start to the last end; the time to open lasts until all threads may read.
 
     Raises
     ------
     HarnessError
         When the format raised in any thread.
     """
-    moments: list[tuple[int, int]] = []  # time, and processor time of the process, whenever all have come so far
+    moments: list[tuple[int, int]] = []  # clock, and processor time of the process, each time all reach the barrier
     barrier = threading.Barrier(workers, action=lambda: moments.append((clock(), time.process_time_ns())))
     common: list[Reader] = []
 
@@ -135,7 +135,7 @@ def take_threads(
         except BaseException:
             barrier.abort()
             raise
-        # What a reader does while others are still opened is time that all wait.
+        # Opening counts until all readers are open, including work that a reader does while it waits.
         return WorkerPart(
             opened=marks[0] - moments[0][0],
             marks=np.array(marks),
@@ -147,7 +147,7 @@ def take_threads(
     with accounted(counter) as usage, ThreadPoolExecutor(workers) as pool:
         parts = [pool.submit(part, number, sought) for number, sought in enumerate(split)]
     errors = [error for each in parts if (error := each.exception())]
-    if errors:  # one that found the barrier broken only echoes another
+    if errors:  # a broken barrier only follows from another error
         raise next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), errors[0])
     (_, _), (_, start), (_, end), _ = moments
     return dataclasses.replace(combine([each.result() for each in parts]), cpu_seconds=(end - start) / 1e9, **usage)
@@ -167,13 +167,13 @@ def take_share(
     Parameters
     ----------
     backend, archive, share, expected, counter, clock
-        As for `harness.sampling.sample.take`; the system's monotonic clock is one that all processes share.
+        As for `harness.sampling.sample.take`. All processes share the system's monotonic clock.
     wait : callable
         Returns when all workers may open the archive and read.
     """
     sought = seek(share, expected)
     doing = blame(backend.name, f"reading {archive.name}")
-    wait()  # before opening: what a reader did while it waited would be counted nowhere
+    wait()  # before opening: work of an open reader during the wait would not be counted
     with accounted(counter) as usage, opened(backend, archive, clock) as (reader, opening), doing:
         cpu = time.process_time_ns()
         marks, held = _read(reader, sought, clock)
@@ -190,7 +190,7 @@ def take_share(
 
 
 def _read(reader: Reader, sought: Sought, clock: Clock) -> tuple[list[int], Held]:
-    """Read a share and look at the clock after every read; results are kept, and checked when all workers are done."""
+    """Read a share, and return the clock after every read, and the results, to be checked when all workers are done."""
     held: Held = []
     fetch = reader.read
     marks = [clock()]

@@ -1,6 +1,7 @@
-"""A process and all that it started: stopped while others have their turn, continued, ended, and what they hold.
+"""Process groups: stop, continue, and kill a process with all its descendants, and measure their memory.
 
-Run as a script, it waits for the process that started it to end in whatever way, and then ends what that one has left.
+Run as a script, this module waits until the process that started it ends for any reason, and then kills the processes
+that it left behind.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from functools import cache
 from pathlib import Path
 
 MARK = "HARNESS_PROCESS_GROUP"
-"""An environment variable by which what a process starts is found, also where it has left its group and its parent."""
+"""Environment variable that marks a process's descendants, including those that left its group and their parent."""
 
 _PROC = Path("/proc")
-_PAUSE = 0.0002  # seconds between two looks at threads that are about to stop
+_PAUSE = 0.0002  # seconds between two checks of threads that are about to stop
 _PR_SET_CHILD_SUBREAPER = 36
 _GONE = (FileNotFoundError, ProcessLookupError)
-_BORN = 19  # the place of the time when a process began, among what `_stat` returns
+_BORN = 19  # index of the start time of a process in the result of `_stat`
 _MARKS: dict[tuple[int, str], str] = {}
 _MOST_MARKS = 4096
 _AT_REST = "TtZXx"  # states of proc_pid_stat(5): stopped, and those of threads that have ended
@@ -32,18 +33,18 @@ _AT_REST = "TtZXx"  # states of proc_pid_stat(5): stopped, and those of threads 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a group and whatever else its leader started, directly or not.
+    """The processes of a group, and all other descendants of its leader.
 
-    The leader adopts what loses its parent (`lead`), so all that it started hangs together while it lives. When it has
-    ended, what has left the group and cleared its environment is not found. Without Linux's ``/proc`` only the group
-    itself gets signals.
+    The leader adopts orphans (`lead`), so all its descendants can be found while it lives. After its end, processes
+    that left the group and cleared their environment are not found. Without Linux's ``/proc``, only the group itself
+    gets signals.
     """
 
-    leader: int  # The process that leads the group, or is about to.
-    mark: str  # What it was started with as `MARK`.
+    leader: int  # Process ID of the leader of the group, or of a process that will become it.
+    mark: str  # Value of `MARK` in its environment.
 
     def members(self) -> list[int]:
-        """List the processes that are alive, also when the leader is not: all that run here are looked at."""
+        """List the processes that are alive, even if the leader is not; checks all processes of this machine."""
         table = {}
         for entry in _PROC.iterdir() if _PROC.is_dir() else ():
             with suppress(*_GONE):
@@ -62,13 +63,18 @@ class ProcessGroup:
     def stop(self, patience: float) -> list[int] | None:
         """Stop every thread of every process, and wait until they are stopped.
 
-        What is started while others are looked at may be missed. So the last look begins when all are at rest, and
-        finds no other: then nothing is left that could start one.
+        A listing may miss processes that are started during it. So the last listing begins when all known processes are
+        stopped, and must find no others: then no process is left that could start one.
+
+        Parameters
+        ----------
+        patience : float
+            Time limit in seconds.
 
         Returns
         -------
         list of int or None
-            The processes; None where they did not stop within so many seconds.
+            The processes; None if they did not stop within the limit.
         """
         self._signal_group(signal.SIGSTOP)
         deadline = time.monotonic() + patience
@@ -87,7 +93,7 @@ class ProcessGroup:
                 time.sleep(_PAUSE)
 
     def _descent(self) -> list[int]:
-        """List the leader, its children, theirs, and so on: far fewer than `members` has to look at."""
+        """List the leader and its descendants by their parents; checks far fewer processes than `members`."""
         if not _lists_children():
             return self.members()
         found: list[int] = []
@@ -100,7 +106,7 @@ class ProcessGroup:
         return sorted(found)
 
     def signal(self, number: int, found: Sequence[int] | None = None) -> None:
-        """Send a signal to every process, or to those that are given."""
+        """Send a signal to the group, and to the processes in `found` outside of it; by default to all `members`."""
         found = self.members() if found is None else found
         self._signal_group(number)
         for pid in found:
@@ -108,7 +114,7 @@ class ProcessGroup:
                 _signal(pid, number)
 
     def held_bytes(self) -> int:
-        """Return the memory that the processes hold for themselves, without pages of files."""
+        """Return the bytes of anonymous and shared memory of the processes, without pages of files."""
         total = 0
         for pid in self._descent():
             with suppress(*_GONE):
@@ -123,15 +129,15 @@ class ProcessGroup:
 
 
 def lead() -> None:
-    """Make this process lead a group of its own, and adopt what its descendants leave behind; see prctl(2)."""
+    """Make this process the leader of a new group, and adopt its orphaned descendants; see prctl(2)."""
     os.setpgrp()
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux only
     if prctl is not None:
         prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def thread_states(pid: int) -> str:
-    """Return a letter for each thread of a process, as proc_pid_stat(5) has them; empty when it is gone."""
+    """Return the state of each thread of a process, as letters of proc_pid_stat(5); empty if the process has ended."""
     states = []
     for thread in _threads(pid):
         with suppress(*_GONE):
@@ -140,7 +146,7 @@ def thread_states(pid: int) -> str:
 
 
 def _threads(pid: int) -> list[str]:
-    """List the folders of the threads of a process; texts, for a run asks thousands of times."""
+    """List the folders of a process's threads, as strings for speed, because a run needs them thousands of times."""
     folder = f"{_PROC}/{pid}/task"
     with suppress(*_GONE):
         return [f"{folder}/{thread}" for thread in os.listdir(folder)]  # noqa: PTH208
@@ -149,12 +155,12 @@ def _threads(pid: int) -> list[str]:
 
 @cache
 def _lists_children() -> bool:
-    """Say whether the kernel tells the children of a thread, as most are built to."""
+    """Return whether the kernel lists the children of a thread, as most kernels are configured to."""
     return (_PROC / "self" / "task" / str(os.getpid()) / "children").exists()
 
 
 def _stat(folder: Path | str) -> list[str]:
-    """Return what proc_pid_stat(5) says after the name of a process or thread: its state, parent, group and more."""
+    """Return the fields of proc_pid_stat(5) after the name of a process or thread: state, parent, group and more."""
     return _read(f"{folder}/stat").rpartition(b")")[2].decode().split()
 
 
@@ -164,7 +170,7 @@ def _read(path: str) -> bytes:
 
 
 def _known_mark(pid: int, born: str) -> str:
-    """Return the mark of a process; remembered, for each turn asks, unless it has none: it may just be starting."""
+    """Return the mark of a process; cached for speed, except if it is empty, as the process may just be starting."""
     if (pid, born) not in _MARKS:
         found = _mark_of(_PROC / str(pid))
         if not found:
@@ -184,13 +190,16 @@ def _mark_of(folder: Path) -> str:
 
 
 def new_mark() -> str:
-    """Return a mark for what this process starts; all that bears one is ended when this process has ended."""
+    """Return a mark for a new child of this process; all marked processes are killed after this process ends."""
     return f"{_guarded()}-{secrets.token_hex(4)}"
 
 
 @cache
 def _guarded() -> str:
-    """Start what outlives this process, once; it is told of the end by a pipe that only this process holds."""
+    """Start the guard process, once, and return its prefix of marks.
+
+    The guard outlives this process. It notices the end of this process by a pipe that only this process holds open.
+    """
     ours, (theirs, _held) = secrets.token_hex(8), os.pipe()
     silent = [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
     actions = [(os.POSIX_SPAWN_DUP2, theirs, 0), *silent]
@@ -201,7 +210,7 @@ def _guarded() -> str:
 
 
 def kill_marked(mark: str) -> None:
-    """Kill every process whose mark begins so, stopped or not, and whether or not the leader of its group is alive."""
+    """Kill every process whose mark starts with `mark`, stopped or not, whether or not its group's leader is alive."""
     for entry in _PROC.iterdir() if _PROC.is_dir() else ():
         with suppress(*_GONE):
             if entry.name.isdigit() and _mark_of(entry).startswith(mark):

@@ -1,4 +1,4 @@
-"""Reading processes: started once, so that imports are not timed, and told when all may begin."""
+"""Executor with reading processes: started once, so that imports are not timed, and synchronized before each sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.sampling.worker import GRACE, WorkerError, told
 
 
 class Processes(Executor):
-    """Processes of this machine."""
+    """Executor whose workers are processes on this machine."""
 
     name, order = "processes", 3
     worker = ("process", "processes")
@@ -39,11 +39,11 @@ class ReadingProcesses(Readers):
             raise self._lost() from error
 
     def _lost(self) -> HarnessError:
-        """End all processes, because the others wait for one that is gone; the next read starts them anew."""
+        """End all processes, because the others wait for a lost one; return the error. The next read restarts them."""
         gone = wait([process.sentinel for process, _ in self._running], GRACE)
         for process, _ in self._running:
             if process.sentinel in gone:
-                process.join(GRACE)  # the pipe of one that dies closes before its exit code is there
+                process.join(GRACE)  # the pipe of a dying process closes before its exit code is available
         codes = [process.exitcode for process, _ in self._running if process.exitcode is not None]
         for process, _ in self._running:
             process.kill()
@@ -64,7 +64,7 @@ def _read(connections: list[Connection], work: list[Share]) -> list[WorkerPart]:
     waiting = [connection for connection, answer in zip(connections, ready, strict=True) if answer == "ready"]
     for connection in waiting:
         connection.send("go" if len(waiting) == len(work) else "stop")
-    # One that cannot use the format has said so already; what the others answer after "stop" only echoes it.
+    # A process that cannot use the format has already answered with its error; that of the others follows from "stop".
     answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
     for answer in answers:
         if not isinstance(answer, WorkerPart):

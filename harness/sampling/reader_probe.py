@@ -1,4 +1,4 @@
-"""Try a contender's reader on an archive before anything is timed: what its library's objects say, or why it cannot."""
+"""Reader probe: try a contender's reader on an archive before timing; report how it reads, or why it cannot."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from harness.sampling.worker import Children
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What a reader says of an archive."""
+    """Result of a probe."""
 
-    opened: dict[str, Opened] = field(default_factory=dict)  # By path; empty for a reader that says nothing.
-    unsupported: str = ""  # Why it cannot read the archive; empty where it can.
+    opened: dict[str, Opened] = field(default_factory=dict)  # By path; empty if the reader does not report this.
+    unsupported: str = ""  # Why the reader cannot read the archive; empty if it can.
 
 
 @dataclass(frozen=True, kw_only=True)
 class RehearseTask:
-    """Load a contender's libraries and rehearse it, as each of its tasks does that is the first of its process.
+    """Load a contender's libraries and rehearse it; otherwise the first other task in a process does this.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class RehearseTask:
     cache_bytes: int | None = None
 
     def run(self, children: Children) -> Probed | None:
-        """Rehearse; an error is met again by the task that comes next, which says it."""
+        """Rehearse, and ignore errors: the next task meets them again and reports them."""
         with suppress(HarnessError):
             rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
         return None
@@ -49,14 +49,14 @@ class RehearseTask:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeTask(RehearseTask):
-    """Open an archive with a contender's reader and read an example of each role; done by the process that measures."""
+    """Open an archive with a contender's reader, and read an example of each role; runs in the measuring process."""
 
-    archive: Path  # Written in its profile.
-    # Paths of tensors, each with the part that is read, which is little.
+    archive: Path  # An archive in the contender's profile.
+    # Paths of tensors, each with the small part to read; None for the complete tensor.
     examples: tuple[tuple[str, Selection | None], ...]
 
     def run(self, children: Children) -> Probed:
-        """Read every example; whether values are right is checked with every sample."""
+        """Read every example, without checking values, which every sample does."""
         try:
             backend = rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
             with backend.reader(self.archive) as reader:

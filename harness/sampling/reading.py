@@ -1,4 +1,4 @@
-"""What a worker process is asked to do to read: an access to an archive, of which it takes one sample."""
+"""Read tasks of a worker process: take one sample of an access to an archive."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from harness.sampling.verify import read_id
 from harness.sampling.worker import Children
 from harness.workload import ReadAccess
 
-# A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
-# in one process at the same time may share caches, as HDF5's do, so how much several read depends on who comes first.
+# If a fresh reader reads less than this fraction of the first reader's bytes, data was kept elsewhere. Readers that are
+# open in one process at the same time may share caches, as in HDF5, so their total depends on the order of reads.
 _KEPT_ALONE, _KEPT_TOGETHER = 0.5, 0.05
-# Of much that was read, modules that the first one imported are a small part: there a smaller difference tells.
+# The first reading includes imported modules. They are a small part of large readings, so a smaller difference counts.
 _KEPT_OF_MUCH, _IMPORTED = 0.8, 1 << 20
-_NOT_BYTES = 4096  # below this, bytes read are headers of a mapped file and say nothing about its data
+_NOT_BYTES = 4096  # fewer bytes are headers of a mapped file, which do not show how much of its data was read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What one sample of a read access found."""
+    """Result of one sample of a read access."""
 
-    reading: Reading | None  # None when the sample was rejected.
-    # Part of the archive that was in the page cache before the read, as `chill` or `warm` of `harness.sampling.cache`
-    # found it.
+    reading: Reading | None  # None if the sample was rejected.
+    # Fraction of the archive in the page cache before the read, from `chill` or `warm` of `harness.sampling.cache`.
     resident_fraction: float | None = None
     files_opened: int | None = None  # Counted only in a discarded read.
-    rejected: str = ""  # Why the cache was not in the state that was asked for.
+    rejected: str = ""  # Why the sample was rejected: its cache state, or `Reading.rejected`; empty if it was not.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadTask(Share):
     """Take one sample of an access."""
 
-    # State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none:
-    # "warm", "cold", "lukewarm", "remote", "discard".
+    # "warm", "cold", "lukewarm", "remote" or "discard". State of the page cache; ``remote`` has none. ``discard`` is
+    # for a discarded read, which warms the cache and counts opened files.
     cache: str = "discard"
-    settings: Settings = field(default_factory=dict)  # Of the executor.
+    settings: Settings = field(default_factory=dict)  # Settings of the executor.
 
     @property
     def discarded(self) -> ReadTask | None:
-        """The same read, discarded; None where this is one."""
+        """The same task as a discarded read; None if this is a discarded read."""
         return None if self.cache == "discard" else dataclasses.replace(self, cache="discard")
 
     def run(self, children: Children) -> Observed:
-        """Bring the cache into its state, take the sample, and check that the archive was really read."""
+        """Prepare the cache state, take the sample, and check that the archive was really read."""
         self.rehearsed()
         if self.stored is not None:
-            return Observed(reading=self._sample(children))
+            reading = self._sample(children)
+            return Observed(reading=None if reading.rejected else reading, rejected=reading.rejected)
         if self.cache == "discard":
             return self._discarded(children)
         if self.cache in EVICTED:
@@ -77,11 +77,11 @@ class ReadTask(Share):
         return Observed(reading=reading, resident_fraction=resident)
 
     def _discarded(self, children: Children) -> Observed:
-        """Read without measuring time, count the files that are opened, and look whether the archive was read."""
+        """Read without timing, count opened files, and check that the archive was read."""
         executor = load_executor(self.access.executor)
         readers = children.readers(self.access.executor, self.settings)
         with count_opens(self.archive) as opens:
-            # By one after the other: opens of one file at the same moment may be seen as one.
+            # One worker after the other, because simultaneous opens of one file may count as one.
             for part in [self] if executor.shared else self.split(self.access.workers):
                 reading = readers.read(part, 1)
         if self.access.workers > 1:
@@ -91,16 +91,21 @@ class ReadTask(Share):
         return Observed(reading=reading, files_opened=opens.count)
 
     def _require_read(self, reading: Reading, children: Children) -> None:
-        """Refuse data that did not come from the archive, where fewer bytes were read than can hold it.
+        """Check that enough of the archive was read to contain the requested data.
 
-        What is read of a mapped file is counted nowhere. So the archive is then read once more from the disk, and what
-        of it is in memory afterwards has to be enough.
+        Reads of a mapped file are not counted. So if too few bytes were counted, the archive is evicted and read again,
+        and the resident part must then be large enough.
+
+        Raises
+        ------
+        HarnessError
+            When too little of the archive was read.
         """
         least = self._least()
         if reading.bytes_read is None or reading.bytes_read >= least or not hasattr(os, "posix_fadvise"):
             return
         resident, stays = cache.chill(self.archive)
-        if stays or resident is None:  # on a filesystem in memory nothing can be told
+        if stays or resident is None:  # no check is possible, for example on a filesystem in memory
             return
         self._sample(children)
         seen = (cache.residency(self.archive, every_file=True) or 0.0) * archive_size(self.archive)[0]
@@ -111,14 +116,14 @@ class ReadTask(Share):
             )
 
     def _least(self) -> int:
-        """Estimate the bytes that hold what is asked for: of each tensor its largest read, for reads may overlap."""
+        """Estimate the stored bytes of the requested data: of each tensor its largest read, as reads may overlap."""
         most: dict[str, int] = {}
         for read in self.access.reads:
             most[read.path] = max(most.get(read.path, 0), self.expected[read_id(read)].least)
         return sum(most.values())
 
     def read_by(self, how: Callable[..., T], **settings: Any) -> T:
-        """Read it in this process; a discarded read may read nothing but the archive and code."""
+        """Read in this process; a discarded read may read no files except the archive and code."""
         self.rehearsed()
         elsewhere = (
             nothing_elsewhere(self.archive) if self.cache == "discard" and self.stored is None else nullcontext()
@@ -134,19 +139,19 @@ class ReadTask(Share):
 
 
 def kept_data(first: Observed, observed: Observed, access: ReadAccess) -> str:
-    """Say when a fresh reader cannot have read the archive, because the first one of this plan read far more.
+    """Describe a sample that read far fewer bytes than the first one, and so did not read all data from the archive.
 
     Parameters
     ----------
     first, observed : Observed
         The first sample of an archive and access, and a later one.
     access : ReadAccess
-        What was asked for, and of whom.
+        The access, with its executor.
 
     Returns
     -------
     str
-        What was read; empty when nothing is wrong.
+        The problem; empty if there is none.
     """
     if first.reading is None or observed.reading is None:
         return ""

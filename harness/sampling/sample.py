@@ -1,4 +1,4 @@
-"""One sample: open a fresh reader, run the reads, stop the timer, then check what came back."""
+"""Samples in one thread: open a fresh reader, run the reads, stop the timer, then verify the results."""
 
 from __future__ import annotations
 
@@ -24,60 +24,60 @@ Clock = Callable[[], int]
 
 
 class ReadCounter(Protocol):
-    """Counts what this process reads, from when it is made."""
+    """Counts reads of this process since its creation."""
 
     def counts(self) -> ReadCounts:
-        """Return what was read since."""
+        """Return the reads since the creation of the counter."""
 
 
 Counter = Callable[[], ReadCounter]
-"""Begins to count what this process reads."""
+"""Creates a counter of this process's reads."""
 
 HELD_BYTES = 64 << 20
-"""Results are held until this many bytes came back; then the clock stops while they are checked and released."""
+"""Results are held until they reach this many bytes; then the clock stops while they are verified and released."""
 
 
 class Opener(Protocol):
-    """A format as a sample needs it: its name, and a fresh reader."""
+    """The parts of a format that a sample needs: its name, and a function that opens a reader."""
 
     @property
     def name(self) -> str:
         """The format's name."""
 
     def reader(self, path: Path) -> Reader:
-        """Open an archive."""
+        """Open a fresh reader of an archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Returned:
-    """What came back to a process, and what it did for that."""
+    """Results of reads in a process, and the reads and memory that they took."""
 
-    bytes_returned: int = 0  # Bytes of the arrays that came back.
-    # What the process's read calls moved, opening included, and their number; in a store, its client's requests.
+    bytes_returned: int = 0  # Bytes of the returned arrays.
+    # Bytes and number of the process's read calls, including opening; for a store, of its client's requests.
     bytes_read: int | None = None
     requests: int | None = None
     retries: int | None = None  # Requests to a store that were sent again after a fault.
     peak_rss_bytes: int | None = None  # Peak resident size during the sample; summed over processes.
-    problem: str = ""  # What was wrong with a result, empty when every bit was right.
+    problem: str = ""  # What was wrong with a result; empty if every bit was correct.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Returned):
-    """What one sample of a read access found; latencies and times of workers are empty for one thread."""
+    """Result of one sample of a read access; latencies and times of workers are empty for the main thread."""
 
     seconds: float  # Time of the reads; with several workers, from the first start to the last end.
     open_seconds: float  # Time to open a reader; with several workers, the longest.
     # The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers.
     latencies: tuple[float, float, float] | None = None
-    # Processor time of all threads of the reading processes during the reads; None where it cannot be told.
+    # Processor time of all threads of the reading processes during the reads; None if unknown.
     cpu_seconds: float | None = None
     worker_seconds: tuple[float, ...] = ()  # Time of each worker's share.
-    rejected: str = ""  # Why the time says nothing though every bit was right; empty when it counts.
+    rejected: str = ""  # Why the time is not valid although every bit was correct; empty if it is valid.
 
 
 @dataclass
 class Tally:
-    """What reads have taken and returned so far."""
+    """Sums over reads so far: time and processor time in nanoseconds, bytes returned, and the first problem."""
 
     nanoseconds: int = 0
     cpu: int = 0
@@ -102,22 +102,22 @@ def take(
     backend : Opener
         The format.
     archive : Path
-        What to read.
+        The archive.
     reads : sequence of Read
-        What to ask for.
+        The reads, in order.
     expected : mapping of str to Expected
         From `harness.sampling.verify.expectations`.
     load_once : bool
-        Read each tensor whole, once, and take selections from memory.
+        Read each complete tensor once, and take selections from memory.
     counter : callable
-        Begins to count what is read.
+        Creates a counter of reads.
     clock : callable
         Returns nanoseconds.
 
     Returns
     -------
     Reading
-        With a problem when a result was wrong.
+        With a problem if a result was wrong.
 
     Raises
     ------
@@ -139,16 +139,16 @@ def take(
 
 
 Sought = Sequence[tuple[str, Selection | None, Expected]]
-"""What is asked for, and what has to come back."""
+"""Reads as path, selection and expected result."""
 
 
 def seek(reads: Sequence[Read], expected: Mapping[str, Expected]) -> Sought:
-    """Look up what has to come back, before a reader is opened: nothing is left to do between opening and reading."""
+    """Look up expected results before a reader is opened, so that no other work falls between opening and reading."""
     return [(read.path, read.selection, expected[read_id(read)]) for read in reads]
 
 
 def _each(reader: Reader, sought: Sought, clock: Clock) -> Tally:
-    """Run reads one by one; what the timed loop does besides reading is append to a list and add two numbers."""
+    """Run reads one by one; besides reading, the timed loop only appends to a list and adds two numbers."""
     tally = Tally()
     held: list[tuple[object, Expected]] = []
     bytes_held = 0
@@ -169,7 +169,7 @@ def _each(reader: Reader, sought: Sought, clock: Clock) -> Tally:
 
 
 def _load_once(reader: Reader, sought: Sought, clock: Clock) -> Tally:
-    """Read each tensor that the reads touch whole, take its selections from memory, and let it go."""
+    """Read each complete tensor that the reads touch, take its selections from memory, and release it."""
     tally = Tally()
     for name in dict.fromkeys(path for path, _, _ in sought):
         parts = [(selection, want) for path, selection, want in sought if path == name]
@@ -178,14 +178,14 @@ def _load_once(reader: Reader, sought: Sought, clock: Clock) -> Tally:
         results = [tensor if selection is None else tensor[selection].copy() for selection, _ in parts]
         tally.nanoseconds += clock() - start
         tally.cpu += time.process_time_ns() - cpu
-        if mapped(tensor):  # copies of its parts are in memory, the tensor that had to be loaded is not
+        if mapped(tensor):  # the selections are copies in memory, but the tensor itself was not loaded
             tally.problem = tally.problem or MAPPED
         settle([(result, want) for result, (_, want) in zip(results, parts, strict=True)], tally)
     return tally
 
 
 def settle(held: list[tuple[object, Expected]], tally: Tally) -> Tally:
-    """Check results, add them up, and release them; the reader they came from is open until then."""
+    """Verify results, add them to the tally, and release them; requires that their reader is still open."""
     tally.problem = tally.problem or check_all(held)
     tally.bytes_returned += sum(result.nbytes for result, _ in held if isinstance(result, np.ndarray))
     held.clear()
@@ -194,7 +194,7 @@ def settle(held: list[tuple[object, Expected]], tally: Tally) -> Tally:
 
 @contextmanager
 def opened(backend: Opener, archive: Path, clock: Clock) -> Iterator[tuple[Reader, int]]:
-    """Open a fresh reader; gives the nanoseconds that this took too."""
+    """Open a fresh reader; yields it with the nanoseconds that opening took."""
     with blame(backend.name, f"opening {archive.name}"):
         start = clock()
         reader = backend.reader(archive)
@@ -217,7 +217,11 @@ def without_collection() -> Iterator[None]:
 
 @contextmanager
 def accounted(counter: Counter) -> Iterator[dict[str, Any]]:
-    """Count reads and memory around a sample, without collection; gives figures of `Returned` when the block ends."""
+    """Count reads and peak memory of the block, without garbage collection.
+
+    Yields a dict that has the fields ``bytes_read``, ``requests``, ``retries`` and ``peak_rss_bytes`` of `Returned`
+    after the block.
+    """
     found: dict[str, Any] = {}
     reset_peak_rss()
     counting = counter()

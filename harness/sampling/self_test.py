@@ -1,6 +1,6 @@
-"""Let a format do everything once on a tiny archive of its own, before anything of it is counted or timed.
+"""Rehearsal: write and read a tiny archive in a format once, before anything of the format is counted or timed.
 
-The first use of a library reads its modules from disk and fills its tables: that belongs to no sample.
+The first use of a library reads its modules from disk and fills its tables, which must not be part of a sample.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from harness.trace.stream import MemoryTrace, digest
 
 @dataclass(frozen=True)
 class FormatOpener:
-    """What opens the archives of a format in one way."""
+    """Opens archives of a format with one of its readers."""
 
     format: Format  # The format, configured.
-    with_reader: str = ""  # One of its `harness.formats.base.Format.readers`; empty for the first.
-    cache_bytes: int | None = None  # The budget of decoded chunks; None for the library's default.
+    with_reader: str = ""  # Name in `harness.formats.base.Format.readers`; empty for the first reader.
+    cache_bytes: int | None = None  # Budget in bytes of decoded chunks; None for the library's default.
 
     @property
     def name(self) -> str:
@@ -47,23 +47,23 @@ def rehearsed(name: str, profile: Profile, reader: str = "", cache_bytes: int | 
     Parameters
     ----------
     name : str
-        What `load_format` takes.
+        Name for `load_format`.
     profile : Profile
         The settings to rehearse.
     reader : str
-        One of the format's readers; empty for the first.
+        Name of one of the format's readers; empty for the first.
     cache_bytes : int or None
-        The budget of decoded chunks.
+        Budget in bytes of decoded chunks; None for the library's default.
 
     Returns
     -------
     FormatOpener
-        Of the format, configured.
+        For the configured format.
 
     Raises
     ------
     HarnessError
-        When it cannot even write and read a few bytes, or does not give back every bit of them.
+        When the format cannot write and read a few bytes, or does not return every bit of them.
     """
     return _rehearsed(name, profile, reader, cache_bytes)
 
@@ -89,13 +89,8 @@ def _rehearsed(name: str, profile: Profile, reader: str, cache_bytes: int | None
     return opener
 
 
-def _part(array: np.ndarray) -> Selection:
-    middle = array.shape[0] // 2
-    return slice(middle, middle + 1), slice(3, 35), slice(0, array.shape[2] - 1)
-
-
 def _compare(reader: Reader, spec: TensorSpec, array: np.ndarray, selection: Selection | None) -> str:
-    """Say what is wrong with a tensor, or with a part of it; empty when every bit is right."""
+    """Return what is wrong with a tensor, or with a part of it; empty if every bit is correct."""
     part = array if selection is None else np.ascontiguousarray(array[selection])
     expected = Expected(digest(part), spec.dtype, part.shape, part.nbytes)
     problem = check(reader.read(spec.path, selection), expected)
@@ -103,12 +98,12 @@ def _compare(reader: Reader, spec: TensorSpec, array: np.ndarray, selection: Sel
 
 
 def _tensors() -> dict[TensorSpec, np.ndarray]:
-    """Make tensors of every role's kind that hold what is easily lost, in float32, bfloat16 and other dtypes."""
+    """Make tensors with values that are easily lost, in several roles, and in float32, bfloat16 and other dtypes."""
     edge = 40
     smooth = np.arange(2 * edge * edge, dtype=np.float32).reshape(2, edge, edge) / 7
     special = _with_every(smooth, _SPECIAL)
     narrow = _with_every((smooth.view(np.uint32) & 0xFFFF0000).view(np.float32), _SPECIAL & 0xFFFF0000)
-    negative_zeros = np.full((edge, edge, 2), -0.0, np.float32)  # a library may take a chunk of these for an empty one
+    negative_zeros = np.full((edge, edge, 2), -0.0, np.float32)  # a library may treat such a chunk as empty
     found: dict[TensorSpec, np.ndarray] = {
         tensor("attention/layer_0", (2, edge, edge)): special,
         tensor("attention/layer_1", (2, edge, edge)): narrow,
@@ -140,11 +135,11 @@ _SPECIAL = np.array(
     ],
     np.uint32,
 )  # fmt: skip
-"""Bits of float32 values that arithmetic or a codec may not keep; with the lower half cleared, of bfloat16."""
+"""Bits of float32 values that arithmetic or a codec may change; with the lower half cleared, of bfloat16 values."""
 
 
 def _with_every(values: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """Put special values into every tenth row of an array, so that parts of it hold them too."""
+    """Return a copy with special values in every tenth row, so that selections of it have them too."""
     found = values.copy()
     found[:, ::10, : bits.size] = bits.astype(np.uint32).view(np.float32)
     return found

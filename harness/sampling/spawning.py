@@ -1,4 +1,4 @@
-"""Start a process of Python that ends with the one that started it, and runs nothing of a person's script."""
+"""Spawn Python processes that end with their parent and do not import the user's script."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handl
 
 
 def started(serve: Callable[[Connection], None], name: str, **settings: Any) -> tuple[SpawnProcess, Connection]:
-    """Start a process that serves the other end of a connection, may import the same, and ends with this one.
+    """Start a process that runs `serve` with a connection; return the process and the other end of the connection.
 
-    It runs nothing of the script that called, which may be a person's own and do all of its work again.
+    The process may import the same plug-ins (`registry.allowed`), and ends with this process. It does not import the
+    calling script, which may be the user's own and would do all of its work again.
     """
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_run, args=(serve, theirs, os.getpid(), registry.allowed()), name=name, **settings)
@@ -35,7 +36,7 @@ def started(serve: Callable[[Connection], None], name: str, **settings: Any) -> 
 
 @contextmanager
 def _without_script() -> Iterator[None]:
-    """Hide the module that was started as a script: a spawned process would import it first."""
+    """Hide the ``__main__`` module, because a spawned process would import it first."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -48,7 +49,7 @@ def _run(
     serve: Callable[[Connection], None], connection: Connection, parent: int, allowed: tuple[registry.Name, ...]
 ) -> None:
     end_with(parent)
-    capacity(), own_processors()  # as the process was started; what runs in it later may give itself more
+    capacity(), own_processors()  # cached now, because code that runs later may give the process more processors
     registry.allow(*allowed)
-    with suppress(EOFError, ConnectionError):  # the other side has gone away
+    with suppress(EOFError, ConnectionError):  # the other side has closed
         serve(connection)

@@ -1,4 +1,4 @@
-"""Readers in the process that measures: its own thread, and several, each with a reader of its own or all with one."""
+"""Executors in the measuring process: its main thread, and several threads with separate readers or a shared one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.sampling.sample import Reading, take
 
 
 class MainThread(Executor, Readers):
-    """The thread that measures, alone."""
+    """Executor that reads in the main thread."""
 
     name, order, parallel, unasked = "main", 0, False, False
     worker = ("thread", "threads")
@@ -21,7 +21,7 @@ class MainThread(Executor, Readers):
 
 
 class Threads(Executor, Readers):
-    """Threads, each with a reader of its own."""
+    """Executor whose workers are threads, each with its own reader."""
 
     name, order = "threads", 1
     worker, readers = ("thread", "threads"), "each its own reader"
@@ -34,7 +34,7 @@ class Threads(Executor, Readers):
 
 
 class SharedThreads(Threads):
-    """Threads that use one reader."""
+    """Executor whose workers are threads that share one reader."""
 
     name, order = "threads-shared", 2
     least, readers, shared, alone = 2, "one shared reader", True, "threads"

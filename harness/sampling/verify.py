@@ -1,4 +1,4 @@
-"""Check what came back against the source, outside the timer."""
+"""Verification of results against the source, outside the timer."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ MAPPED = "returned a view of a mapped file, which is not in memory yet"
 LATER = "returned an array that was filled after it had been returned"
 
 _MAPS = Path("/proc/self/maps")
-_MEMORY = (b"/dev/zero", b"/memfd:", b"/SYSV")  # what is shown as a file and is memory
+_MEMORY = (b"/dev/zero", b"/memfd:", b"/SYSV")  # memory that is listed as a file
 _PAGE = 4096  # bytes
-_BLOCK, _BLOCKS = 16 << 10, 4  # bytes of a part of an array that is looked at to tell how far it can be compressed
+_BLOCK, _BLOCKS = 16 << 10, 4  # bytes and number of the parts of an array that are compressed for an estimate
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a read has to return."""
+    """Expected result of a read."""
 
     # Of the array.
     digest: str
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
-    # Bytes that no archive can do without for it, as far as can be estimated; 0 where that says nothing.
+    # Estimated minimum of bytes that an archive needs for the array (`least_bytes`); 0 if no estimate is possible.
     least: int = 0
 
 
 def expectations(raw: Path, manifest: Manifest, reads: Iterable[Read]) -> dict[str, Expected]:
-    """Work out what every read of a plan has to return.
+    """Compute the expected result of every read of a plan.
 
     Parameters
     ----------
     raw : Path
-        The trace's raw archive, itself checked against the digests of the source's stream.
+        The trace's raw archive, verified against the digests of the source's stream.
     manifest : Manifest
         Its manifest, with those digests.
     reads : iterable of Read
-        The plan.
+        The reads of the plan.
 
     Returns
     -------
     dict of str to Expected
-        By `read_id`. Parts are sliced by numpy from a map of the flat file: no format's code takes part.
+        By `read_id`. Selections are sliced by numpy from a memory map of the flat file, without code of any format.
     """
     offsets, offset = {}, 0
     for spec in manifest.tensors:
@@ -78,9 +78,10 @@ def expectations(raw: Path, manifest: Manifest, reads: Iterable[Read]) -> dict[s
 
 
 def least_bytes(array: np.ndarray) -> int:
-    """Estimate how many bytes no archive can do without for an array: a quarter of what zlib makes of parts of it.
+    """Estimate the minimum bytes that an archive needs for an array: a quarter of its size when compressed by zlib.
 
-    Its bytes are sorted by significance before. The best codecs for such values make two thirds of that.
+    Only parts of the array are compressed, with their bytes sorted by significance. The best codecs for such values
+    reach two thirds of the size by zlib. Returns 0 for small arrays.
     """
     flat, items = array.reshape(-1), _BLOCK // max(1, array.itemsize)
     if flat.size < _BLOCKS * items:
@@ -92,38 +93,38 @@ def least_bytes(array: np.ndarray) -> int:
 
 
 def read_id(read: Read) -> str:
-    """Name a read by what it asks for; slices cannot be dictionary keys before Python 3.12."""
+    """Return a key of a read, made of path and selection; slices cannot be dictionary keys before Python 3.12."""
     part = "" if read.selection is None else ",".join(f"{s.start}:{s.stop}" for s in read.selection)
     return f"{read.path}[{part}]"
 
 
 def asked_bytes(reads: Iterable[Read], expected: Mapping[str, Expected]) -> int:
-    """Return the bytes of the arrays that reads ask for; `expected` from `expectations`."""
+    """Return the total bytes of the arrays that reads request; `expected` is from `expectations`."""
     return sum(expected[read_id(read)].nbytes for read in reads)
 
 
 def check_all(results: Sequence[tuple[object, Expected]]) -> str:
-    """Compare what a reader returned with what it had to return, while that reader is open.
+    """Compare the results of a reader with the expected results, while that reader is open.
 
     Parameters
     ----------
     results : sequence of (object, Expected)
-        What came back, and what was due, from `expectations`.
+        Results, each with its expected result from `expectations`.
 
     Returns
     -------
     str
-        What is wrong with the first that is, in a few words; empty when every bit is right and was so at once.
+        The first problem, in a few words; empty if every bit is correct, and was correct when the array was returned.
     """
     arrays = [result for result, _ in results if type(result) is np.ndarray]
-    early = [_Glance(array) for array in arrays]  # first of all, while one that is filled later is not full yet
+    early = [_Glance(array) for array in arrays]  # first of all, before an array that is filled later is complete
     ranges = _mapped_ranges()
     problem = next((found for result, want in results if (found := _check(result, want, ranges))), "")
     return problem or (LATER if any(glance.changed for glance in early) else "")
 
 
 def check(result: object, expected: Expected) -> str:
-    """Compare one result with what it had to be, as `check_all`."""
+    """Compare one result with its expected result, as `check_all`."""
     return check_all([(result, expected)])
 
 
@@ -140,7 +141,7 @@ def _check(result: object, expected: Expected, ranges: np.ndarray) -> str:
 
 
 class _Glance:
-    """One value of each page of an array, at places that nobody can know before, as they were when it came back."""
+    """A copy of one value of each page of an array at its return, at random positions that no format can predict."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array, self._step = array, max(1, _PAGE // max(1, array.itemsize))
@@ -152,17 +153,17 @@ class _Glance:
 
     @property
     def changed(self) -> bool:
-        """Whether a value is another one by now."""
+        """Whether any of these values has changed since."""
         return self._values() != self._seen
 
 
 def mapped(array: object) -> bool:
-    """Say whether an array's bytes are in a mapped file: reading them would be work left for later."""
+    """Return whether an array's bytes are in a mapped file, so that reading them is deferred work."""
     return isinstance(array, np.ndarray) and _touches(array, _mapped_ranges())
 
 
 def _touches(array: np.ndarray, ranges: np.ndarray) -> bool:
-    """Say whether memory from the first byte of an array to its last lies in one of the ranges, whoever owns it."""
+    """Return whether the memory from an array's first to its last byte overlaps a range, whatever object owns it."""
     if not array.size:
         return False
     first, stop = np.lib.array_utils.byte_bounds(array)
@@ -170,9 +171,9 @@ def _touches(array: np.ndarray, ranges: np.ndarray) -> bool:
 
 
 def _mapped_ranges() -> np.ndarray:
-    """Return first and last address of every mapping of a file in this process, shape ``(n, 2)``; see proc_pid_maps(5).
+    """Return start and end address of every mapped file in this process, shape ``(n, 2)``; see proc_pid_maps(5).
 
-    None are known without Linux's ``/proc``.
+    The end is exclusive. Without Linux's ``/proc``, the result is empty.
     """
     try:
         lines = read_aside(_MAPS).splitlines()
@@ -181,7 +182,7 @@ def _mapped_ranges() -> np.ndarray:
     return np.array([found for line in lines if (found := _range_of_file(line))], np.uint64).reshape(-1, 2)
 
 
-@lru_cache(maxsize=8192)  # most mappings of a process, those of its libraries, stay as they are
+@lru_cache(maxsize=8192)  # most mappings of a process, those of its libraries, do not change
 def _range_of_file(line: bytes) -> tuple[int, int] | None:
     fields = line.split(maxsplit=5)
     if fields[4] == b"0" or fields[-1].startswith(_MEMORY):
@@ -191,5 +192,5 @@ def _range_of_file(line: bytes) -> tuple[int, int] | None:
 
 
 def is_bfloat16(blocks: Iterable[np.ndarray]) -> bool:
-    """Say whether every float32 value is exactly representable in bfloat16, whose bits are the upper half."""
+    """Return whether every float32 value is exactly representable in bfloat16, whose bits are the upper half."""
     return all(not (block.view(np.uint32) & 0xFFFF).any() for block in blocks)

@@ -1,4 +1,4 @@
-"""The process that measures: it takes one task after the other, and is killed and replaced when one hangs."""
+"""Measuring process: runs one task after the other, and is killed and replaced if a task hangs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from harness.sampling.spawning import started
 
 _START = 120.0  # seconds for a worker to start
 GRACE = 5.0  # seconds for an idle worker to end by itself, and for a thread to stop
-_TERM = 1.0  # seconds for one that was asked to end to do so
+_TERM = 1.0  # seconds for a worker to end after SIGTERM
 
 
 class Task(Protocol):
-    """Something a worker can do; pickled to it, so it names backends and traces instead of holding them.
+    """A task for a worker; pickled to it, so it has names of backends and traces instead of objects.
 
-    Where it has an attribute ``pausable`` that is false, its process is not stopped afterwards.
+    If it has an attribute ``pausable`` that is false, its process is not stopped afterwards.
     """
 
     def run(self, children: Children) -> Any:
-        """Do it in the worker process and return what is pickled back."""
+        """Run in the worker process; the result is pickled back."""
 
 
 class WorkerError(HarnessError):
@@ -41,9 +41,9 @@ class WorkerError(HarnessError):
     text : str
         What happened.
     cause : {"", "machine"}
-        What it is put down to.
+        ``machine`` if the failure is due to the machine.
     unsupported : bool
-        Whether a reader cannot read the archive: there is nothing to measure, and nothing has failed.
+        Whether a reader does not support the archive: then there is nothing to measure, and nothing has failed.
     """
 
     def __init__(self, text: str, cause: Cause = "", unsupported: bool = False) -> None:
@@ -59,12 +59,13 @@ class Worker:
     timeout : float
         Seconds after which a task counts as hung.
     threads : int or None
-        The processors that it and what it starts may use, and what libraries are told of it; None for all there are.
+        Number of processors that the process and its descendants may use, and of threads in the environment variables
+        for libraries; None for all processors.
 
     Raises
     ------
     UsageError
-        When there are not so many.
+        When `threads` exceeds the number of processors.
     """
 
     def __init__(self, timeout: float, *, threads: int | None = None) -> None:
@@ -78,13 +79,13 @@ class Worker:
     def do(self, task: Task) -> Any:
         """Run a task and return its result.
 
-        Afterwards every thread of the process and of all that it started is stopped, unless the task may not be: an
-        idle pool of threads that spins would slow down what others measure, unseen by an A/A control.
+        Afterwards, unless the task is not pausable, every thread of the process and its descendants is stopped.
+        Otherwise an idle thread pool that spins would slow down other measurements, unnoticed by an A/A control.
 
         Raises
         ------
         WorkerError
-            When it failed, hung, or took the process down.
+            When the task failed or hung, or the process ended.
         """
         self._resume()
         try:
@@ -94,7 +95,7 @@ class Worker:
                 self._pause()
 
     def begin(self, task: Task) -> None:
-        """Start its process anew and hand it a first task, without waiting for either: `finish` does.
+        """Restart the process and send it a first task, without waiting; `finish` waits for both.
 
         Raises
         ------
@@ -111,7 +112,7 @@ class Worker:
             raise
 
     def finish(self) -> Any:
-        """Wait for what `begin` began, and return its result as `do` does; None when it has ended since."""
+        """Wait for the task of `begin`, and return its result as `do` does; None if the process has ended since."""
         try:
             return None if self._connection is None else self._answered(self._ready())
         finally:
@@ -149,7 +150,7 @@ class Worker:
         return value
 
     def _lost(self, error: Exception) -> WorkerError:
-        """Say how the process ended whose connection was lost."""
+        """Return an error that states how the process with the lost connection ended."""
         found = ended("its process", self._exit_code())
         self.stop()
         return WorkerError(str(found), found.cause)
@@ -158,7 +159,7 @@ class Worker:
         if self._process is None:
             return None
         wait([self._process.sentinel], GRACE)
-        self._group.signal(signal.SIGKILL)  # before its end is noted, or its number may be that of another process
+        self._group.signal(signal.SIGKILL)  # before joining: afterwards another process may get its process ID
         self._process.join(GRACE)
         return self._process.exitcode
 
@@ -172,7 +173,7 @@ class Worker:
         return self._connection
 
     def _ready(self) -> Connection:
-        """Wait until the process answers; starting is not part of a task, so a slow import does not count as a hang."""
+        """Wait until the process has started; this is not part of a task, so a slow import does not count as a hang."""
         assert self._connection is not None
         try:
             if not self._connection.poll(_START):
@@ -183,7 +184,10 @@ class Worker:
         return self._connection
 
     def _unstarted(self, error: Exception) -> WorkerError:
-        """Say why the process could not start; no format has a part in it: what a task names is loaded later."""
+        """Return an error that states why the process could not start; the cause is the machine, not a format.
+
+        A format is loaded later, by a task.
+        """
         gone = isinstance(error, EOFError | ConnectionError)
         why = ended("it", self._exit_code()) if gone else error
         self.stop()
@@ -196,7 +200,7 @@ class Worker:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it and what it started hold for themselves."""
+        """Bytes of memory of the process and its descendants, without pages of files."""
         return self._group.held_bytes() if self.running else 0
 
     @property
@@ -205,7 +209,7 @@ class Worker:
         return ProcessGroup(self._process.pid, self._mark)
 
     def _pause(self) -> None:
-        """Stop every thread of the process and of all that it started; one that does not stop is killed."""
+        """Stop every thread of the process and its descendants; if one does not stop, kill them all."""
         if self.running:
             self._resting = self._group.stop(GRACE)
             if self._resting is None:
@@ -217,27 +221,27 @@ class Worker:
         self._resting = None
 
     def release(self) -> None:
-        """Let the process end by itself, which it does when its connection closes; `close` waits for that."""
+        """Resume the process and close its connection, so that it ends by itself; `close` waits for that."""
         self._resume()
         if self._connection is not None:
             self._connection.close()
 
     def close(self) -> None:
-        """Let the process end by itself; end it when it does not."""
+        """Let the process end by itself, and kill it if it does not."""
         self.release()
         if self._process is not None:
             wait([self._process.sentinel], GRACE)
-            self._group.signal(signal.SIGTERM)  # also what it started and did not end
+            self._group.signal(signal.SIGTERM)  # includes descendants that are still running
             wait([self._process.sentinel], _TERM)
         self.stop()
 
     def stop(self) -> None:
-        """Kill the process and all that it started."""
+        """Kill the process and all its descendants."""
         if self._process is not None:
-            if self._process.exitcode is None:  # or its number may be that of another process
+            if self._process.exitcode is None:  # otherwise another process may have its process ID
                 self._group.signal(signal.SIGKILL)
             self._process.join()
-            kill_marked(self._mark)  # what ignored a signal to end, or was at rest when its leader ended
+            kill_marked(self._mark)  # descendants that ignored SIGTERM, or were stopped when their leader ended
         if self._connection is not None:
             self._connection.close()
         self._process = self._connection = None
@@ -250,8 +254,8 @@ class Worker:
 
 
 def _serve(connection: Connection) -> None:
-    """Answer tasks until the other side goes away."""
-    lead()  # so that it can be stopped and killed together with all that it starts
+    """Answer tasks until the other side closes the connection."""
+    lead()  # so that this process can be stopped and killed together with its descendants
     connection.send("ready")
     with Children() as children:
         while True:
@@ -268,7 +272,7 @@ def _answer(task: Task, children: Children) -> tuple[str, Any]:
 
 
 def told(error: Exception) -> tuple[str, Cause, bool]:
-    """Put an error, which may be a library's and a page, on one line of a record, as `WorkerError` takes it."""
+    """Return the arguments of `WorkerError` for an error, with its text, which may be a library's, on one line."""
     if isinstance(error, HarnessError):
         unsupported = isinstance(error, UnsupportedReader) or getattr(error, "unsupported", False)
         return str(error).rstrip("."), cause_of(error), unsupported
@@ -278,13 +282,13 @@ def told(error: Exception) -> tuple[str, Cause, bool]:
 
 
 class Children:
-    """What the tasks of one process share: the readers of each executor, started when they are first needed."""
+    """Resources that the tasks of one process share: the workers of each executor, started when first needed."""
 
     def __init__(self) -> None:
         self._readers: dict[str, Readers] = {}
 
     def readers(self, executor: str, settings: Settings) -> Readers:
-        """Return the readers of an executor; its settings are the same for a whole run."""
+        """Return the workers of an executor; its settings are the same for the complete run."""
         if executor not in self._readers:
             self._readers[executor] = load_executor(executor).start(settings)
         return self._readers[executor]

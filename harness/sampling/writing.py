@@ -1,4 +1,4 @@
-"""What a worker process is asked to do to write: an archive from a source, read back and measured."""
+"""Write tasks of a worker process: write an archive from a source, verify it, and measure time, size and memory."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Stopwatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What writing an archive found."""
+    """Result of writing an archive."""
 
     manifest: Manifest  # With the digest of every tensor as it came from the source.
     seconds: float  # Time inside the format's writer.
-    sync_seconds: float  # Time until the bytes were on disk.
-    # Size of the archive.
+    sync_seconds: float  # Additional time until the bytes were on disk.
+    # Bytes and number of files of the archive.
     size_bytes: int
     files: int
     # Bytes of its tensors as arrays, and with 2 bytes for each value of a tensor that is exactly bfloat16.
@@ -61,35 +61,35 @@ class Written:
     native_bytes: int
     peak_rss_bytes: int | None  # Peak resident size while writing.
     sha256: str  # The archive's seal: SHA-256 over every byte of it, in hexadecimal.
-    problem: str  # What `verify_archive` found wrong; empty when nothing.
-    # What a reader says of the first tensor of each role, by path; of an archive that stays.
+    problem: str  # First problem of the archive, such as from `verify_archive`; empty if there is none.
+    # What a reader reports about the first tensor of each role, by path; only of archives that are kept.
     opened: dict[str, Opened] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteTask:
-    """Write an archive, read it back, and report.
+    """Write an archive, verify it, and return a `Written`.
 
     Attributes
     ----------
     backend : str
         The format.
     profile : Profile
-        Its settings.
+        Settings of the format.
     source : str, MemoryTrace or Path
-        A trace as ``NAME[:key=value,...]`` or itself, or a raw archive that holds one.
+        The trace: as ``NAME[:key=value,...]``, as an object, or as the path of a raw archive.
     n_res : int or None
-        Sequence length, for a trace that is made in any length.
+        Sequence length, for a trace that can be generated in any length.
     layers : int or None
-        How many of the trace's first layers are written; None for all.
+        Number of first layers to write; None for all.
     tensors : tuple of (str, str) or None
-        Names to write and where their values come from; None for all as they are.
+        Names to write, each with the tensor that provides its values; None for all tensors unchanged.
     bfloat16 : frozenset of str
-        The source tensors known to be exactly bfloat16.
+        Paths of the source tensors that are exactly bfloat16.
     destination : Path
-        The archive.
+        Path of the archive.
     keep : bool
-        Whether the archive stays.
+        Whether to keep the archive.
     """
 
     pausable: ClassVar[bool] = True
@@ -106,11 +106,11 @@ class WriteTask:
 
     @property
     def discarded(self) -> WriteTask:
-        """The same writing, of which nothing stays."""
+        """The same task, without keeping the archive."""
         return replace(self, keep=False)
 
     def run(self, children: Children) -> Written:
-        """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
+        """Write, sync and verify; times only the calls of the format's writer and, separately, the sync."""
         backend = rehearsed(self.backend, self.profile).format
         trace, bfloat16 = _trace(self.source, self.n_res), self.bfloat16
         if self.layers is not None:
@@ -147,22 +147,22 @@ def written(
     bfloat16: Collection[str],
     problems: Sequence[str] = (),
 ) -> Written:
-    """Report an archive that has just been written: read back, measured, and what memory that took until now.
+    """Verify and measure an archive that has just been written; the peak memory is that until the call.
 
     Parameters
     ----------
     archive : Path
-        Complete and sealed.
+        The complete, sealed archive.
     backend : Format
         Its format.
     manifest : Manifest
-        As written.
+        Its manifest, as written.
     seconds, sync_seconds : float
-        Time of writing, and of getting it onto the disk.
+        Time of writing, and of the sync to disk.
     bfloat16 : collection of str
-        The tensors known to be exactly bfloat16.
+        Paths of the tensors that are exactly bfloat16.
     problems : sequence of str
-        What is already known to be wrong with it.
+        Known problems of the archive.
     """
     peak = peak_rss()
     problems = [*problems, *verify_archive(archive, backend, own=True)]
@@ -182,7 +182,7 @@ def written(
 
 
 def _opened(archive: Path, backend: Format, manifest: Manifest) -> dict[str, Opened]:
-    """Ask a reader of its own how the first tensor of each role is stored and read."""
+    """Return how the first tensor of each role is stored and read, from a separate reader."""
     with backend.reader(archive) as reader:
         if not isinstance(reader, ShowsStorage):
             return {}
@@ -190,7 +190,7 @@ def _opened(archive: Path, backend: Format, manifest: Manifest) -> dict[str, Ope
 
 
 def native_bytes(manifest: Manifest, bfloat16: Collection[str]) -> int:
-    """Return the bytes of a trace with 2 bytes for each value of the tensors that are exactly bfloat16."""
+    """Return the bytes of a trace if each value of tensors that are exactly bfloat16 takes 2 bytes."""
     return sum(spec.nbytes // 2 if spec.path in bfloat16 else spec.nbytes for spec in manifest.tensors)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 class Narrowing:
     """One way to store values in fewer bits."""
 
-    name: str  # Recorded beside the array.
+    name: str  # Recorded with the array.
     dtype: str  # Of the tensor.
     stored: str  # Dtype in the container.
-    # Takes values of the tensor's dtype in C order; says whether every one of them survives, bit for bit.
+    # Takes values of the tensor's dtype in C order; returns whether every one of them survives, bit for bit.
     fits: Callable[[np.ndarray], bool]
     narrow: Callable[[np.ndarray], np.ndarray]  # Takes values that fit; returns them in the stored dtype.
-    # Takes stored values and the memory, of the same shape, that gets the original ones, bit for bit.
+    # Takes stored values and an array of the same shape, which it fills with the original values, bit for bit.
     put: Callable[[np.ndarray, np.ndarray], None]
 
     @property
@@ -28,7 +28,7 @@ class Narrowing:
         return self.stored == self.dtype
 
     def widen(self, stored: np.ndarray) -> np.ndarray:
-        """Return the original values; those given, not a copy, where they are stored as they are."""
+        """Return the original values; the given array, not a copy, if the values were not narrowed."""
         if self.as_it_is:
             return stored
         out = np.empty(stored.shape, self.dtype)
@@ -54,7 +54,7 @@ def _put(stored: np.ndarray, out: np.ndarray) -> None:
 
 
 def _cast(dtype: str, stored: str) -> Narrowing:
-    """Build the narrowing that is a plain cast there and back, kept only when every bit returns."""
+    """Return the narrowing that is a plain cast there and back, used only if every bit returns."""
 
     def narrow(values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,7 +1,7 @@
-"""The record of slimming: a manifest that lists what is stored, and beside it the tensors that it stands for.
+"""The record of slimming: a manifest that lists the stored tensors, and in addition the original tensors.
 
 Such a manifest is that of an ordinary archive, with one field more. A version that does not know that field refuses the
-archive, so that nobody takes narrowed values for the original ones.
+archive, so that narrowed values are never taken for the original ones.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from harness.trace.schema import Role, TensorSpec
 from harness.trace.slimming import Origin
 
 Places = dict[str, tuple[str, Narrowing]]
-"""By path, the stored tensor that is read for a tensor, and how its values were narrowed."""
+"""By the path of an original tensor, the stored tensor that holds it, and how the values were narrowed."""
 
 
 def slimmed(manifest: Manifest, kept: Iterable[Kept], digests: Mapping[str, str]) -> Manifest:
-    """Return the manifest of what was stored, with the record of what it stands for.
+    """Return the manifest of the stored tensors, with the record of the original ones.
 
     Parameters
     ----------
     manifest : Manifest
         Of the trace, with digests.
     kept : iterable of Kept
-        What is stored of each tensor, in the manifest's order.
+        What is stored for each tensor, in the manifest's order.
     digests : mapping of str to str
-        Of what is stored, by path.
+        Of the stored tensors, by path.
     """
     kept = list(kept)
     stored = tuple(one.stored for one in kept if not one.of)
@@ -50,7 +50,7 @@ def _origin(kept: Kept, digest: str) -> Origin:
 
 
 def places_in(text: str | bytes) -> Places:
-    """Find where the tensors of a slimmed archive are, and look at nothing else of its manifest, so that it opens fast.
+    """Return where the tensors of a slimmed archive are; parse nothing else of its manifest, so that it opens fast.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def places_in(text: str | bytes) -> Places:
     Raises
     ------
     ArchiveError
-        When the record does not fit what is stored, or there is none.
+        When the record does not match the stored tensors, or there is none.
     """
     try:
         found = msgspec.json.decode(text, type=_Described)
@@ -70,7 +70,7 @@ def places_in(text: str | bytes) -> Places:
 
 
 def unslimmed(stored: Manifest) -> Manifest:
-    """Return the manifest that a slimmed archive, a stranger's perhaps, stands for.
+    """Return the original manifest of a slimmed archive, which may come from an untrusted source.
 
     Parameters
     ----------
@@ -85,9 +85,9 @@ def unslimmed(stored: Manifest) -> Manifest:
     Raises
     ------
     ArchiveError
-        When the record does not fit what is stored, or there is none.
+        When the record does not match the stored tensors, or there is none.
     SchemaError
-        When what it stands for does not fit the schema.
+        When the original manifest does not fit the schema.
     """
     places = _places(stored.tensor_dtypes, stored.slimming)
     specs: dict[str, TensorSpec] = {}
@@ -108,7 +108,7 @@ def unslimmed(stored: Manifest) -> Manifest:
 
 
 def _places(dtypes: Mapping[str, str], record: Sequence[Origin]) -> Places:
-    """Find where every tensor of a record is among those that are stored, whose dtypes are given by path."""
+    """Return the stored tensor of every tensor in a record; `dtypes` are those of the stored tensors, by path."""
     if dtypes and not record:
         raise ArchiveError("It is not slimmed: its manifest has no record of slimming.")
     places: Places = {}
@@ -150,7 +150,7 @@ class _Tensor(msgspec.Struct):
 
 
 class _Described(msgspec.Struct):
-    """What places are found by in a stored manifest."""
+    """The fields of a stored manifest from which places are found."""
 
     tensors: list[_Tensor]
     slimming: list[Origin] = []

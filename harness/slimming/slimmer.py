@@ -1,4 +1,4 @@
-"""Decide what is stored of a trace, tensor by tensor, from blocks that come once."""
+"""Decide for each tensor of a trace what is stored, from blocks that can be read only once."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest, block_rows, regroup, split
 
 MOST_HELD = 64 << 20
-"""Bytes of a tensor that are held in memory until its last block has come; a larger one is in a file."""
+"""Most bytes of a tensor that are held in memory until its last block; a larger tensor is held in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What is stored of a tensor."""
+    """What is stored for a tensor."""
 
-    spec: TensorSpec  # The tensor as it came.
-    narrowing: Narrowing  # How its values are held.
+    spec: TensorSpec  # The tensor as it was given.
+    narrowing: Narrowing  # How its values are stored.
     of: str  # The earlier tensor that has the same bits and is read in its place; empty where this one is stored.
 
     @property
     def stored(self) -> TensorSpec:
-        """What a container holds, under the same name."""
+        """The tensor that a container holds, under the same name."""
         return replace(self.spec, dtype=self.narrowing.stored)
 
 
 def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowing:
-    """Find the fewest bytes that hold every value exactly.
+    """Return the narrowing to the fewest bytes that hold every value exactly.
 
     Parameters
     ----------
     dtype : str
         Of the values.
     blocks : callable
-        Returns all of them, as often as it is called, each block in C order.
+        Returns all values each time it is called, each block in C order.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowi
         The first of `harness.slimming.narrowing.ladder` that every block survives.
     """
 
-    def parts() -> Iterator[np.ndarray]:  # a cast takes memory of what it is given
+    def parts() -> Iterator[np.ndarray]:  # in parts, as a cast needs as much memory as its input
         for block in blocks():
             yield from split(block.reshape(-1))
 
@@ -58,26 +58,26 @@ def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowi
 
 
 def fits(path: str, patterns: Iterable[str]) -> bool:
-    """Say whether one of some patterns, as a shell takes them, fits a path; a star fits what has a slash too."""
+    """Return whether a path matches one of some shell-style patterns; a star also matches slashes."""
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 class Slimmer:
-    """Takes the tensors of a trace one after the other and says, behind the last block of each, what is stored of it.
+    """Takes the tensors of a trace one by one, and decides after the last block of each what is stored for it.
 
-    The last value may need more bytes than all before it, and no format can take back what it has written. So the
-    values of one tensor wait here, in memory or in a file without a name.
+    The last value may need more bytes than all before it, and no format can undo a write. So the values of one tensor
+    are held here, in memory or in an unnamed file.
 
     Parameters
     ----------
     folder : Path
-        Where that file is made: on the disk that will hold the archive.
+        Folder of that file, on the disk that will hold the archive.
     once : bool
         Whether equal tensors are stored once: those of one shape and dtype whose digest, over every bit, is the same.
     narrows : bool
-        Whether values are narrowed; those of a tensor without axes never are.
+        Whether values are narrowed; those of a scalar, and the bits of types that numpy lacks, never are.
     plain : iterable of str
-        Patterns of the paths of tensors that are stored as they come, equal to an earlier one or not.
+        Patterns for the paths of tensors that are stored as given, even if they equal an earlier one.
     """
 
     def __init__(self, folder: Path, *, once: bool = True, narrows: bool = True, plain: Iterable[str] = ()) -> None:
@@ -87,15 +87,15 @@ class Slimmer:
         self._file: IO[bytes] | None = None
 
     def take(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> Kept:
-        """Take all blocks of a tensor, and forget the values of the one before it.
+        """Take all blocks of a tensor, drop the values of the one before it, and return what is stored.
 
-        Of a tensor that an earlier one equals, the narrowing is that of the one that is stored.
+        If the tensor equals an earlier one, its narrowing is that of the stored one.
         """
         self.close()
         self._spec, state, left = spec, Digest(), MOST_HELD
         for block in blocks:
             large = is_large(block.nbytes)
-            # A copy: who made the block may use its memory again. A large one goes to the file as it is.
+            # A copy: the caller may reuse the block's memory. A large block goes to the file without a copy.
             values = (np.asarray if large else np.array)(block, spec.dtype, order="C")
             state.update(values)
             self._held.append(values)
@@ -106,7 +106,7 @@ class Slimmer:
         known = self._known.get(key := (spec.shape, spec.values or spec.dtype, state.hexdigest()))
         if known is not None and not plain:
             return Kept(spec=spec, narrowing=known.narrowing, of=known.spec.path)
-        # Bits are not smaller than what they stand for.
+        # With `spec.values`, the array holds the bits of values of another type: narrowing cannot make these smaller.
         narrows = self._narrows and spec.shape and not plain and not spec.values
         narrowing = narrowest(spec.dtype, self.blocks) if narrows else ladder(spec.dtype)[-1]
         kept = Kept(spec=spec, narrowing=narrowing, of="")
@@ -115,11 +115,11 @@ class Slimmer:
         return kept
 
     def is_plain(self, spec: TensorSpec) -> bool:
-        """Say whether a tensor is stored as it comes."""
+        """Return whether a tensor is stored as given."""
         return fits(spec.path, self._plain)
 
     def _to_file(self) -> None:
-        """Move what is held to the end of the file."""
+        """Move the held values to the end of the file."""
         if self._file is None:
             self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - `close` does
         for values in self._held:
@@ -127,7 +127,7 @@ class Slimmer:
         self._held = []
 
     def blocks(self, rows: int = 1) -> Iterator[np.ndarray]:
-        """Return the values that were taken last, as they came, in multiples of `rows` but for the last block."""
+        """Return the values of the last tensor, as given, in multiples of `rows` except for the last block."""
         return regroup(self._held if self._file is None else self._from_file(self._file), rows)
 
     def _from_file(self, file: IO[bytes]) -> Iterator[np.ndarray]:
@@ -143,7 +143,7 @@ class Slimmer:
             yield block
 
     def close(self) -> None:
-        """Let go of the values."""
+        """Release the values."""
         self._held = []
         if self._file is not None:
             self._file.close()

@@ -1,4 +1,4 @@
-"""Conformance suites for what others add: subclass one in a test file, and pytest runs it on yours."""
+"""Conformance suites for plug-ins: subclass one in a test file, and pytest runs it on your plug-in."""
 
 from harness.testing.conformance import FormatConformance, failing_checks
 

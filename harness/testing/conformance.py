@@ -1,4 +1,4 @@
-"""What every format has to do, as tests: a format that passes may be measured, one that lies fails at least one."""
+"""Conformance tests of formats: a format that passes may be measured, a faulty one fails at least one test."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from harness.trace.stream import Trace
 
 
 class FormatConformance(ReaderConformance):
-    """Tests of a format: derive a class whose name begins with ``Test``, and name the format in it.
+    """Tests of a format: derive a class whose name begins with ``Test``, and set `format` in it.
 
     Attributes
     ----------
     format : type of Format, or Format
-        What is tested.
+        The format to test.
     profile : Profile
-        The settings that archives are written with.
+        The settings with which archives are written.
     patience : float
         Seconds after which a check that does not end has failed.
     """
@@ -70,7 +70,7 @@ class FormatConformance(ReaderConformance):
             yield reader
 
     def test_every_tensor_comes_back_bit_for_bit(self, tmp_path: Path) -> None:
-        """Over all dtypes and roles, with signed zeros, NaN payloads, subnormals, no values and no axes."""
+        """Tensors have all dtypes and most roles, signed zeros, NaN payloads, subnormals, no values or no axes."""
         arrays = sample_arrays(self.made().lacks)
         path = self.write(tmp_path, steps(arrays))
         with self.opened(path) as reader:
@@ -82,7 +82,7 @@ class FormatConformance(ReaderConformance):
         assert recognised(path, self.made()), "its own archive is not recognised"
 
     def test_the_manifest_comes_back(self, tmp_path: Path) -> None:
-        """Provenance and metadata as they were, with a digest of every tensor; all bytes of the archive are counted."""
+        """Provenance, metadata and digests are unchanged, and the archive size counts all bytes."""
         trace, path = steps(small_arrays()), tmp_path / f"archive{self.made().suffix}"
         written = write_archive(trace, self.made(), path, self.profile)
         with open_archive(path, self.made()) as (_, _, manifest):
@@ -92,7 +92,7 @@ class FormatConformance(ReaderConformance):
         assert archive_size(path) == (sum(file.stat().st_size for file in found), len(found))
 
     def test_every_part_comes_back_bit_for_bit(self, tmp_path: Path) -> None:
-        """Windows at chunk borders and elsewhere, single values, parts without values, and the whole as a part."""
+        """Parts are random windows, single values, parts without values, and complete tensors."""
         arrays, rng = sample_arrays(self.made().lacks), np.random.default_rng(5)
         with self.opened(self.write(tmp_path, steps(arrays))) as reader:
             for name, array in arrays.items():
@@ -102,7 +102,7 @@ class FormatConformance(ReaderConformance):
                     assert owned(found) <= max(2 * array[part].nbytes, 4096), "keeps the whole tensor"
 
     def test_wrong_selections_are_refused_or_read_as_numpy_does(self, tmp_path: Path) -> None:
-        """No plan has them: they are refused before any format is asked. Open ends mean those of the axis."""
+        """No plan has them: they are refused before a format is called. Open ends mean those of the axis."""
         array = small_arrays()["attention/layer_0"]
         every = slice(0, 12)
         wrong: Any = [(part, every, every) for part in (slice(-1, 2), slice(0, 3), slice(2, 1), slice(0, 2, 2))]
@@ -119,7 +119,7 @@ class FormatConformance(ReaderConformance):
                 reader.read("attention/layer_7")
 
     def test_blocks_of_any_size_order_and_bytes_give_the_same_tensors(self, tmp_path: Path) -> None:
-        """Blocks come in any number of rows, in Fortran order, of the other byte order, and may not be written to."""
+        """Blocks have any number of rows, Fortran order, big-endian bytes, or are read-only."""
         arrays = {"single/layer_0": np.random.default_rng(0).random((12, 5)).astype(np.float32), **small_arrays()}
         for name, rows, given in (
             ("odd", 1, as_it_is),
@@ -132,7 +132,7 @@ class FormatConformance(ReaderConformance):
                     same(reader.read(path), array, f"{path}, given {name}")
 
     def test_values_outlive_the_archive(self, tmp_path: Path) -> None:
-        """What was read is in memory of its own, and reading changes nothing."""
+        """Returned arrays own their memory, and reading does not change the archive."""
         arrays = small_arrays()
         path = self.write(tmp_path, steps(arrays))
         before = contents(path)
@@ -146,7 +146,7 @@ class FormatConformance(ReaderConformance):
         same(part, arrays["pair/layer_0"][:5, 2:9], "part")
 
     def test_nothing_is_kept_between_readers(self, tmp_path: Path) -> None:
-        """An archive with other values in the same place, of the same age, is read as it is."""
+        """An archive with other values at the same path, with the same timestamps, is read with its new values."""
         first, second = (steps(small_arrays(seed)) for seed in (3, 4))
         path, other = self.write(tmp_path, first), self.write(tmp_path, second, "other")
         with self.opened(path) as reader:
@@ -172,7 +172,7 @@ class FormatConformance(ReaderConformance):
                 done.result()
 
     def test_nothing_is_written_elsewhere(self, tmp_path: Path) -> None:
-        """A writer fills its path and nothing else; one that is interrupted leaves nothing."""
+        """A writer writes only at its path; one that is interrupted leaves nothing."""
         home = tmp_path / "home"
         home.mkdir()
         path, here = self.write(home, steps(small_arrays())), set(Path.cwd().iterdir())
@@ -190,7 +190,7 @@ class FormatConformance(ReaderConformance):
 
     @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be counted here")
     def test_handles_are_released(self, tmp_path: Path) -> None:
-        """After writers, and after readers that are closed, also by an error, no more files are open than before."""
+        """Writers, and readers that are closed, also by an error, leave no files open."""
         counts = []
         for number in range(2):  # the first use of a library may open files of its own
             path = self.write(tmp_path, steps(small_arrays()), f"archive-{number}")
@@ -205,7 +205,7 @@ class FormatConformance(ReaderConformance):
         assert counts[1] <= counts[0], f"{counts[1] - counts[0]} more files are open after every reader"
 
     def test_damage_is_refused(self, tmp_path: Path) -> None:
-        """Flipped bits, files that end early, are lost or were added: each is named, and no process dies of it."""
+        """Flipped bits, and truncated, missing or added files are reported, and do not crash the process."""
         path = self.write(tmp_path, steps(small_arrays()))
         for file in files_of(path):
             whole = file.read_bytes()
@@ -225,7 +225,7 @@ class FormatConformance(ReaderConformance):
         assert verify_archive(path, self.made()) == [], "it is as it was written, and is refused"
 
     def test_what_is_not_finished_is_refused(self, tmp_path: Path) -> None:
-        """An archive without its end is no archive."""
+        """An archive whose writing was aborted cannot be opened."""
         trace, path = steps(small_arrays()), tmp_path / f"archive{self.made().suffix}"
         writer = self.made().writer(path, trace.manifest, self.profile)
         spec = trace.manifest.tensors[0]
@@ -236,7 +236,7 @@ class FormatConformance(ReaderConformance):
 
 
 def _in_time(test: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
-    """Let a check fail when it does not end, as a reader that waits for ever would have it."""
+    """Return a check that fails if it does not end in time, for example because a reader waits forever."""
 
     @functools.wraps(test)
     def guarded(self: FormatConformance, tmp_path: Path) -> None:
@@ -273,16 +273,16 @@ def failing_checks(
     Parameters
     ----------
     format : type of Format, or Format
-        What is tested.
+        The format to test.
     profile : Profile
-        The settings that archives are written with.
+        The settings with which archives are written.
     patience : float
         Seconds after which a check that does not end has failed.
 
     Returns
     -------
     dict of str to str
-        What is wrong, by the name of the check; empty for a format that conforms.
+        The problem that each failed check found, by its name without ``test_``; empty for a format that conforms.
     """
     suite = type("Once", (FormatConformance,), {"format": format, "profile": profile, "patience": patience})()
     failed = {}

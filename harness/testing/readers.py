@@ -1,4 +1,4 @@
-"""Checks of every reader of a format, in every setting that is raced for its best."""
+"""Conformance tests of every reader of a format, in every setting that is a candidate for its best."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _BUDGETS = (None, 0)
 
 
 def raced(backend: Format, profile: Profile) -> dict[str, Profile]:
-    """Return the settings in which a format's readers are checked, by name: its alternatives beside ``tuned``."""
+    """Return the settings with which readers of a format are checked, by name.
+
+    These are the profile and, if it is ``tuned``, the alternatives that are candidates.
+    """
     found: dict[str, Profile] = {"": profile}
     if profile == "tuned" and isinstance(backend, TunableFormat):
         found |= {name: backend.alternative(name) for name, _ in backend.candidates if name}
@@ -31,9 +34,9 @@ def raced(backend: Format, profile: Profile) -> dict[str, Profile]:
 
 
 def disagreement(opened: Opened, layout: Layout) -> str:
-    """Say in what an opened archive differs from the layout that was asked for; empty where it does not.
+    """Return how an opened tensor differs from the layout that was requested; empty if it does not.
 
-    Compressors are compared by name: a library does not always tell a level.
+    Compressors are compared by name, because a library does not always report a level.
     """
     chunks = opened.chunks
     if chunks and layout.chunks and len(chunks) == len(layout.chunks) + 1:  # one of a stack of layers
@@ -49,7 +52,7 @@ def disagreement(opened: Opened, layout: Layout) -> str:
 
 
 class ReaderConformance:
-    """Tests of readers, of which `harness.testing.conformance.FormatConformance` is made."""
+    """Tests of readers, the base class of `harness.testing.conformance.FormatConformance`."""
 
     profile: ClassVar[Profile]
 
@@ -58,7 +61,7 @@ class ReaderConformance:
         raise NotImplementedError
 
     def test_every_reader_in_every_setting_returns_every_bit(self, tmp_path: Path) -> None:
-        """Tensors and parts of them, with every cache budget, on one thread and on several that share the reader."""
+        """Tensors and parts are read with every cache budget, on one thread and on several that share the reader."""
         arrays = sample_arrays(self.made().lacks)
         for setting, profile in raced(self.made(), self.profile).items():
             path = tmp_path / f"{setting or 'archive'}{self.made().suffix}"
@@ -68,7 +71,7 @@ class ReaderConformance:
                     self._check_reader(path, profile, name, budget)
 
     def _readers(self) -> Iterator[tuple[str, int | None]]:
-        """Yield each reader that is here, with each budget of decoded chunks."""
+        """Yield each reader that is available, with each budget of decoded chunks."""
         for name, spec in self.made().readers.items():
             for budget in () if spec.missing() else _BUDGETS if spec.cached else _BUDGETS[:1]:
                 yield name, budget
@@ -97,7 +100,7 @@ class ReaderConformance:
                 assert not all(problems), f"{what}: {spec.path} {problems[0]}"
 
     def test_candidates_name_readers_and_settings_that_exist(self, tmp_path: Path) -> None:
-        """Each is a setting of the format and one of its readers, and no two are the same; stock is one of them."""
+        """Each candidate is a setting and a reader of the format, and no two are equal; the stock reader exists."""
         backend = self.made()
         settings = set(backend.alternatives) if isinstance(backend, TunableFormat) else set()
         assert backend.stock in backend.readers
@@ -111,7 +114,7 @@ class ReaderConformance:
 
 
 def _read_all(reader: Reader, arrays: dict[str, np.ndarray], what: str, seed: int) -> None:
-    """Compare tensors in an order of a seed's, and parts of them, by every bit."""
+    """Compare tensors and parts of them bit by bit, in a random order from `seed`."""
     rng = np.random.default_rng(seed)
     for path in rng.permutation(list(arrays)):
         for part in (None, *parts(arrays[path].shape, rng)[:: 1 if seed == 0 else 3]):

@@ -1,4 +1,4 @@
-"""Small traces that hold whatever a format could lose."""
+"""Small traces with everything that a format could lose."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from harness.trace.schema import DTYPES, TensorSpec, tensor
 from harness.trace.stream import Trace, split
 
 N = 45
-"""Residues: no multiple of any chunk's edge."""
+"""Number of residues: no multiple of any chunk edge."""
 
 Block = Callable[[np.ndarray], np.ndarray]
 
 
 class StepTrace(Trace):
-    """A trace that gives its tensors a fixed number of rows at a time.
+    """A trace that yields its tensors in blocks of a fixed number of rows.
 
     Parameters
     ----------
     arrays : mapping of TensorSpec to ndarray
         The tensors.
     rows : int, optional
-        Rows in a block; as every other trace without it.
+        Rows in a block; by default as in `harness.trace.stream.split`.
     before : callable
-        Called ahead of each block with its tensor's path and its number.
+        Called before each block with the path of its tensor and its number.
     given : callable
-        Takes each block to what is given in its place.
+        Takes each block; returns the block to yield in its place.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class StepTrace(Trace):
 
 
 def manifest_of(arrays: Mapping[TensorSpec, np.ndarray]) -> Manifest:
-    """Return the manifest of a trace of such tensors."""
+    """Return the manifest of a trace of these tensors."""
     provenance = Provenance(source="made for a test", seed=1, note='quotes " and \\ and é')
     return Manifest(tensors=tuple(arrays), provenance=provenance, metadata=Metadata(model_name="none", num_layers=2))
 
 
 def steps(arrays: Mapping[str, np.ndarray], rows: int | None = None, **how: Any) -> StepTrace:
-    """Make a trace of arrays under names for which the schema knows role and axes."""
+    """Return a trace of arrays, with the roles and axes that the schema has for their names."""
     return StepTrace({tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}, rows, **how)
 
 
@@ -74,7 +74,7 @@ def random_bits(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) ->
 
 
 def specials(dtype: str) -> np.ndarray:
-    """List the values of a float dtype that are lost first: zeros with sign, infinities, NaNs with payload."""
+    """Return the values of a float dtype that are lost most easily: signed zeros, infinities, NaNs with payload."""
     info, unsigned = np.finfo(dtype), np.dtype(f"u{np.dtype(dtype).itemsize}")
     plain = np.array([0.0, -0.0, np.inf, -np.inf, info.max, info.min, info.tiny, info.smallest_subnormal], dtype)
     infinity = int(np.array(np.inf, dtype).view(unsigned))
@@ -84,12 +84,15 @@ def specials(dtype: str) -> np.ndarray:
 
 
 def bfloat16_exact(array: np.ndarray) -> np.ndarray:
-    """Clear the lower half of every float32."""
+    """Return float32 values with the lower half of the bits cleared, which bfloat16 holds exactly."""
     return (np.asarray(array, np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def sample_arrays(lacks: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Make one tensor for every dtype, but those that a format lacks, and every role and special case, by path."""
+    """Return tensors by path: one for every dtype except those in `lacks`, and one for every special case.
+
+    All roles occur except attention_topk and array.
+    """
     rng = np.random.default_rng(7)
     pair = bfloat16_exact(rng.normal(size=(N, N, 6)))
     single = bfloat16_exact(rng.normal(size=(N, 12)))
@@ -128,7 +131,7 @@ def sample_arrays(lacks: Collection[str] = ()) -> dict[str, np.ndarray]:
 
 
 def small_arrays(seed: int = 3) -> dict[str, np.ndarray]:
-    """Make few and small tensors, of the same shapes for every seed."""
+    """Return few and small tensors, with the same shapes for every seed."""
     rng = np.random.default_rng(seed)
     pair = bfloat16_exact(rng.normal(size=(12, 12, 4)))
     return {

@@ -1,1 +1,1 @@
-"""What is stored: the trace schema, traces as streams of blocks, and where traces come from."""
+"""Traces: the schema, streams of tensor blocks, and the sources of traces."""

@@ -1,4 +1,4 @@
-"""Chains of a complex, as ranges along the axis of tokens or residues: plans name them without reading values."""
+"""Chains of a complex as ranges along the axis of tokens or residues, so that plans need not read values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ChainKind = Literal["protein", "rna", "dna", "ligand", "ion", "other"]
 
 
 COMPLEX_AXES = ("token", "atom", "chain")
-"""Axes that count the parts of a complex, in every tensor of its trace."""
+"""Axes that count the parts of a complex, with one length in all tensors of its trace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,12 @@ class Chain:
     name : str
         Identifier of the chain, ``label_asym_id`` of mmCIF.
     kind : {"protein", "rna", "dna", "ligand", "ion", "other"}
-        What it is; ``other`` where the source does not say.
+        Kind of the chain; ``other`` if the source does not state it.
     start, stop : int
-        Its tokens, or its residues in a trace without tokens, ``start <= token < stop``; chains follow one another
-        without gaps.
+        Range of its tokens, ``start <= token < stop``, or of its residues in a trace without tokens. Chains follow one
+        another without gaps.
     entity : str
-        Identifier of its entity: copies of one molecule share it. Empty where the source does not say.
+        Identifier of its entity, which copies of one molecule share; empty if the source does not state it.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Chain:
 
 
 def protein_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
-    """Return protein chains of which only the sequences are known: named by letters, copies with one entity."""
+    """Return protein chains of which only the sequences are known; letters name them, and copies share an entity."""
     entities = {sequence: str(number) for number, sequence in enumerate(dict.fromkeys(sequences), 1)}
     ends = [0, *accumulate(map(len, sequences))]
     return tuple(
@@ -52,29 +52,29 @@ def protein_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
 
 
 def chain_letters(number: int) -> str:
-    """Name a chain by its number, counted from 0: A to Z, then AA to ZZ."""
+    """Return the name of a chain by its number, counted from 0: A to Z, then AA, BB to ZZ, then AAA."""
     return chr(ord("A") + number % 26) * (number // 26 + 1)
 
 
 def counted_axes(*, chains: bool) -> tuple[str, ...]:
-    """Return the axes that have one length in all tensors of a trace: others too where it has chains."""
+    """Return the axes that have one length in all tensors of a trace; with chains, also those of a complex."""
     return ("residue", *COMPLEX_AXES) if chains else ("residue",)
 
 
 def check_chains(chains: Sequence[Chain], lengths: Mapping[str, int]) -> None:
-    """Refuse chains that share a name, overlap, or do not cover the axis of tokens.
+    """Raise `SchemaError` if chains share a name, overlap, or do not cover the axis of tokens.
 
     Parameters
     ----------
     chains : sequence of Chain
         In the order of their tokens; may be empty.
     lengths : mapping of str to int
-        Length of each axis that tensors have. Without tokens, chains are of residues.
+        Length of each axis of the tensors. Without the axis ``token``, chains are ranges of residues.
 
     Raises
     ------
     SchemaError
-        Naming the chain and what was expected.
+        If chains are invalid; the message names the chain and what was expected.
     """
     names: set[str] = set()
     end = 0
@@ -98,7 +98,7 @@ def check_chains(chains: Sequence[Chain], lengths: Mapping[str, int]) -> None:
 def differing_lengths(
     tensors: Iterable[TensorSpec], axes: Collection[str], known: Mapping[str, int] | None = None
 ) -> Iterator[str]:
-    """Yield a sentence for each tensor in which an axis has another length than in those before."""
+    """Yield a sentence for each tensor in which one of `axes` has another length than in earlier tensors or `known`."""
     lengths = dict(known or {})
     for spec in tensors:
         for axis, length in zip(spec.axes, spec.shape, strict=True):

@@ -1,4 +1,4 @@
-"""A complex as tables: its chains, tokens and atoms, and the tensors that hold them in a trace."""
+"""Tables of a complex: its chains, tokens and atoms, and the tensors that hold them in a trace."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ TOKENS, ATOMS, CHAINS = "inputs/tokens", "inputs/atoms", "inputs/chains"
 CHAIN_NAMES, TOKEN_CHAIN, ATOM_TOKEN = f"{CHAINS}/name", f"{TOKENS}/chain", f"{ATOMS}/token"
 
 MOST_VALUES, _MOST_NAMES = 50_000_000, 1_000_000
-"""Values of a column of the tables, which is read whole; and names of a column, each of which is a text of its own."""
+"""Maximum values of a table column, which is read completely; and maximum names of a column, each a separate string."""
 
 LETTERS = "letter"
-"""The axis of ASCII letters of a name, which are padded with zeros behind it."""
+"""Axis of the ASCII letters of a name, which is padded with zeros at its end."""
 
 _AXES = {TOKENS: ("token",), ATOMS: ("atom",), CHAINS: ("chain",)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Complex:
-    """The parts of a complex."""
+    """Chains, tokens and atoms of a complex."""
 
     chains: tuple[Chain, ...]  # In the order of their tokens.
-    # Columns of both tables by name, each of one value or, for names, of letters for each token or atom; those of
-    # tokens have ``chain`` (an index into `chains`), those of atoms have ``token`` (an index into the tokens).
+    # Columns of both tables by name. Each token or atom has one value, the letters of a name, or coordinates. Tokens
+    # have a column ``chain`` (an index into `chains`), atoms a column ``token`` (an index into the tokens).
     tokens: Mapping[str, np.ndarray]
     atoms: Mapping[str, np.ndarray]
 
@@ -73,12 +73,12 @@ def letters(texts: Sequence[str]) -> np.ndarray:
 
 
 def texts(column: np.ndarray) -> list[str]:
-    """Return the texts that `letters` made an array of."""
+    """Return the texts of an array that `letters` made."""
     return [bytes(row).rstrip(b"\0").decode("ascii", "replace") for row in column]
 
 
 def read_names(trace: Trace, path: str) -> list[str]:
-    """Read a column of names; SchemaError where it is none, or has too many to be read whole."""
+    """Read a column of names; raise `SchemaError` if it has another type or shape, or too many names or letters."""
     spec = trace.manifest[path]
     if len(spec.shape) != 2 or spec.dtype != "uint8":
         raise SchemaError(f"{path}: expected uint8 letters with two axes, got {spec.dtype} of shape {spec.shape}.")
@@ -90,7 +90,7 @@ def read_names(trace: Trace, path: str) -> list[str]:
 
 
 def read_index(trace: Trace, path: str) -> np.ndarray:
-    """Read a column of row numbers of another table, int64; SchemaError as of `read_names`."""
+    """Read a column of row numbers of another table as int64; raise `SchemaError` as `read_names` does."""
     spec = trace.manifest[path]
     if len(spec.shape) != 1 or np.dtype(spec.dtype).kind not in "iu" or spec.values:
         raise SchemaError(f"{path}: expected integers with one axis, got {spec.dtype} of shape {spec.shape}.")
@@ -100,12 +100,13 @@ def read_index(trace: Trace, path: str) -> np.ndarray:
 
 
 def stated_chains(trace: Trace) -> tuple[Chain, ...]:
-    """Return the chains that the tables of a trace state; none where it has no tables.
+    """Return the chains that the tables of a trace state; none if it has no tables.
 
     Raises
     ------
     SchemaError
-        When tokens name chains that the table of chains does not have, or are not in their order.
+        If tokens name chains that the table of chains lacks, or are not in their order; if columns cannot be read, or
+        differ in length.
     """
     paths = {spec.path for spec in trace.manifest.tensors}
     if not {CHAIN_NAMES, TOKEN_CHAIN} <= paths:
@@ -130,7 +131,10 @@ def stated_chains(trace: Trace) -> tuple[Chain, ...]:
 
 
 def token_chains(names: Sequence[str]) -> tuple[tuple[Chain, ...], np.ndarray]:
-    """Find the chains that tokens name one after the other.
+    """Return the chains that consecutive tokens name.
+
+    If the tokens of a chain are not consecutive, it is returned several times, which
+    `harness.trace.chains.check_chains` refuses when the manifest is validated.
 
     Parameters
     ----------
@@ -143,11 +147,6 @@ def token_chains(names: Sequence[str]) -> tuple[tuple[Chain, ...], np.ndarray]:
         In the order of their tokens.
     index : ndarray of int32
         The chain of each token, shape ``(len(names),)``.
-
-    Raises
-    ------
-    SchemaError
-        By `harness.trace.chains.check_chains` of a manifest, when the tokens of a chain do not follow one another.
     """
     array = np.asarray(names)
     starts = np.flatnonzero(np.concatenate(([True], array[1:] != array[:-1]))) if len(array) else np.empty(0, int)

@@ -1,4 +1,4 @@
-"""The first layers of a trace, measured in place of all of them where all would not fit."""
+"""First layers of a trace, measured in place of all layers if all would not fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.trace.stream import Trace, TraceView, first_rows
 
 
 class _FirstRows(TraceView):
-    """A view of a trace whose stacked tensors have the first rows only."""
+    """View of a trace with only the first rows of stacked tensors."""
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         spec = self.manifest[path]
@@ -22,20 +22,20 @@ class _FirstRows(TraceView):
 
 
 def first_layers(trace: Trace, count: int) -> Trace:
-    """Return a trace without its later layers, which its label then says.
+    """Return a trace without its later layers, and state this in its label.
 
     Parameters
     ----------
     trace : Trace
-        Whose tensors without a layer of the trunk are all kept, such as those of a diffusion; a tensor whose first axis
-        is ``layer`` is cut along that.
+        Trace to cut. Tensors that belong to no layer of the trunk, such as those of a diffusion, are all kept. A tensor
+        whose first axis is ``layer`` is cut along that axis.
     count : int
-        How many layers are kept, at least 1.
+        Number of layers to keep, at least 1.
 
     Returns
     -------
     Trace
-        The same one where it has no more layers.
+        The given trace if it has no more layers.
     """
     total = count_layers(trace.manifest)
     if total <= count:
@@ -50,26 +50,26 @@ def first_layers(trace: Trace, count: int) -> Trace:
 
 
 def count_layers(manifest: Manifest) -> int:
-    """Return how many layers a trace has: tensors of one layer each, or stacked along a first axis ``layer``."""
+    """Return the number of layers of a trace, in tensors of one layer each or stacked along a first axis ``layer``."""
     stacked = (spec.shape[0] for spec in manifest.tensors if _is_stacked(spec))
     return max(len(manifest.layers()), *stacked, 0)
 
 
 def first_layer_bytes(manifest: Manifest) -> int:
-    """Return the bytes that are left of a trace when it is cut to its first layer."""
+    """Return the size of a trace that is cut to its first layer, in bytes."""
     first = next(iter(manifest.layers()), None)
     return sum(_cut(spec, 1).nbytes for spec in manifest.tensors if spec.layer in (None, first))
 
 
 def layers_within(manifest: Manifest, nbytes: int) -> int:
-    """Return how many of the first layers fit, with all tensors that belong to no layer.
+    """Return how many first layers fit into a size, together with all tensors that belong to no layer.
 
     Parameters
     ----------
     manifest : Manifest
-        What the trace holds.
+        Manifest of the trace.
     nbytes : int
-        Bytes in memory, at most, unless the first layer alone takes more.
+        Maximum bytes in memory; the first layer alone may take more.
 
     Returns
     -------

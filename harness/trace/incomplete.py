@@ -1,4 +1,4 @@
-"""How far a trace came whose writing ended before its last tensor."""
+"""Progress of a trace whose writing ended before its last tensor."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _STAGE = re.compile(r"(?<![^/])(?:layer|step)_\d+(?![^/])")
 
 
 def stage_of(path: str) -> str:
-    """Name the layer or the recycling step that computed a tensor: ``layer_3``, ``step_1/layer_3``, or nothing."""
+    """Return the layer or recycling step that computed a tensor, as ``layer_3`` or ``step_1/layer_3``; or empty."""
     return "/".join(_STAGE.findall(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incomplete:
-    """What an archive has of the trace that it was to hold.
+    """Part of a planned trace that an archive holds.
 
     Attributes
     ----------
     whole : int
-        How many tensors are there, every one of them wholly.
+        Number of tensors that are complete.
     planned : int
-        How many there were to be.
+        Number of tensors that were planned.
     last_layer : str or None
-        The last layer, or recycling step, of which every tensor is there; None where there is none.
+        Last layer or recycling step whose tensors are all complete; None if there is none.
     """
 
     whole: int
@@ -40,19 +40,19 @@ class Incomplete:
 
 
 def measure(planned: Sequence[str], whole: Iterable[str]) -> Incomplete:
-    """Say how far a trace came.
+    """Return the part of a planned trace that was written.
 
     Parameters
     ----------
     planned : sequence of str
         The path of every tensor, in the order of writing.
     whole : iterable of str
-        Those that were written wholly.
+        Paths of the tensors that were written completely.
 
     Returns
     -------
     Incomplete
-        With the last of the whole layers in the order of `planned`.
+        Its last layer is the last complete one in the order of `planned`.
     """
     there = set(whole)
     broken = {stage_of(path) for path in planned if path not in there}

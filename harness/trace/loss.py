@@ -1,4 +1,4 @@
-"""The record of what a trace lost: bounds, the measured errors, and what was dropped with how it comes back."""
+"""Record of what a trace lost: bounds, measured errors, and dropped tensors with the way to recompute them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NOT_RECOMPUTABLE = "not recomputable from what is left"
 
 @dataclass(frozen=True, kw_only=True)
 class Rounded:
-    """What rounding did to one tensor; every error was measured on all of its values.
+    """Effect of rounding on one tensor; every error was measured on all of its values.
 
     Attributes
     ----------
     path : str
         Name of the tensor.
     changed : int
-        Number of values that are not, bit for bit, what they were.
+        Number of values that changed in at least one bit.
     largest_absolute_error : float
         Largest ``|x' - x|``.
     largest_relative_error : float
@@ -31,9 +31,9 @@ class Rounded:
     significand_bits : int or None
         Explicit bits of the significand that were kept; None for attention.
     largest_sum_change : float or None
-        Largest change of a row's sum, both sums in float64; None where there are no rows with a sum to keep.
+        Largest change of a row's sum, both sums in float64; None if there are no rows with a sum to keep.
     rows : mapping of str to int
-        Number of rows on each grid, by its step such as ``2**-10``, and of those kept bit for bit, as ``kept``.
+        Number of rows on each grid, by grid step such as ``2**-10``; ``kept`` counts the rows kept bit for bit.
     """
 
     path: str
@@ -54,11 +54,11 @@ class Dropped:
     path, shape, dtype, axes, role
         Its specification, as in `harness.trace.schema.TensorSpec`.
     digest : str
-        Of its bytes, so that what is recomputed can be checked (see `harness.trace.stream.Digest`).
+        Digest of its bytes, to check recomputed values (see `harness.trace.stream.Digest`).
     recompute : str
-        How it comes back, or `NOT_RECOMPUTABLE`.
+        How to recompute it, or `NOT_RECOMPUTABLE`.
     rule : str or None
-        The rule that gives it back bit for bit, checked before it was dropped; None where the user named it.
+        The rule that recomputes it bit for bit, checked before it was dropped; None if the user named the tensor.
     """
 
     path: str
@@ -73,14 +73,14 @@ class Dropped:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a trace lost. Every tensor that is neither among `rounded` nor `dropped` is as it was, bit for bit.
+    """Losses of a trace. Every tensor that is neither in `rounded` nor in `dropped` is unchanged, bit for bit.
 
     Attributes
     ----------
     mode : str
         `MINIMAL`.
     bounds : mapping of str to float
-        By role, as the user chose: relative for pair and single, absolute for attention.
+        Bounds that the user chose, by role: relative for pair and single, absolute for attention.
     top_k : int or None
         The number of largest weights of a row whose order is kept; None without a bound for attention.
     rounded : tuple of Rounded
@@ -96,7 +96,7 @@ class Loss:
     dropped: tuple[Dropped, ...] = ()
 
     def summary(self) -> str:
-        """Say in one line what was given up."""
+        """Return a summary in one line: the bounds and the number of dropped tensors."""
         said = [
             f"{role} within {bound:g} of a weight, sums and the order of the top {self.top_k} of a row kept"
             if role == "attention"
@@ -108,7 +108,7 @@ class Loss:
         return f"LOSSY ({self.mode}): {'; '.join(said)}"
 
     def errors(self) -> str:
-        """Say the largest errors; those of attention are known by their sums."""
+        """Return a sentence with the largest errors; rounded tensors with a sum change are attention."""
         relative = [row.largest_relative_error for row in self.rounded if row.largest_sum_change is None]
         weights = [row for row in self.rounded if row.largest_sum_change is not None]
         said = [f"{max(relative):.2g} of a value's size"] if relative else []
@@ -118,7 +118,7 @@ class Loss:
         return f"Largest errors: {', '.join(said)}; harness inspect shows them tensor by tensor."
 
     def under(self, names: Mapping[str, str]) -> Loss:
-        """Return the record of a trace in which tensors have other names: `names` gives the old one by the new."""
+        """Return the record of a trace in which tensors have other names; `names` maps new names to old ones."""
         known = {row.path: row for row in self.rounded}
         rounded = (dataclasses.replace(known[old], path=new) for new, old in names.items() if old in known)
         return dataclasses.replace(self, rounded=tuple(rounded))

@@ -1,4 +1,4 @@
-"""The manifest of an archive: its tensors, where they come from, what they lack; as JSON, and validated."""
+"""The manifest of an archive: tensors, provenance and limitations, as JSON and with validation."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from harness.trace.schema import MOST_BYTES, MOST_TENSORS, Role, SchemaError, Te
 from harness.trace.slimming import Origin
 
 MANIFEST_VERSION, FIRST_VERSION = 2, 1
-"""What is written, and the first that is read. Version 1 had no `values` and no role `array`; only what was lossy or
-incomplete was called version 2 then."""
+"""Version that is written, and first version that is read. Version 1 had no `values` and no role `array`; at that time,
+only lossy or incomplete archives were called version 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """The metadata fields of the schema; None where the source does not say.
+    """The metadata fields of the schema; None if the source does not state them.
 
-    The schema's other two, ``tensor_dtypes`` and ``tensor_shapes``, `Manifest` derives from the tensors.
+    `Manifest` derives the other two fields of the schema, ``tensor_dtypes`` and ``tensor_shapes``, from the tensors.
     """
 
     model_name: str | None = None
@@ -47,7 +47,7 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervention:
-    """What was changed in a model while it ran, for a counterfactual trace.
+    """Change in a model while it ran, for a counterfactual trace.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Intervention:
     change : str
         What was done to it, such as ``replaced`` or ``zeroed at tokens 10 to 20``.
     run : str or None
-        The trace that the new values are from: its label, or the digest of its archive; None for no trace.
+        The trace from which the new values are: its label, or the digest of its archive; None if there is none.
     """
 
     tensor: str
@@ -66,7 +66,7 @@ class Intervention:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where the values come from.
+    """Origin of the values.
 
     Attributes
     ----------
@@ -81,13 +81,13 @@ class Provenance:
     note : str or None
         Anything a reader must know, such as how weights were initialised.
     importer : str or None
-        What brought the values in from files that another program wrote, as program, version and kind of source; None
-        where nothing did.
+        Importer that read the values from files of another program, as program, version and kind of source; None if
+        the values were not imported.
     files : mapping of str to str
-        SHA-256 in hexadecimal of each of those files, by its path from the source; a folder that is one store, such as
-        a Zarr group, counts as one file.
+        SHA-256 in hexadecimal of each imported file, by its path relative to the source; a folder that is one store,
+        such as a Zarr group, counts as one file.
     interventions : tuple of Intervention
-        What was patched while the model ran; empty where nothing was.
+        Tensors that were patched while the model ran; empty if there are none.
     """
 
     source: str
@@ -102,25 +102,25 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What an archive holds: its tensors, metadata, provenance and, once written, a digest per tensor."""
+    """Content of an archive: its tensors, metadata, provenance and, once written, a digest per tensor."""
 
     tensors: tuple[TensorSpec, ...]  # In the order in which they are produced and written.
     metadata: Metadata = field(default_factory=Metadata)  # The schema's metadata fields.
     provenance: Provenance  # Where the values come from.
     # Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
     digests: Mapping[str, str] = field(default_factory=dict)
-    # What was rounded and dropped, with the measured errors; None where every bit is the source's.
+    # What was rounded and dropped, with the measured errors; None if every bit is the source's.
     loss: Loss | None = None
-    # How far the writing came, where it ended early and the tensors are only those that were whole by then.
+    # Progress of the writing if it ended early; `tensors` are then only those that were complete by that time.
     incomplete: Incomplete | None = None
-    # In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
+    # In a slimmed archive, the original tensors; `tensors` are then the stored ones.
     slimming: tuple[Origin, ...] = ()
     # The chains of a complex along the axis ``token``, or ``residue`` without tokens; empty for a single chain.
     chains: tuple[Chain, ...] = ()
 
     @property
     def tensor_dtypes(self) -> dict[str, str]:
-        """Value type by path."""
+        """Dtype by path."""
         return {spec.path: spec.dtype for spec in self.tensors}
 
     @property
@@ -130,7 +130,7 @@ class Manifest:
 
     @property
     def length(self) -> int | None:
-        """Number of residues, or of tokens of a complex; None where neither is stated."""
+        """Number of residues, or else of tokens of a complex; None if neither is stated."""
         residues = self.metadata.num_residues
         return self.chains[-1].stop if residues is None and self.chains else residues
 
@@ -141,7 +141,7 @@ class Manifest:
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What its values or layers lack against the model's own: any of untrained, lossy, incomplete, sampled."""
+        """Limitations compared with the model's own values and layers: any of untrained, lossy, incomplete, sampled."""
         layers = {spec.layer for spec in self.tensors} - {None}
         lacks = {
             "untrained": self.provenance.trained is False,
@@ -162,9 +162,9 @@ class Manifest:
         return {spec.path: spec for spec in self.tensors}
 
     def arrays(self) -> list[TensorSpec]:
-        """List the tensors, none empty, that are neither attention nor pair and that nothing else is known of.
+        """Return the non-empty tensors of role array or activation, which have no specific way of reading.
 
-        Where a trace has no tensor of a known kind that is read in a way of its own, all of its tensors.
+        If there are none, and no attention or pair either, return all non-empty tensors.
         """
         filled = [spec for spec in self.tensors if spec.items]
         unknown = [spec for spec in filled if spec.role in (Role.ARRAY, Role.ACTIVATION)]
@@ -172,7 +172,7 @@ class Manifest:
         return unknown if unknown or known else filled
 
     def only_whole(self) -> list[TensorSpec]:
-        """List the tensors, none empty, of which no part is read: neither attention nor pair, nor of `arrays`."""
+        """Return the non-empty tensors of which no parts are read: neither attention nor pair, nor in `arrays`."""
         parts = {spec.path for spec in self.arrays()}
         parts |= {spec.path for spec in self.tensors if spec.role in (Role.ATTENTION, Role.PAIR)}
         return [spec for spec in self.tensors if spec.items and spec.path not in parts]
@@ -190,11 +190,11 @@ class Manifest:
         return {spec.role: spec for spec in reversed(self.tensors)}
 
     def with_role(self, role: Role) -> list[TensorSpec]:
-        """List the tensors of one role, in order."""
+        """Return the tensors of one role, in order."""
         return [spec for spec in self.tensors if spec.role is role]
 
     def attributes(self) -> dict[str, Any]:
-        """Return the schema's metadata fields that are known, as plain values for a container's own attributes."""
+        """Return the known metadata fields of the schema, as plain values for a container's own attributes."""
         fields = dataclasses.asdict(self.metadata)
         fields |= {"tensor_dtypes": self.tensor_dtypes, "tensor_shapes": self.tensor_shapes}
         fields["loss"] = self.loss and dataclasses.asdict(self.loss)
@@ -231,9 +231,9 @@ class Manifest:
         Raises
         ------
         ArchiveError
-            When the text is not a manifest of a version this reader knows.
+            If the text is not a manifest of a version that this reader knows.
         SchemaError
-            When it is one but does not fit the schema.
+            If the manifest does not fit the schema.
         """
         version = ("manifest_version", FIRST_VERSION, MANIFEST_VERSION)
         stored = decode(text, _Stored, "The archive's manifest", version=version, mend="", error=ArchiveError)
@@ -250,14 +250,14 @@ class _Stored(Manifest):
 
 
 def check_path(path: str, tensors: Container[str], groups: Container[str]) -> set[str]:
-    """Return the groups that a tensor is in; SchemaError if its path, or one of them, is taken.
+    """Return the groups that a tensor is in; raise `SchemaError` if its path or one of the groups is taken.
 
     Parameters
     ----------
     path : str
         Path of the tensor.
     tensors, groups : container of str
-        Paths of the other tensors, and of all groups that these are in.
+        Paths of the other tensors, and of all groups that contain them.
     """
     if path in tensors:
         raise SchemaError(f"{path}: expected each tensor once, found it twice.")
@@ -270,7 +270,10 @@ def check_path(path: str, tensors: Container[str], groups: Container[str]) -> se
 
 
 def validate(manifest: Manifest) -> None:
-    """Check every tensor, unique names, no tensor inside another, and consistent axes; raises `SchemaError`."""
+    """Raise `SchemaError` if a tensor is invalid, is listed twice, or is inside another.
+
+    The same applies to inconsistent axes, chains, digests or errors, and to too many tensors or bytes.
+    """
     if len(manifest.tensors) > MOST_TENSORS:
         raise SchemaError(f"A trace holds at most {MOST_TENSORS} tensors, got {len(manifest.tensors)}.")
     seen: set[str] = set()

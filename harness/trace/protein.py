@@ -1,7 +1,7 @@
-"""Values with the statistics of real protein-model tensors, so that compression ratios mean something.
+"""Values with the statistics of real protein-model tensors, so that compression ratios are realistic.
 
 The constants were measured on the pair and single representations of AlphaFold2 for ubiquitin (76 residues) and on the
-attention of a trained vision transformer; ``harness fidelity`` compares the outcome with both. Layers are drawn
+attention of a trained vision transformer; ``harness fidelity`` compares the values with both. Layers are drawn
 independently but share their channels' scales, as layers joined by a residual connection do.
 """
 
@@ -17,12 +17,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from harness.trace.random import Stream, exp, interpolate, levels, look_up, round_to_bf16
 
 TILE = 16  # edge of a pair tile: with 128 channels its float32 scratch (128 KiB) stays in a core's cache
-_PATCH = 4  # edge of the patches within which neighbours resemble each other
+_PATCH = 4  # edge of the patches within which neighbours are similar
 _SCRATCH = 1 << 15  # attention values made together, for the same reason
 
-# Fractions of the channels, and over them, ascending, the quantiles of: the standard deviation off the diagonal, the
-# size of the mean on the diagonal, mean / standard deviation, and the correlation of (i, j) with (j, i). Negative
-# correlations, which few channels have, count as none.
+# Ranks are fractions of the channels. At these, the quantiles, ascending, of: the standard deviation off the diagonal,
+# the size of the mean on the diagonal, mean / standard deviation, and the correlation of (i, j) with (j, i). Negative
+# correlations, which few channels have, count as zero.
 _PAIR_RANKS = (0.004, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.988, 0.996)
 _PAIR_STD = (4.03, 4.35, 5.09, 5.83, 6.97, 9.20, 14.4, 19.3, 27.6, 81.8, 128.8)
 _PAIR_DIAGONAL = (0.02, 2.34, 12.8, 29.7, 75.6, 198.9, 381.2, 610.5, 716.1, 748.0, 922.8)
@@ -35,10 +35,10 @@ _SINGLE_MEAN = (0.003, 0.13, 0.66, 1.40, 3.14, 5.49, 9.58, 13.7, 17.6, 72.1, 289
 # Pair values: x = v (1 + t v v), which turns a normal v into one of kurtosis 3.5 where t is _TAIL, as measured far from
 # the diagonal. In channels with a standard deviation above _TAIL_UP_TO the tail is lighter.
 _TAIL, _TAIL_UP_TO = 0.02, 10.0
-# Shares of the variance of v that is not symmetric: residue i, residue j, and patches of neighbouring pairs.
+# Shares of the non-symmetric part of the variance of v: residue i, residue j, and patches of neighbouring pairs.
 _SHARE_ROW, _SHARE_COLUMN, _SHARE_PATCH = 0.10, 0.06, 0.45
-_FAR, _NEAR = 0.92, 0.5  # noise relative to the channel's: far from the diagonal, and how much more beside it
-_DIAGONAL_NOISE = (24.0, 0.3)  # standard deviation on the diagonal, against that off it: intercept and slope
+_FAR, _NEAR = 0.92, 0.5  # noise relative to the channel's: far from the diagonal, and how much more next to it
+_DIAGONAL_NOISE = (24.0, 0.3)  # standard deviation on the diagonal as a function of that off it: intercept and slope
 
 
 _SKEW = 0.3  # attention logits: x = v (1 + _SKEW v)
@@ -49,15 +49,13 @@ _SHARPNESS = 1.85  # relates the spread of the logits to the entropy; fitted for
 class PairChannels:
     """Parameters of every channel of a pair tensor, float32."""
 
-    # Factors of ``v`` and of its cube in the values; shape ``(channels,)``.
+    # Shape ``(channels,)``.
     scale: np.ndarray  # factor of ``v`` in the values
-    bend: np.ndarray  # of its cube
-    # Weights of the noise that (i, j) shares with (j, i), and of everything else; shape ``(channels,)``.
+    bend: np.ndarray  # factor of the cube of ``v`` in the values
     symmetric: np.ndarray  # weight of the noise that (i, j) shares with (j, i)
-    other: np.ndarray  # of everything else
-    # Mean by ``i - j`` from ``1 - 2 TILE`` to ``2 TILE - 1``; shape ``(4 TILE - 1, channels)``.
+    other: np.ndarray  # weight of everything else
+    # By ``i - j`` from ``1 - 2 TILE`` to ``2 TILE - 1``; shape ``(4 TILE - 1, channels)``.
     offset: np.ndarray  # mean
-    # Relative size of the noise by ``i - j``, as `offset`.
     amplitude: np.ndarray  # relative size of the noise
 
 
@@ -66,7 +64,7 @@ def _ranked(count: int, ranks: tuple[float, ...], values: tuple[float, ...]) -> 
 
 
 def _shuffle(stream: Stream, count: int, pins: dict[int, float], index: int) -> np.ndarray:
-    """Return a permutation of ranks in which the channel ``-p`` has the rank at the given fraction."""
+    """Return a random permutation of ranks; `pins` fixes ranks, as fractions, of channels counted from the end."""
     order = np.argsort(stream.words(count, index), kind="stable")
     for channel, fraction in pins.items():
         if count >= -2 * channel:
@@ -79,14 +77,14 @@ def pair_channels(seed: int, count: int) -> PairChannels:
     """Draw the parameters of a pair tensor's channels from the seed of a trace; they are the same for every layer."""
     stream = Stream(seed, "pair channels")
     std = _ranked(count, _PAIR_RANKS, _PAIR_STD)
-    # The two widest channels carry a third of the variance, so what they have is not left to chance: the widest has
-    # an ordinary diagonal, the next the largest diagonal and mean, and both are nearly symmetric.
+    # The two widest channels carry a third of the variance, so their parameters are not random: the widest has an
+    # ordinary diagonal, the next the largest diagonal and mean, and both are nearly symmetric.
     diagonal = _ranked(count, _PAIR_RANKS, _PAIR_DIAGONAL)
     diagonal[::-2] *= -1
     diagonal = diagonal[_shuffle(stream, count, {-1: 0.8, -2: 1.0}, 0)]
     mean = _ranked(count, _PAIR_RANKS, _PAIR_MEAN)[_shuffle(stream, count, {-1: 0.53, -2: 1.0}, 1)] * std
     symmetry = _ranked(count, _PAIR_RANKS, _PAIR_SYMMETRY)[_shuffle(stream, count, {-1: 1.0, -2: 0.99}, 2)]
-    # Close to the diagonal the relative position shows in the mean, and the noise is larger.
+    # Close to the diagonal, the mean depends on the relative position, and the noise is larger.
     lag = np.arange(1 - 2 * TILE, 2 * TILE)
     apart = np.maximum(np.abs(lag), 1)[:, None]
     offset = stream.normal((len(lag), count), 3) * np.where(apart < TILE, 1.4 / apart, 0.0) * std + mean
@@ -107,7 +105,7 @@ def pair_channels(seed: int, count: int) -> PairChannels:
 
 
 def pair_rows(seed: int, name: str, n: int, channels: PairChannels, rows: int, bf16: bool) -> Iterator[np.ndarray]:
-    """Make a pair tensor in order, a band of rows at a time.
+    """Generate a pair tensor in consecutive bands of rows.
 
     Parameters
     ----------
@@ -170,7 +168,7 @@ def pair_rows(seed: int, name: str, n: int, channels: PairChannels, rows: int, b
 
 
 def _tile_words(stream: Stream, i: int, j: int, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw what tile (i, j) shares with tile (j, i), its own values, and the values of its patches."""
+    """Draw the words that tile (i, j) shares with tile (j, i), its own words, and the words of its patches."""
     area = TILE * TILE * depth
     shared = stream.words(area, 0, min(i, j), max(i, j)).reshape(TILE, TILE, depth)
     if i > j:
@@ -184,11 +182,11 @@ def _tile_words(stream: Stream, i: int, j: int, depth: int) -> tuple[np.ndarray,
 
 
 def single_rows(seed: int, name: str, n: int, count: int, rows: int, bf16: bool) -> Iterator[np.ndarray]:
-    """Make a single tensor of so many channels in order, a band of any number of rows at a time; as `pair_rows`."""
+    """Generate a single tensor of `count` channels in bands of any number of rows; otherwise as `pair_rows`."""
     stream = Stream(seed, "single channels")
     std = _ranked(count, _SINGLE_RANKS, _SINGLE_STD)
     mean = _ranked(count, _SINGLE_RANKS, _SINGLE_MEAN)
-    mean[-3::-2] *= -1  # the largest two stay positive: they make the mean of the whole
+    mean[-3::-2] *= -1  # the largest two stay positive: they determine the overall mean
     mean = mean[_shuffle(stream, count, {-1: 1.0}, 0)]
     place = np.argsort(stream.words(count, 1), kind="stable")
     scale, mean = std[place].astype(np.float32), mean[place].astype(np.float32)
@@ -204,10 +202,10 @@ def single_rows(seed: int, name: str, n: int, count: int, rows: int, bf16: bool)
 
 
 def attention_heads(seed: int, name: str, n: int, sharpness: list[float]) -> Iterator[np.ndarray]:
-    """Make attention maps whose rows sum to one, head by head.
+    """Generate attention maps whose rows sum to one, head by head.
 
     A row is a softmax of logits that depend on the key, on the distance and on noise that neighbouring keys share.
-    Temperature varies from row to row, and a few keys stand out from many that are alike, as in trained models. The
+    Temperature varies from row to row, and a few keys differ from many similar ones, as in trained models. The
     sharpness of a head is the standard deviation of its logits. Rows sum to one within float32 rounding.
     """
     stream = Stream(seed, name)
@@ -240,7 +238,7 @@ def _nearness(n: int) -> np.ndarray:
 
 
 def sharpness(layer: int, heads: int) -> list[float]:
-    """Choose how sharply each head attends, so that layers spread over the normalised entropies of trained attention.
+    """Return the sharpness of each head, so that layers spread over the normalised entropies of trained attention.
 
     Parameters
     ----------

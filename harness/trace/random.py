@@ -15,7 +15,7 @@ import numpy as np
 SEED_LIMIT = 1 << 64
 
 _LN2 = 0.6931471805599453
-_CHUNK = 1 << 15  # values made together, so that the scratch stays in a core's cache
+_CHUNK = 1 << 15  # values generated together, so that the scratch stays in a core's cache
 
 # Rational approximation of the normal quantile, accurate to 1e-16: algorithm AS 241 (PPND16), Wichura, M. J. (1988),
 # Applied Statistics 37(3), 477-484. Numerator and denominator, highest power first.
@@ -46,7 +46,7 @@ class Stream:
     seed : int
         From 0 to ``SEED_LIMIT - 1``.
     name : str
-        What the numbers are for, such as a tensor's path.
+        Purpose of the numbers, such as a tensor's path.
     """
 
     def __init__(self, seed: int, name: str) -> None:
@@ -59,7 +59,7 @@ class Stream:
         Parameters
         ----------
         count : int
-            How many.
+            Number of words.
         *index : int
             Up to three numbers below 2**64 that select the draw; the same index gives the same words.
 
@@ -176,9 +176,9 @@ def interpolate(at: np.ndarray, knots: tuple[float, ...], values: tuple[float, .
     Parameters
     ----------
     at : ndarray of float64
-        Where.
+        Points at which to interpolate.
     knots, values : tuple of float
-        The function, knots ascending.
+        Points and values of the function, knots ascending.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Real traces, read from the folder that HARNESS_DATA names and mapped into the schema with nothing invented."""
+"""Real traces, read from the folder that HARNESS_DATA names and mapped to the schema without invented values."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _source(
 def _arrays(data: Mapping[str, np.ndarray], rows: Rows) -> dict[TensorSpec, np.ndarray]:
     found = {}
     for path, name, *axes in rows:
-        # The schema has a scalar where a file may have one value in a list.
+        # The schema defines a scalar, but a file may have a list of one value.
         array = data[name].reshape(()) if path == "structure/ptm" else data[name]
         found[tensor(path, array.shape, array.dtype, axes=axes[0].split() if axes else None)] = array
     return found
@@ -152,7 +152,7 @@ def _map_vit(data: Mapping[str, np.ndarray]) -> Mapped:
 
 def _map_antiberty(data: Mapping[str, np.ndarray]) -> Mapped:
     layers = range(sum(name.startswith("attention_layer_") for name in data))
-    # The first hidden state is what goes into the first layer.
+    # The first hidden state is the input of the first layer.
     rows: list[Sequence[str]] = [
         ("inputs/sequence", "sequence"),
         ("activations/embedding/hidden_states", "hidden_state_0", "token channel"),

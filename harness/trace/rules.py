@@ -1,4 +1,4 @@
-"""Rules of an extension of the archive schema: places that it defines, and what holds between tensors."""
+"""Rules of extensions of the archive schema: places of tensors, and relations between tensors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 from harness.trace.stream import Trace
 
 Place = tuple[Role, tuple[tuple[str, ...], ...]]
-"""The role of a tensor by its path, and the axes that it may have."""
+"""Role that a path gives to a tensor, and the axes that the tensor may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveRules:
-    """What an extension adds to the schema; registered in ``harness.rules``."""
+    """Rules that an extension adds to the schema; registered in ``harness.rules``."""
 
-    # Takes a path, and all paths of the archive; returns its `Place`, or None for one that it does not define there.
+    # Takes a path, and all paths of the archive; returns the `Place` of the path, or None if the extension has none.
     place: Callable[[str, Collection[str]], Place | None]
-    # Takes a trace; returns a sentence for each rule that is broken, with path and expectation.
+    # Takes a trace; returns a sentence for each violated rule, with path and expectation.
     check: Callable[[Trace], Iterable[str]]
 
 
@@ -31,14 +31,14 @@ def installed() -> list[ArchiveRules]:
 
 
 def spec_at(path: str, shape: tuple[int, ...], dtype: Any, paths: Collection[str]) -> TensorSpec | None:
-    """Specify a tensor by the place that an extension defines; None where none does, or with other axes.
+    """Specify a tensor by the place that an extension defines; None if none does, or the number of axes differs.
 
     Parameters
     ----------
     path, shape, dtype
         As for `harness.trace.schema.tensor`.
     paths : collection of str
-        Of all tensors of the trace.
+        Paths of all tensors of the trace.
     """
     place = next((found for rule in installed() if (found := rule.place(path, paths)) is not None), None)
     axes = next((names for names in place[1] if len(names) == len(shape)), None) if place else None
@@ -46,9 +46,9 @@ def spec_at(path: str, shape: tuple[int, ...], dtype: Any, paths: Collection[str
 
 
 def placed(specs: Iterable[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Give tensors whose axes nobody named the role and axes that an extension defines at their places.
+    """Return tensors with the role and axes that extensions define at their places, if they have default axes.
 
-    Axes that nobody named are numbered ones, and those that the schema gives a path unasked.
+    Default axes are numbered ones, and those that the schema gives to a path.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def _placed(spec: TensorSpec, paths: Collection[str]) -> TensorSpec:
 
 
 def _unasked(spec: TensorSpec) -> tuple[str, ...] | None:
-    """Return the axes that the schema gives a tensor of this path and shape; None where it has none for them."""
+    """Return the default axes of a tensor of this path and shape; None if the schema rejects it."""
     try:
         return tensor(spec.path, spec.shape, spec.values or spec.dtype).axes
     except SchemaError:

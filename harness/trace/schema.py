@@ -1,4 +1,4 @@
-"""The VizFold archive schema as data: what tensors there are, their roles and axes, and their validation."""
+"""The VizFold archive schema as data: its tensors, their roles and axes, and their validation."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ DTYPES = (
     "complex128",
 )
 HELD = {"bfloat16": "uint16"}
-"""Types that numpy has not, by the dtype whose values are their bits."""
+"""Types that NumPy lacks, each with the dtype that holds its bits."""
 
 _OWN_LAYERS = ("diffusion/", "attention/atom/")
-"""Where layers are counted apart from those of the trunk: of a diffusion, and of attention between atoms."""
+"""Path prefixes whose layers are not those of the trunk: of a diffusion, and of attention between atoms."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _PADDED = re.compile(r"(layer|step)_0\d+")
 
 
 MOST_TENSORS, MOST_AXES, MOST_BYTES, LONGEST_PATH = 50_000, 32, 2**63 - 1, 1024
-"""Tensors of a trace, axes of a tensor, bytes of all tensors, and characters of a path, at most."""
+"""Maximum tensors of a trace, axes of a tensor, bytes of all tensors, and characters of a path."""
 
 
 class SchemaError(HarnessError):
@@ -42,7 +42,7 @@ class SchemaError(HarnessError):
 
 
 class Role(StrEnum):
-    """What a tensor is to a reader, whatever its name: suites choose tensors by it."""
+    """Purpose of a tensor, whatever its name; suites select tensors by it."""
 
     INPUT = "input"
     ACTIVATION = "activation"
@@ -72,7 +72,7 @@ class TensorSpec:
     role : Role
         What the tensor is.
     values : str
-        The type of its values where `dtype` only holds their bits, one of `HELD`; empty where it is `dtype`.
+        Type of the values if `dtype` only holds their bits, one of `HELD`; empty if it is `dtype`.
     """
 
     path: str
@@ -94,20 +94,20 @@ class TensorSpec:
 
     @property
     def layer(self) -> int | None:
-        """The layer of the trunk that the path names, if it names one."""
+        """The layer of the trunk that the path names; None if it names none."""
         if self.path.startswith(_OWN_LAYERS):
             return None
         match = re.search(r"(?:^|/)layer_(\d+)(?:/|$)", self.path)
         return int(match.group(1)) if match else None
 
 
-# Path pattern, role, and the axes it may have; any where none are given. The union of the two forms of the VizFold
-# proposal, the attention kinds of its prototype, and the vision traces of its first two stages. "final" is behind the
-# last layer of the last pass, for programs that return it and do not count layers.
+# Path pattern, role, and the axes that it may have; any axes if none are given. The union of the two forms of the
+# VizFold proposal, the attention kinds of its prototype, and the vision traces of its first two stages. "final" is the
+# output of the last layer of the last pass, for programs that return it and do not count layers.
 #
 # attention_topk: the largest weights of each head, as aligned lists: an entry that is not listed is unknown, not zero.
-# Lists and not maps with holes, for a file of them does not say how many residues there are. A role of their own, so
-# that nothing that asks for attention maps gets a list.
+# They are lists and not maps with holes, because a file of them does not state the number of residues. They have a
+# separate role, so that a selection of attention maps never includes a list.
 _PLACE = r"(?:activations/(?:layer_\d+|final)|recycle/step_\d+)"
 _KNOWN: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (r"inputs/sequence", Role.INPUT, "residue"),
@@ -161,7 +161,7 @@ def tensor(
     axes: Iterable[str] | None = None,
     role: Role | None = None,
 ) -> TensorSpec:
-    """Specify a tensor, taking role and axis names from the schema where it defines them.
+    """Specify a tensor, with role and axis names of the schema if it defines them.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def tensor(
     shape : iterable of int
         Extent along each axis.
     dtype : numpy dtype or str
-        Value type, also one of `HELD`.
+        Type of the values, also one of `HELD`.
     axes : iterable of str, optional
         Axis names, for tensors that the schema does not define.
     role : Role, optional
@@ -179,12 +179,12 @@ def tensor(
     Returns
     -------
     TensorSpec
-        Checked by `validate_tensor`.
+        Specification, checked by `validate_tensor`.
 
     Raises
     ------
     SchemaError
-        When the path, shape, dtype or axes do not fit the schema.
+        If the path, shape, dtype or axes do not fit the schema.
     """
     shape = tuple(int(n) for n in shape)
     found, choices = _lookup(path) or (Role.ACTIVATION, ())
@@ -206,13 +206,13 @@ def _lookup(path: str) -> tuple[Role, tuple[tuple[str, ...], ...]] | None:
 
 
 def role_of(path: str) -> Role:
-    """Return the role that a tensor has by its path alone; one that the schema does not define is an activation."""
+    """Return the role of a tensor by its path alone; activation if the schema does not define the path."""
     known = _lookup(path)
     return known[0] if known else Role.ACTIVATION
 
 
 def validate_path(path: str) -> None:
-    """Refuse a tensor path that is not a plain relative name.
+    """Raise `SchemaError` if a tensor path is not a plain relative name.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def validate_path(path: str) -> None:
     Raises
     ------
     SchemaError
-        When the path is empty, absolute, climbs out of the archive, is zero-padded or uses the reserved group.
+        If the path is empty, too long, absolute, climbs out of the archive, is zero-padded or uses the reserved group.
     """
     if not isinstance(path, str) or not path:
         raise SchemaError(f"A tensor path must be a non-empty string, got {path!r}.")
@@ -246,12 +246,12 @@ def validate_tensor(spec: TensorSpec) -> None:
     Parameters
     ----------
     spec : TensorSpec
-        What to check.
+        Specification to check.
 
     Raises
     ------
     SchemaError
-        Naming the path and what was expected.
+        If it does not fit; the message names the path and what was expected.
     """
     validate_path(spec.path)
     path, shape, axes = spec.path, spec.shape, spec.axes
@@ -265,12 +265,12 @@ def validate_tensor(spec: TensorSpec) -> None:
         raise SchemaError(f"{path}: expected a shape of non-negative integers, got {shape}.")
     if len(shape) > MOST_AXES:
         raise SchemaError(f"{path}: expected at most {MOST_AXES} axes, got {len(shape)}.")
-    # As numpy does, which counts the others even where one axis is empty.
+    # As in NumPy, which counts the other axes even if one is empty.
     if prod(n or 1 for n in shape) * np.dtype(spec.dtype).itemsize > MOST_BYTES:
         raise SchemaError(f"{path}: expected a tensor of less than 2**63 bytes, got shape {shape}.")
     if not isinstance(axes, tuple) or len(axes) != len(shape) or not all(isinstance(name, str) for name in axes):
         raise SchemaError(f"{path}: expected one axis name for each of {len(shape)} axes, got {axes}.")
-    if spec.role is Role.ARRAY:  # its file does not follow the schema, whatever it is called
+    if spec.role is Role.ARRAY:  # its file does not follow the schema, whatever its path
         return
     known, group = _lookup(path), path.split("/")[0]
     if known and known[1] and axes not in known[1]:

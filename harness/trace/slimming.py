@@ -1,4 +1,4 @@
-"""What the manifest of a slimmed archive says of the tensors that it stands for."""
+"""Records of original tensors in the manifest of a slimmed archive."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """A tensor of the trace, as far as what is stored does not say what it is.
+    """A tensor of the original trace, with the properties that differ from those of the stored tensor.
 
     Attributes
     ----------
     path : str
-        Its name.
+        Name of the tensor.
     dtype, narrowing : str
-        What its values were, and how they are held now (see `harness.slimming.narrowing.by_name`); empty where they
-        are stored as they were.
+        Original dtype, and how the values are stored now (see `harness.slimming.narrowing.by_name`); empty if the
+        values are stored unchanged.
     digest : str
-        Of its values; empty where it is that of what is stored.
+        Digest of the original values; empty if it is that of the stored tensor.
     of : str
-        The stored tensor that is read in its place; empty where that has the same name.
+        The stored tensor that is read in its place; empty if that has the same name.
     axes, role : tuple of str, str
-        Of one that is read from another.
+        Axes and role, if the tensor is read from another one.
     """
 
     path: str

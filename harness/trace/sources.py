@@ -1,4 +1,4 @@
-"""Open a trace by what ``--trace`` says: a registered name with parameters."""
+"""Open the trace that ``--trace`` names: a registered source with parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_source(text: str) -> tuple[TraceSource, str]:
     source : TraceSource
         The source.
     parameters : str
-        What follows the first colon.
+        Text after the first colon.
 
     Raises
     ------
@@ -47,12 +47,12 @@ def open_trace(text: str, n_res: int | None = None) -> Trace:
     Returns
     -------
     Trace
-        Opened; its manifest is complete, its tensors are not made yet.
+        Opened trace; its manifest is complete, its tensors are not made yet.
 
     Raises
     ------
     UsageError
-        For an unknown source or parameter, or when the source lacks its data.
+        For an unknown source or parameter, or if the source lacks its data.
     """
     source, parameters = find_source(text)
     return source.open(parameters, n_res if source.sized else None)

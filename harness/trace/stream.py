@@ -1,4 +1,4 @@
-"""A trace as a stream: tensors as blocks of consecutive rows, never completely in memory."""
+"""Traces as streams: tensors as blocks of consecutive rows, never completely in memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from harness.trace.schema import SchemaError, TensorSpec
 
 BLOCK_BYTES = 8 << 20
 LARGE_BYTES = 512 << 20
-"""A tensor of more bytes is read, compared and checked by blocks of rows, never held whole."""
+"""A tensor of more bytes is read, compared and checked in blocks of rows, never completely in memory."""
 
-BLOCK_ROWS = 32  # blocks end on multiples of this, the seed's chunk edge, so that a chunk is rarely cut in two
+BLOCK_ROWS = 32  # chunk edge of the earlier comparison; blocks end on its multiples, so that they rarely split a chunk
 
 
 class Trace(ABC):
@@ -41,27 +41,27 @@ class Trace(ABC):
         """
 
     def check_unchanged(self, path: str) -> None:  # noqa: B027 - most are made, or are compared with a digest
-        """Raise an error where what a tensor is read from changed since it was opened.
+        """Raise an error if the files from which a tensor is read changed since they were opened.
 
-        Reading all blocks does it too; who reads no further calls it.
+        Reading all blocks does this too. Call it after reading only some of them.
         """
 
     def identified(self) -> Trace:
-        """Return the trace with the digests of the files it is read from, which to find takes reading them once more.
+        """Return the trace with the digests of the files from which it is read; this reads them once more.
 
-        Itself where there are none, or where they are known.
+        Return the trace itself if it has no such files, or their digests are known.
         """
         return self
 
 
 def shown_label(name: str, manifest: Manifest) -> str:
     """Return a name with the limitations of the trace, such as untrained weights."""
-    marks = [mark for mark in manifest.lacks if mark != "sampled"]  # `first_layers` says of how many
+    marks = [mark for mark in manifest.lacks if mark != "sampled"]  # `first_layers` adds the numbers of layers
     return f"{name} ({', '.join(marks)})" if marks else name
 
 
 class MemoryTrace(Trace):
-    """A trace in memory: an array by path for every tensor of the manifest."""
+    """A trace in memory, with one array for every tensor of the manifest, by path."""
 
     def __init__(self, label: str, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
         self.label = shown_label(label, manifest)
@@ -73,7 +73,15 @@ class MemoryTrace(Trace):
 
 
 class TraceView(Trace):
-    """A view of some tensors of a trace, each under one or more names: path in the trace by specification."""
+    """A view of some tensors of a trace, each under one or more names.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace.
+    names : mapping of TensorSpec to str
+        Path in the trace, by specification in the view.
+    """
 
     def __init__(self, trace: Trace, names: Mapping[TensorSpec, str]) -> None:
         self._trace = trace
@@ -95,7 +103,7 @@ class TraceSource:
 
     name: str  # Registered name.
     description: str  # One line for ``harness list``.
-    # Takes the text after the colon (without ``n_res``) and the sequence length or None; returns a `Trace`.
+    # Takes the text after the colon and the sequence length or None; returns a `Trace`.
     open: Callable[[str, int | None], Trace]
     sized: bool = False  # Whether the trace can have any sequence length, so that ``--sizes`` applies.
     # Returns why the source is unavailable and what to do; empty if it is available.
@@ -104,18 +112,18 @@ class TraceSource:
 
 
 ParameterValues = range | tuple[str, ...] | None
-"""What a parameter of a trace may be: a whole number of a range, one of a few words, or any text."""
+"""Allowed values of a trace parameter: an integer in a range, one of several words, or any text (None)."""
 
 
 def parse_parameters(text: str, known: Mapping[str, ParameterValues], source: str) -> dict[str, Any]:
-    """Split ``key=value,key=value``, what follows the colon of ``--trace``, into a dictionary.
+    """Parse ``key=value,key=value``, the text after the colon of ``--trace``, into a dictionary.
 
     Parameters
     ----------
     text : str
         May be empty.
     known : mapping of str to ParameterValues
-        The keys that the source understands, and what each may be.
+        Allowed values of each key of the source.
     source : str
         Name of the source, for messages.
 
@@ -143,7 +151,7 @@ def _allowed_value(key: str, value: str, allowed: ParameterValues, source: str) 
         raise unknown_name(f"choice of {key!r} for {source!r}", value, allowed)
     if not isinstance(allowed, range):
         return value
-    # Beyond twenty digits a number is out of every range, and slow to read.
+    # A number of more than twenty digits is out of every range, and slow to parse.
     if not (value.isascii() and value.isdigit() and len(value) <= 20) or int(value) not in allowed:
         raise UsageError(
             f"The trace parameter {key}={value[:40]} of {source!r} must be a whole number from {allowed.start} to "
@@ -153,7 +161,7 @@ def _allowed_value(key: str, value: str, allowed: ParameterValues, source: str) 
 
 
 def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
-    """Return an array in C order, little-endian, or a `SchemaError` where it has not the shape and dtype stated."""
+    """Return an array in C order, little-endian; raise `SchemaError` if its shape or dtype is not that of `spec`."""
     if array.shape != spec.shape or array.dtype.name != spec.dtype:
         raise SchemaError(
             f"{spec.path}: expected shape {spec.shape} and dtype {spec.dtype}, "
@@ -163,9 +171,9 @@ def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
 
 
 def block_rows(shape: tuple[int, ...], itemsize: int, limit: int = BLOCK_BYTES) -> int:
-    """Choose how many rows a block has: as many as fit in a limit, in multiples of `BLOCK_ROWS` where possible."""
+    """Return the number of rows of a block: as many as fit in `limit` bytes, if possible a multiple of `BLOCK_ROWS`."""
     row = prod(shape[1:]) * itemsize
-    if not row:  # however many rows: none holds a value
+    if not row:  # rows without values take no memory
         return max(1, shape[0])
     rows = limit // row
     return max(1, rows if rows < BLOCK_ROWS else rows - rows % BLOCK_ROWS)
@@ -189,7 +197,7 @@ def read_whole(trace: Trace, path: str) -> np.ndarray:
 
 
 def first_rows(trace: Trace, path: str, count: int) -> Iterator[np.ndarray]:
-    """Yield the first rows of a tensor, in blocks; what comes after them is not read."""
+    """Yield the first `count` rows of a tensor, in blocks; later blocks are not read."""
     for block in trace.blocks(path):
         yield block[:count]
         count -= len(block)
@@ -201,7 +209,7 @@ def first_rows(trace: Trace, path: str, count: int) -> Iterator[np.ndarray]:
 def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in blocks whose length is a multiple of `rows`, except the last.
 
-    A block is a view where it fits as it is, a copy where rows had to be joined.
+    A block is a view if it needs no joining of rows, else a copy.
     """
     held: list[np.ndarray] = []
     count = 0
@@ -214,7 +222,7 @@ def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         if count >= rows:
             joined = held[0] if len(held) == 1 else _joined(held)
             whole = count - count % rows
-            held = [_joined([joined[whole:]])] if whole < count else []  # what was joined is not held twice
+            held = [_joined([joined[whole:]])] if whole < count else []  # a copy: releases the joined rows
             count -= whole
             yield joined[:whole]
     if held:
@@ -222,15 +230,15 @@ def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
 
 
 def _joined(blocks: list[np.ndarray]) -> np.ndarray:
-    """Return a copy of blocks as one."""
+    """Return a copy of blocks, joined into one."""
     return np.concatenate(blocks, out=room((sum(map(len, blocks)), *blocks[0].shape[1:]), blocks[0].dtype))
 
 
 class Digest:
     """Digest of a tensor's bytes: XXH3 with 128 bits over the values in C order, little-endian.
 
-    Chosen because it runs at memory speed, so that every read can be verified; the archive as a whole is sealed with
-    SHA-256 (`harness.formats.seal`). Algorithm: https://github.com/Cyan4973/xxHash.
+    It runs at memory speed, so that every read can be verified; the complete archive is sealed with SHA-256
+    (`harness.formats.seal`). Algorithm: https://github.com/Cyan4973/xxHash.
     """
 
     def __init__(self) -> None:
@@ -246,7 +254,7 @@ class Digest:
 
 
 def digest_blocks(blocks: Iterable[np.ndarray]) -> str:
-    """Digest an array that comes in blocks (see `Digest`)."""
+    """Return the digest of an array that is given in blocks (see `Digest`)."""
     state = Digest()
     for block in blocks:
         state.update(block)
@@ -254,12 +262,12 @@ def digest_blocks(blocks: Iterable[np.ndarray]) -> str:
 
 
 def digest(array: np.ndarray) -> str:
-    """Digest one array (see `Digest`)."""
+    """Return the digest of one array (see `Digest`)."""
     return digest_blocks([array])
 
 
 def recut(made: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Yield the same rows in blocks of `rows`, the last shorter."""
+    """Yield the same rows in blocks of `rows` rows; the last may be shorter."""
     for block in regroup(made, rows):
         for start in range(0, len(block), rows):
             yield block[start : start + rows]

@@ -1,4 +1,4 @@
-"""A synthetic chain: sequence, alignment, atoms and confidences that agree with each other."""
+"""Synthetic chain: sequence, alignment, atoms and confidences that agree with each other."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def msa_rows(seed: int, n: int, start: int, stop: int) -> np.ndarray:
 
 
 def alpha_carbons(seed: int, n: int) -> np.ndarray:
-    """Trace a smooth chain in steps of `STEP`: positions in Angstrom, float32 of shape ``(n, 3)``."""
+    """Draw a smooth chain in steps of `STEP`: positions in Angstrom, float32 of shape ``(n, 3)``."""
     noise = Stream(seed, "chain").normal((n + 3, 3)).astype(np.float64)
     heading = noise[:-3] + noise[1:-2] + noise[2:-1] + noise[3:]
     x, y, z = heading.T
@@ -107,7 +107,7 @@ def atom_mask(seed: int, n: int) -> np.ndarray:
 def atom_positions(seed: int, n: int) -> np.ndarray:
     """Place atoms around the alpha carbons, in Angstrom, float32 of shape ``(n, 37, 3)``.
 
-    Absent ones are at the origin, as in AlphaFold's output.
+    Absent atoms are at the origin, as in AlphaFold's output.
     """
     around = Stream(seed, "atoms").normal((n, len(ATOMS), 3)) * np.float32(1.2)
     around[:, ATOMS.index("CA")] = 0
@@ -134,4 +134,4 @@ TENSORS: Mapping[str, Callable[[int, int], np.ndarray]] = {
     "outputs/coordinates": alpha_carbons,
     "outputs/confidence_scores": confidences,
 }
-"""What makes each of these tensors from a seed and a number of residues."""
+"""Functions that generate these tensors from a seed and a number of residues."""

@@ -31,11 +31,10 @@ _KNOWN: Mapping[str, ParameterValues] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What ``--trace synthetic:key=value,...`` may set."""
+    """Parameters of ``--trace synthetic:key=value,...``."""
 
     n_res: int  # Number of residues.
-    # Values with the statistics of real tensors, or the standard normal noise of the benchmark this one replaces:
-    # "protein", "noise".
+    # "protein": values with the statistics of real tensors; "noise": standard normal, as in the earlier comparison.
     values: str = "protein"
     # Dimensions of the model.
     layers: int = 12
@@ -44,17 +43,16 @@ class Parameters:
     pair_dim: int = 128
     recycles: int = 0  # Number of recycling steps whose representations are kept.
     n_seq: int = 0  # Rows of the alignment; 0 for none.
-    # Whether pair and single tensors are rounded to bfloat16, as a model that computes in it leaves them; all tensors
-    # are stored as float32. Noise is always float32: "bf16", "float32".
+    # "bf16": pair and single tensors are rounded to bfloat16, as by a model that computes in it; "float32": they are
+    # not. All tensors are stored as float32. Noise is always "float32".
     dtype: str = "bf16"
     seed: int = 0  # Selects the values.
-    # Whether representations are only under ``activations``, or also under ``single`` and ``pair``: "activations",
-    # "both".
+    # "activations": representations are only under ``activations``; "both": also under ``single`` and ``pair``.
     filled: str = "activations"
 
     @property
     def label(self) -> str:
-        """``synthetic:`` with the kind of values and all that differs from the defaults, except the length."""
+        """``synthetic:`` with the kind of values and all parameters other than the defaults, except the length."""
         parts = [f"values={self.values}"]
         for item in fields(self):
             value = getattr(self, item.name)
@@ -76,18 +74,18 @@ def parse(text: str, n_res: int | None) -> Parameters:
     text : str
         ``key=value,...``; may be empty.
     n_res : int or None
-        Number of residues, where it is given apart from the text.
+        Number of residues, if it is given separately.
 
     Returns
     -------
     Parameters
-        Checked.
+        Validated parameters.
 
     Raises
     ------
     UsageError
-        For an unknown key or choice, a number out of range, a length that is missing or given twice and differs, or
-        a combination that noise does not have.
+        For an unknown key or choice, a number out of range, a length that is missing or given twice with different
+        values, or a combination that noise does not have.
     """
     given = parse_parameters(text, _KNOWN, "synthetic")
     if n_res is not None:
@@ -108,7 +106,7 @@ def parse(text: str, n_res: int | None) -> Parameters:
 
 
 class SyntheticTrace(Trace):
-    """A trace whose tensors are computed block by block from the seed, each on its own and in any order."""
+    """A trace whose tensors are computed block by block from the seed, independently and in any order."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -204,7 +202,7 @@ def _provenance(p: Parameters) -> Provenance:
             "Pair and single tensors are exactly representable in bfloat16; attention, coordinates and confidences are "
             f"not. {imitated}"
         )
-    # False for the trace as a whole, because attention is never rounded to bfloat16.
+    # False for the complete trace, because attention is never rounded to bfloat16.
     return Provenance(source=p.label, seed=p.seed, trained=None, bf16_born=False, note=note)
 
 
@@ -214,19 +212,19 @@ def open_synthetic(text: str, n_res: int | None) -> Trace:
     Parameters
     ----------
     text : str
-        ``key=value,...``, what follows ``synthetic:``.
+        ``key=value,...``, the text after ``synthetic:``.
     n_res : int or None
-        The length, where it is given apart from the text.
+        The length, if it is given separately.
 
     Returns
     -------
     Trace
-        Opened; no tensor is made yet.
+        Opened trace; no tensor is generated yet.
 
     Raises
     ------
     UsageError
-        For a model that is not registered, and as `parse`.
+        For a model that is not registered, and as for `parse`.
     """
     parts = text.split(",")
     named = [part for part in parts if part.startswith("model=")]

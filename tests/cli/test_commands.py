@@ -89,6 +89,20 @@ def test_quiet_says_nothing(sketched, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_quiet_commands_on_runs_and_archives_say_nothing(sketched, tmp_path, capfd):
+    run, archive = str(tmp_path / "run"), str(tmp_path / "a.npz")
+    assert main(["run", "--quiet", *SMALL, "--suites", "size", "--out", run]) == 0
+    for command in (
+        ["report", run],
+        ["plot", run],
+        ["bundle", run, "--out", str(tmp_path / "run.bundle.zip")],
+        ["convert", f"{TRACE},n_res=20", archive],
+        ["convert", "--in-place", archive],
+    ):
+        assert main([*command, "--quiet"]) == 0
+        assert capfd.readouterr() == ("", ""), command
+
+
 def test_failed_cells_are_named_and_give_exit_code_one(sketched, tmp_path, capsys):
     options = [*SMALL, "--suites", "full_read", "--backend", "tests.liars:Zeros"]
     assert main(["run", "--quiet", *options, "--out", str(tmp_path / "run")]) == 1

@@ -201,8 +201,8 @@ QUIET = {
 @pytest.mark.parametrize(
     ("worse", "said"),
     [
-        ({"aa_median": 0.14}, "two equal arms (A/A) differ by 14 % at the median over cells"),
-        ({"aa_largest": 0.98}, "two equal arms (A/A) differ by 98 % in one cell"),
+        ({"aa_median": 0.14}, "identical contenders (A/A) differ by 14 % at the median over cells"),
+        ({"aa_largest": 0.98}, "identical contenders (A/A) differ by 98 % in one cell"),
         ({"spread": 0.4}, "times spread by 40 % from round to round"),
         ({"load_before": 12.0}, "the load average was 12.0 before the run, on 2 cores"),
         ({"load_during": 12.0}, "the load average reached 12.0 during the run, on 2 cores"),

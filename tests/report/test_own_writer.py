@@ -33,6 +33,16 @@ def test_the_ledger_says_which_formats_compare_a_checksum():
     assert "checksum" not in " ".join(warnings(findings)), "a run of before did not record it"
 
 
+def test_a_reader_that_compares_no_checksum_is_not_said_to():
+    config = dataclasses.replace(TINY, formats=("npz", "hdf5"), readers=("all",))
+    subject = open_subjects(config)[0]
+    told = ledger([(subject.label, subject.manifest)], choose_arms(config), config)
+    stored = told[(told["format"] == "npz") & (told["role"] != "")]
+    assert {reader: set(part["checked"]) for reader, part in stored.groupby("read_by")} == {
+        "numpy.load": {"yes"}, "offset": {""},
+    }  # fmt: skip
+
+
 def test_the_ledger_says_who_writes_and_the_table_of_writing_names_those_of_this_project():
     config = dataclasses.replace(TINY, formats=("hdf5", "zarr-slim"))
     subject = open_subjects(config)[0]

@@ -304,6 +304,13 @@ def test_a_panel_has_a_line_for_each_tick_and_a_text_for_each_label() -> None:
     assert len(grid) == 1 and np.isnan(grid[0].get_ydata()[2]), "each of the three breaks before the next"
 
 
+def test_no_text_of_a_drawing_is_a_formula() -> None:
+    with drawing():
+        axes = Figure().add_subplot()
+        made = [axes.text(0, 0, "$x$"), axes.set_title("$y$"), axes.legend([Line2D([], [])], ["$z$"]).texts[0]]
+    assert [text.get_parse_math() for text in made] == [False, False, False]
+
+
 def test_a_long_title_is_folded_and_a_dollar_sign_in_it_starts_no_formula() -> None:
     with drawing():
         page = Page(

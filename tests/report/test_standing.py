@@ -120,8 +120,8 @@ def test_the_sentences_decide_with_numbers_and_say_how_sure():
         "zarr is smallest; hdf5 is 18 %, npz 50 % larger."
     )
     assert sure == (
-        f"Sure of 2 of 2 comparisons with the fastest, by {ROUNDS} rounds. Noise of this run: 1.8 % between equal "
-        "contenders (quiet)."
+        f"2 of 2 comparisons with the fastest are decided ({ROUNDS} rounds). Noise of this run: identical contenders "
+        "differ by 1.8 % (quiet)."
     )
     assert lacking == (
         "Not measured: numpy.memmap and other readers of deflate (npz); reading threads of HDF5 2.3, ros3, MPI and "
@@ -136,7 +136,7 @@ def test_rounds_are_those_of_what_was_compared_also_after_an_interruption():
     left = [cell("random_access", "window_pair", name, times(3, rounds=2)) for name in ("hdf5", "npz")]
     first, sure, _ = _said(*compared, *left)
     assert "random access" not in first
-    assert sure.startswith(f"Sure of 1 of 1 comparisons with the fastest, by {ROUNDS} rounds.")
+    assert sure.startswith(f"1 of 1 comparisons with the fastest are decided ({ROUNDS} rounds).")
 
 
 def test_who_cannot_be_told_apart_is_not_called_fastest():
@@ -144,7 +144,8 @@ def test_who_cannot_be_told_apart_is_not_called_fastest():
     near = [second * (0.9, 1.2)[n % 2] for n, second in enumerate(base)]
     first, *_ = _said(full("hdf5", base), full("a/a", times(2)), full("zarr", near), full("npz", [2 * s for s in base]))
     assert first == (
-        "As measured, hdf5 and zarr cannot be told apart in full read. Behind, npz takes 2.0 times as long."
+        "As measured, hdf5 and zarr are statistically indistinguishable in full read. Behind, npz takes 2.0 times as "
+        "long."
     )
 
 

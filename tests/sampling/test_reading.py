@@ -154,3 +154,16 @@ def test_opens_requests_and_bytes_are_exact_for_every_executor(task, executor, w
         text = reader.manifest_text()
     index = size - len(text) - sum(spec.nbytes for spec in Manifest.from_json(text).tensors)
     assert sample.bytes_read == asked_bytes(WHOLE, asked.expected) + readers * index
+
+
+@pytest.mark.parametrize("why", ["a worker died", ""])
+def test_a_rejected_sample_from_a_store_has_no_time(monkeypatch, tmp_path, why):
+    taken = dataclasses.replace(observed(100).reading, rejected=why)
+    access = ReadAccess(name="all", reads=WHOLE)
+    task = ReadTask(
+        backend="raw", profile="tuned", archive=tmp_path, access=access, expected={}, cache="remote", stored=object()
+    )
+    monkeypatch.setattr(ReadTask, "rehearsed", lambda self: None)
+    monkeypatch.setattr(ReadTask, "_sample", lambda self, children: taken)
+    found = task.run(Children())
+    assert (found.reading is None, found.rejected) == (bool(why), why)

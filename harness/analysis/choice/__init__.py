@@ -1,1 +1,1 @@
-"""The choice of a format: a mix of accesses, what it costs in each format, and what would change the answer."""
+"""Choice of a format: a mix of accesses, its cost in each format, and what would change the choice."""

@@ -1,4 +1,4 @@
-"""What using one trace costs in each format: the measured parts, and their sum for a mix."""
+"""Costs of using one trace in each format: the measured parts, and their sum for a mix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIGABYTE = 1e9
 
 
 class Use(NamedTuple):
-    """A mix as bare numbers, any one of which may be varied beyond what a `Mix` allows."""
+    """A mix as plain numbers, each of which may be varied beyond the limits of a `Mix`."""
 
     shares: Mapping[str, float]
     cold: float
@@ -33,54 +33,53 @@ class Use(NamedTuple):
 
     @classmethod
     def of(cls, mix: Mix) -> Use:
-        """Take the numbers of a mix."""
+        """Return the numbers of a mix."""
         return cls(mix.shares, mix.cold, mix.opens, mix.readers, 1 / mix.reads_per_write, mix.storage_price)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CostParts:
-    """Everything measured of one trace that a cost is made of.
+    """The measured parts of the cost of using one trace.
 
-    Arrays have the shape (1 + RESAMPLES, formats); row 0 is what was measured, the others are the same medians of
-    rounds drawn anew. NaN where a format has no figure; `why` then says why.
+    Arrays have the shape (1 + RESAMPLES, formats). Row 0 holds measured medians, the others the same medians of
+    resampled rounds. NaN where a format has no figure; `why` then has the reason.
     """
 
     formats: tuple[str, ...]  # The columns; the A/A control, if it was measured, is the last.
-    # Mapping of (str, str) to ndarray. Seconds of one access, and of opening the archive before it, by access of a mix
-    # and cache state.
+    # By access of a mix and cache state: seconds of one access, and of opening the archive before it.
     reads: Mapping[tuple[str, str], np.ndarray]
     opening: Mapping[tuple[str, str], np.ndarray]
-    write: np.ndarray | None  # Seconds to write the trace durably; None when that was not measured.
-    gigabytes: np.ndarray | None  # Of the archive; None when no size was measured.
-    # The trace, its largest length, and the settings of the formats.
+    write: np.ndarray | None  # Seconds to write the trace durably; None if that was not measured.
+    gigabytes: np.ndarray | None  # Size of the archive; None if no size was measured.
+    # The trace, its largest length, and the profile of the formats.
     trace: str = ""
     n_res: int | None = None
     profile: str = ""
-    # How many times as long a reader waits when so many read at once; 1 reader is 1 by definition.
+    # By number of concurrent readers, how many times as long each waits; 1 for one reader by definition.
     readers: Mapping[int, np.ndarray] = field(default_factory=lambda: {1: np.ones(1)})
     ceiling: Mapping[int, float] = field(default_factory=dict)  # The same for a flat file, as measured.
-    together: str = ""  # What those readers are, in words.
+    together: str = ""  # The kind of those readers, in words.
     absent: frozenset[str] = frozenset()  # Accesses that the trace has no tensor for.
     # For each part (``ACCESS CACHE``, ``N readers``, ``write``, ``size``), the reason by format.
     why: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    writes_from: str = ""  # How the write was reckoned.
+    writes_from: str = ""  # A sentence on how the time to write was estimated.
 
     def nearest_readers(self, readers: int) -> int:
-        """Return the largest measured number of readers that is not above this one."""
+        """Return the largest measured number of readers that is at most `readers`."""
         return max(count for count in self.readers if count <= readers)
 
 
 def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: str) -> CostParts:
-    """Gather the parts of one trace at its largest length; what was measured for no format is not in them.
+    """Return the parts of one trace at its largest length, without those that were measured for no format.
 
     Parameters
     ----------
     table : SampleTable
         The samples of a run.
     trace : str
-        Which trace.
+        The trace.
     options : PlanOptions
-        Of the run: how many windows one sample reads.
+        Plan options of the run, which set how many windows one sample reads.
     baseline : str
         The format that the A/A control repeats.
     """
@@ -104,7 +103,7 @@ def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: s
 
 
 class _Gathered:
-    """The cases of one trace, and why a format has no figure in a part of its cost."""
+    """Cases of one trace, and the reasons why formats have no figure for a part of their cost."""
 
     def __init__(self, table: SampleTable, trace: str) -> None:
         self.n_res, self.profile = table.lengths[trace], table.judged_profile
@@ -117,12 +116,12 @@ class _Gathered:
         self.why: dict[str, dict[str, str]] = {}
 
     def case(self, *wanted: str) -> CaseSamples | None:
-        """Find an access of a suite in a cache state, by the thread that measures."""
+        """Return the case of a suite, access and cache state without a parallel executor; None if there is none."""
         here = [c for c in self.cases if (c.case.suite, c.case.access, c.case.cache) == wanted]
         return next((c for c in here if not load_executor(c.case.executor).parallel), None)
 
     def figures(self, case: CaseSamples, part: str, column: str = "seconds", per: str = "") -> np.ndarray:
-        """Return medians of a case by format, and note why some have none."""
+        """Return medians of a case by format, and store in `why` the reasons of formats without a median."""
         why = {whose.format: text for whose, text in case.why.items() if whose.profile == self.profile}
         found = np.full((1 + RESAMPLES, len(self.formats)), np.nan)
         for whose, medians in case.medians(column, per).items():
@@ -133,7 +132,7 @@ class _Gathered:
         return found
 
     def readers(self) -> tuple[dict[int, np.ndarray], dict[int, float], str]:
-        """Say how many times as long each of several readers waits, in every format and in a flat file."""
+        """Return how many times as long concurrent readers wait, by format and for a flat file, and their kind."""
         slowdown, ceiling, together = {1: np.ones((1 + RESAMPLES, len(self.formats)))}, {}, ""
         beside = {(suite, info.name) for suite, info in counted_as(READERS)}
         found: dict[int, CaseSamples] = {}
@@ -141,12 +140,12 @@ class _Gathered:
             if case.case[:2] in beside and not case.skipped:
                 executor = load_executor(case.case.executor)
                 if executor.independent:
-                    found.setdefault(case.case.workers, case)  # attention windows, where a run reads pair windows too
+                    found.setdefault(case.case.workers, case)  # attention windows, if a run reads pair windows too
                     together = executor.worker[1]
         slow = {count: self.figures(case, f"{count} readers", WAITED) for count, case in found.items()}
         for count, times in slow.items():
             if count > 1 and 1 in slow:
-                # Together they wait S(w) for all windows, so each waits S(w) / windows for one of its own.
+                # Together they wait S(w) for all windows, so each waits S(w) / windows for one of its own windows.
                 slowdown[count] = times / slow[1]
                 self.why[f"{count} readers"] = self.why["1 readers"] | self.why[f"{count} readers"]
                 flat = [c for n in (1, count) if (c := found[n].ceiling) is not None and not c.why]
@@ -164,7 +163,7 @@ class _Gathered:
         return np.array([sizes.get(name, np.nan) for name in self.formats]) / GIGABYTE
 
     def write(self) -> tuple[np.ndarray | None, str]:
-        """Reckon the time to write the trace from that of its layers."""
+        """Estimate the time to write the trace from that of its layers; also return a sentence on the method."""
         layer = next(filter(None, (self.case(suite, info.name, "") for suite, info in counted_as(WRITE))), None)
         requested = self._sizes["bytes_requested"].dropna()
         if layer is None or requested.empty:
@@ -182,7 +181,7 @@ class _Gathered:
 def cost(parts: CostParts, use: Use) -> np.ndarray:
     """Return the cost of one access in every format.
 
-    The mean waiting over accesses, plus each access's part in writing the trace and keeping it::
+    It is the mean waiting time over accesses, plus each access's part of writing and storing the trace::
 
         readers_factor * sum over accesses of share * ((1 - cold) * warm + cold * cold_read), where warm and
             cold_read are each read + opens * opening
@@ -191,9 +190,9 @@ def cost(parts: CostParts, use: Use) -> np.ndarray:
     Parameters
     ----------
     parts : CostParts
-        Of one trace.
+        The parts of one trace.
     use : Use
-        Shares of what the trace lacks must be 0.
+        The mix; shares of accesses that the trace has no tensor for must be 0.
 
     Returns
     -------
@@ -203,7 +202,7 @@ def cost(parts: CostParts, use: Use) -> np.ndarray:
     total = np.zeros((1 + RESAMPLES, len(parts.formats)))
     for access, share in use.shares.items():
         for cache, weight in (("warm", 1 - use.cold), ("cold", use.cold)):
-            if share * weight:  # what does not count need not have been measured
+            if share * weight:  # parts without weight may be unmeasured
                 total = total + share * weight * parts.reads[access, cache]
                 if use.opens:
                     total = total + share * weight * use.opens * parts.opening[access, cache]
@@ -222,16 +221,16 @@ def needed(use: Use) -> list[tuple[str, str]]:
 
 
 def control_floor(parts: CostParts, total: np.ndarray, baseline: str) -> float | None:
-    """Return how far the A/A control's cost lies from its original's, as a logarithm, at the further interval's end.
+    """Return the log ratio of the A/A control's cost to the original's, absolute, at the interval's end further from 0.
 
     Parameters
     ----------
     parts : CostParts
-        With the names of the columns.
+        Names the columns.
     total : ndarray, shape (1 + RESAMPLES, formats)
         From `cost`.
     baseline : str
-        The original.
+        The format that the control repeats.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which format is the cheapest for a mix of accesses, how sure that is, and what would change the answer."""
+"""Decision for a mix of accesses: the cheapest format, how sure that is, and what would change the choice."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ COST_COLUMNS = [
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Decision:
-    """The answer for one trace."""
+    """The decision for one trace."""
 
     # The trace, its largest length, and the settings of the formats.
     trace: str
     n_res: int | None
     profile: str
-    mix: Mix  # The use that was asked about.
+    mix: Mix  # The use that the decision is for.
     preferred: str | None = None  # The cheapest format; None when there is no decision.
-    # Formats whose cost is not statistically distinguishable from it: the interval of the ratio reaches 1 or the floor.
+    # Formats whose cost is not statistically distinguishable: the interval of the ratio reaches 1 or the floor.
     indistinguishable: tuple[str, ...] = ()
     reason: str = ""  # Why there is no decision; empty when there is one.
-    missing: tuple[str, ...]  # What the mix asks and was not measured.
-    assumptions: tuple[str, ...]  # What the answer rests on besides the measurements.
-    out: Mapping[str, str]  # Formats that take no part, each with its reason.
+    missing: tuple[str, ...]  # What the mix needs and was not measured.
+    assumptions: tuple[str, ...]  # Assumptions of the decision, in addition to the measurements.
+    out: Mapping[str, str]  # Formats that do not compete, each with the reason.
     # Columns `COST_COLUMNS`, cheapest first: seconds of one access with their 95 % interval, the three parts that they
     # are the sum of, and the ratio to the preferred format.
     costs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COST_COLUMNS))
-    # By what factor, less 1, the costs of two equal arms differ at most; None without an A/A arm.
+    # Factor, less 1, by which the costs of two equal arms differ at most; None without an A/A arm.
     floor: float | None = None
-    flips: tuple[Flip, ...] = ()  # Along every weight that could be varied with what was measured.
+    flips: tuple[Flip, ...] = ()  # For every weight that the measurements allow to vary.
 
 
 def decide(table: SampleTable, mix: Mix, trace: str, options: PlanOptions, baseline: str) -> Decision:
-    """Decide for the largest length of a trace, without a preferred format if a cost is missing; see `cost_parts`."""
+    """Decide for a trace at its largest length, without a preferred format if a cost is missing; see `cost_parts`."""
     measured = cost_parts(table, trace, options, baseline)
     use, missing, assumptions = _usable(measured, mix)
     out = {} if missing else _out(measured, use)
@@ -69,7 +69,7 @@ def decide(table: SampleTable, mix: Mix, trace: str, options: PlanOptions, basel
 
 
 def _answer(decision: Decision, measured: CostParts, use: Use, formats: list[str], baseline: str) -> Decision:
-    """Add what can be said once there are formats to compare."""
+    """Return the decision with costs, the preferred format and flips, given formats to compare."""
     columns = [measured.formats.index(name) for name in formats]
     everything = cost(measured, use)
     total = everything[:, columns]
@@ -103,7 +103,7 @@ def _answer(decision: Decision, measured: CostParts, use: Use, formats: list[str
 
 
 def _usable(measured: CostParts, mix: Mix) -> tuple[Use, list[str], list[str]]:
-    """Return the use that can be reckoned, what is missing for it, and what had to be assumed."""
+    """Return the use that can be computed, what is missing for the mix, and the assumptions that were made."""
     use, assumptions = Use.of(mix), []
     shares = {access: share for access, share in use.shares.items() if share}
     shares, stand = _standing_in(shares, measured)
@@ -138,7 +138,7 @@ def _usable(measured: CostParts, mix: Mix) -> tuple[Use, list[str], list[str]]:
 
 
 def _standing_in(shares: Mapping[str, float], measured: CostParts) -> tuple[dict[str, float], list[str]]:
-    """Give the shares of reads that the trace has no tensor for to those that stand for them, and say so."""
+    """Replace reads that the trace has no tensor for by their substitutes; return the shares, and notes on these."""
     given: defaultdict[str, float] = defaultdict(float)
     said = []
     there = {access for access, _ in measured.reads}
@@ -154,7 +154,7 @@ def _standing_in(shares: Mapping[str, float], measured: CostParts) -> tuple[dict
 
 
 def _suites(part: Part) -> str:
-    """Name the suites that measure a part of a cost."""
+    """Return the names of the suites that measure a part of a cost."""
     return ", ".join(dict.fromkeys(suite for suite, _ in counted_as(part)))
 
 
@@ -164,13 +164,13 @@ def _slowdown(measured: CostParts, readers: int, nearest: int) -> str:
         "archives, is applied to every access"
     )
     if nearest in measured.ceiling:
-        # A flat file has next to no work to share, so what slows it down is the machine and starting together.
+        # A flat file has almost no work to share, so the machine and the common start slow it down.
         text += f"; it is {measured.ceiling[nearest]:.1f} for a flat file, where it weighs most on what is fastest"
     return text + "."
 
 
 def _out(measured: CostParts, use: Use) -> dict[str, str]:
-    """Say which formats lack a part that counts."""
+    """Return the formats that lack a part that counts, each with the reason."""
     counts = [" ".join(part) for part in needed(use)] + [WRITE]
     counts += [SIZE] if use.storage_price else []
     counts += [f"{measured.nearest_readers(use.readers)} readers"] if use.readers > 1 else []
@@ -184,18 +184,18 @@ def _out(measured: CostParts, use: Use) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """What the decisions for all traces come to."""
+    """Summary of the decisions for all traces."""
 
-    mix: str  # Its name.
+    mix: str  # Name of the mix.
     preferred: Mapping[str, tuple[str, ...]]  # The traces that each format is preferred on, most first.
     # The formats that are statistically indistinguishable from the preferred one, by trace.
     unsure: Mapping[str, tuple[str, ...]]
     undecided: Mapping[str, str]  # Why there is no decision, by trace.
-    text: str  # One sentence that says all of this.
+    text: str  # All of this as one sentence.
 
 
 def headline(decisions: Sequence[Decision]) -> Headline:
-    """Sum up decisions for one mix, one for each trace and at least one, in facts and a sentence made of them."""
+    """Summarise the decisions for one mix, one for each trace and at least one, as facts and as a sentence."""
     wins: dict[str, tuple[str, ...]] = {}
     for decision in decisions:
         if decision.preferred is not None:

@@ -1,4 +1,4 @@
-"""How an archive will be used: which reads, how cold, how many at once, how many for each write, at what price kept."""
+"""Mixes: how an archive is used, as shares of reads, cold reads, readers, reads per write, and storage price."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST = 1 << 16  # bytes of a file
 _SUM_WITHIN = 1e-6
 
 PRICES = ("gb_month", "months", "hour")
-"""Fields of a mix that its price of storage follows from."""
+"""Fields of a mix from which its storage price is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +30,29 @@ class Mix:
     Attributes
     ----------
     name, description : str
-        What it is called, and whose use it is.
+        The name of the mix, and whose use it describes.
     shares : mapping of str to float
-        The part of all accesses that each read of a suite makes up, as `harness.suite.mix_reads` names them; they sum
-        to 1. What is not named is 0.
+        Share of each read in all accesses, by the names of `harness.suite.mix_reads`. Shares sum to 1; a read that is
+        not named has 0.
     cold : float
-        The part of accesses that find nothing of the archive in the page cache, 0 to 1.
+        Share of accesses that find nothing of the archive in the page cache, 0 to 1.
     opens : float
-        The part of accesses that open the archive first, 0 to 1; the others find it open.
+        Share of accesses that open the archive first, 0 to 1; the others find it open.
     readers : int
-        How many read at the same time, at least 1.
+        Number of concurrent readers, at least 1.
     reads_per_write : float
         Accesses over the archive's life for each time it is written, above 0: writing is part of the cost.
     storage_price : float
-        Seconds of a reader's waiting that one gigabyte (10**9 bytes) kept is worth: what keeping it costs, divided by
-        what a second of whoever waits costs. It follows from the next three where these are given.
+        Price of storing one gigabyte (10**9 bytes), in seconds of a reader's waiting: the cost of storing it, divided
+        by the cost of one second of waiting. It is computed from the next three if these are given.
     gb_month, months, hour : float, optional
-        What keeping a gigabyte costs a month, for how many months it is kept, and what an hour of waiting costs, both
-        prices in the same currency. All of them or none.
+        Price of storing a gigabyte for a month, the number of months, and the price of an hour of waiting, both prices
+        in the same currency. All of them or none.
 
     Raises
     ------
     UsageError
-        When a value cannot be, naming it.
+        If a value is invalid; the message names it.
     """
 
     name: str = "own"
@@ -73,7 +73,7 @@ class Mix:
         if strange := [key for key in self.shares if key not in known]:
             raise unknown_name("access in a mix", strange[0], known)
         named = {access: _number(access, share) for access, share in self.shares.items()}
-        # Every mix has a share of each read that a preset names, so that a report is the same beside other suites.
+        # Every mix has a share of each read that a preset names, so that reports are the same with other suites too.
         shares = {access: named.get(access, 0.0) for access in known if access in _usual() or named.get(access)}
         total = math.fsum(shares.values())
         if abs(total - 1) > _SUM_WITHIN:
@@ -130,12 +130,12 @@ def _usual() -> frozenset[str]:
 
 @cache
 def presets() -> dict[str, Mix]:
-    """Return the mixes that are asked about where nobody asks for another, by name, from ``mixes.toml``."""
+    """Return the mixes that are used if no other is given, by name, from ``mixes.toml``."""
     return {name: Mix(name=name, **values) for name, values in _stored().items()}
 
 
 def several(access: str) -> str:
-    """Name many of a read of a mix, in a sentence."""
+    """Return the plural of a read of a mix, for sentences."""
     _, info = mix_reads()[access]
     return info.several or f"reads of {info.label}"
 
@@ -146,14 +146,14 @@ def parse_mix(source: str | Path) -> Mix:
     Parameters
     ----------
     source : str or Path
-        The name of one of `presets`; or a path that ends in ``.toml`` (or a `Path`), to a file with the fields of
-        `Mix` and a table ``[shares]``; or ``full_read=0.2,head=0.8,cold=0.3,readers=4``, which may begin with a
-        preset's name to change that one. Shares that are given replace all of the preset's.
+        The name of one of `presets`. Or a `Path`, or a path that ends in ``.toml``, to a file with the fields of `Mix`
+        and a table ``[shares]``. Or ``full_read=0.2,head=0.8,cold=0.3,readers=4``, which may begin with a preset's name
+        to change that preset. Given shares replace all of the preset's.
 
     Raises
     ------
     UsageError
-        When there is no such preset or file, a key is unknown or doubled, or a value is not one that can be.
+        If there is no such preset or file, a key is unknown or given twice, or a value is invalid.
     """
     if isinstance(source, Path) or source.endswith(".toml"):
         return _from_file(Path(source))
@@ -180,7 +180,7 @@ def parse_mix(source: str | Path) -> Mix:
     if base is None:
         return Mix(shares=shares, **values)
     kept = base.to_dict()
-    if "storage_price" in values:  # it was asked for, so it does not follow from the preset's prices
+    if "storage_price" in values:  # given explicitly, so it does not follow from the preset's prices
         kept = {key: value for key, value in kept.items() if key not in PRICES}
     changed = kept | {"name": f"{base.name}, changed"} | ({"shares": shares} if shares else {}) | values
     return Mix(**changed) if rest else base

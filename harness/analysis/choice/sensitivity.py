@@ -1,4 +1,4 @@
-"""What would change the choice: each weight of a mix varied, the others as they are, with the value where it flips."""
+"""Sensitivity of the choice: vary one weight of a mix at a time, and find the values where the choice flips."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SHARE = "share of accesses"
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """How the choice depends on one weight, with all others as the mix has them."""
+    """Dependence of the choice on one weight, with all others as in the mix."""
 
-    # A field of `harness.analysis.choice.mix.Mix`, or an access whose share is varied, the others keeping their
+    # A field of `harness.analysis.choice.mix.Mix`, or an access whose share is varied while the others keep their
     # proportions.
     weight: str
-    value: float  # What the mix has.
-    unit: str  # Of the weight.
-    log: bool  # Whether it spans so much that it is shown by its logarithm.
+    value: float  # Value in the mix.
+    unit: str  # Unit of the weight.
+    log: bool  # Whether its range is so wide that it is shown by its logarithm.
     segments: list[Segment]  # Ranges of the weight, in order, and the cheapest format in each.
     # The range around the value in which the preferred format stays the cheapest.
     stays_low: float
     stays_high: float
-    # 95 % bootstrap interval of either end; None where the answer changes neither in what was measured nor in the
-    # resamples that count, so that the end is merely where the weight ends.
+    # 95 % bootstrap interval of each end. None if the choice changes neither in the measurements nor in the resamples
+    # that count; the end is then that of the weight's range.
     low_interval: tuple[float, float] | None
     high_interval: tuple[float, float] | None
 
@@ -50,11 +50,11 @@ def vary(measured: CostParts, use: Use, formats: Sequence[str], preferred: str) 
     Parameters
     ----------
     measured : CostParts
-        Of one trace.
+        The parts of one trace.
     use : Use
-        From which one weight at a time departs.
+        The mix, from which one weight at a time departs.
     formats : list of str
-        Those that compete.
+        The formats that compete.
     preferred : str
         The cheapest of them.
 
@@ -63,22 +63,22 @@ def vary(measured: CostParts, use: Use, formats: Sequence[str], preferred: str) 
     list of Flip
         The share of each access (0 to 1, the others keeping their proportions; none for the only access of a mix),
         ``cold`` and ``opens`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to
-        `MOST_READS_PER_WRITE`), ``storage_price`` (0 to infinity). Costs are linear in each, or in its inverse, so that
-        a cost at two values gives the line and two lines give the exact crossing.
+        `MOST_READS_PER_WRITE`), ``storage_price`` (0 to infinity). Costs are linear in each, or in its inverse, so the
+        costs at two values give the line, and two lines give the exact crossing.
     """
     columns = [measured.formats.index(name) for name in formats]
     best = list(formats).index(preferred)
     found: list[Flip] = []
 
     def costs(changed: Use) -> np.ndarray | None:
-        """Return the costs of a use all of whose parts were measured."""
+        """Return the costs of a use; None if one of its parts was not measured."""
         if not all(part in measured.reads for part in needed(changed)):
             return None
         values = cost(measured, changed)[:, columns]
         return None if np.isnan(values[0]).any() else values
 
     def line(weight: str, value: float, unit: str, zero: Use, one: Use, span: tuple[float, float] = (0.0, 1.0)) -> None:
-        """Note the flips along a weight in which costs are straight lines, of which two values are known."""
+        """Append the flip along a weight in which costs are straight lines, given the uses at its values 0 and 1."""
         at_zero, at_one = costs(zero), costs(one)
         if at_zero is None or at_one is None:
             return
@@ -95,7 +95,7 @@ def vary(measured: CostParts, use: Use, formats: Sequence[str], preferred: str) 
     for access in mix_reads():
         share = use.shares.get(access, 0.0)
         if share == 1 or access in measured.absent:
-            continue  # where it is the only access, nothing says in which proportions others would replace it
+            continue  # for the only access, nothing defines in which proportions others would replace it
         others = {a: s / (1 - share) for a, s in use.shares.items() if a != access}
         line(access, share, _SHARE, use._replace(shares=others), use._replace(shares={access: 1.0}))
     line("cold", use.cold, _SHARE, use._replace(cold=0.0), use._replace(cold=1.0))
@@ -114,7 +114,7 @@ def vary(measured: CostParts, use: Use, formats: Sequence[str], preferred: str) 
 
 
 def _joined(segments: Iterable[Segment]) -> list[Segment]:
-    """Put neighbours that have the same format together."""
+    """Merge neighbours that have the same format."""
     found: list[Segment] = []
     for start, end, name in segments:
         if found and found[-1][2] == name:
@@ -135,12 +135,12 @@ def lower_envelope(
     low, high : float
         The range of x; ``high`` may be infinite.
     names : sequence of str
-        Of the lines.
+        Names of the lines.
 
     Returns
     -------
     list of (float, float, str)
-        Neighbours differ, and each end is the exact crossing of two lines.
+        Neighbours differ, and each inner end is the exact crossing of two lines.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = (intercepts[:, None] - intercepts) / (slopes - slopes[:, None])
@@ -162,14 +162,14 @@ def stays(
     intercepts, slopes : ndarray, shape (sets, lines)
         ``intercepts + slopes * x``.
     line : int
-        Which line.
+        Index of the line.
     low, high : float
         The range of x; ``high`` may be infinite.
 
     Returns
     -------
     lows, highs : ndarray, shape (sets,)
-        ``low`` or ``high`` where the line stays the lowest up to there; a low above its high where it never is.
+        ``low`` or ``high`` if the line stays the lowest up to there; a low above its high if it is never the lowest.
     """
     above = np.delete(intercepts - intercepts[:, [line]], line, axis=1)
     rise = np.delete(slopes - slopes[:, [line]], line, axis=1)
@@ -182,7 +182,7 @@ def stays(
 
 
 def _inverted(flip: Flip) -> Flip:
-    """Turn a flip along the inverse of a weight, above 0, into one along the weight itself."""
+    """Convert a flip along the inverse of a weight, above 0, to one along the weight itself."""
 
     def turned(interval: tuple[float, float] | None) -> tuple[float, float] | None:
         return None if interval is None else (1 / interval[1], 1 / interval[0])
@@ -198,7 +198,7 @@ def _inverted(flip: Flip) -> Flip:
 def _steps(
     weight: str, value: float, unit: str, costs: Mapping[int, np.ndarray], names: Sequence[str], best: int
 ) -> Flip:
-    """Find where the choice flips along a weight that was measured at a few values, and holds up to the next."""
+    """Return the flip along a weight that was measured at a few values, each of which holds up to the next."""
     steps = sorted(costs)
     places = np.array(steps, float)
     ends = [*steps[1:], steps[-1]]
@@ -206,7 +206,7 @@ def _steps(
     wins = np.stack([np.argmin(costs[n], axis=1) == best for n in steps], axis=1)
     here = max(i for i, n in enumerate(steps) if n <= value)
     up, down = wins[:, here:], wins[:, here::-1]
-    # Down to a number that still holds, up to the first that no longer does; infinite where all of them hold.
+    # The last number down to which the choice holds, and the first up at which it fails; infinite if it always holds.
     lows = np.where(down.all(axis=1), -np.inf, places[here - np.maximum(np.argmin(down, axis=1) - 1, 0)])
     highs = np.where(up.all(axis=1), np.inf, places[here + np.argmin(up, axis=1)])
     return Flip(

@@ -1,4 +1,4 @@
-"""The sentences and the small table that say what holds on all runs, for the page and for the terminal."""
+"""Sentences and the summary table on verdicts that hold on all runs, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGREEMENTS: dict[Agreement, str] = {
 }  # fmt: skip
 
 _WIDTH, _LINES, _LABEL = 80, 25, 40
-_FACTS = 6  # named in a sentence
+_FACTS = 6  # number of facts named in a sentence
 
 
 def counts(found: SideBySide) -> list[tuple[str, dict[Agreement, int]]]:
@@ -32,14 +32,14 @@ def counts(found: SideBySide) -> list[tuple[str, dict[Agreement, int]]]:
 
 
 def compared(found: SideBySide) -> str:
-    """Say what is compared, and how many further cells each run has."""
+    """Return a sentence on what is compared and how many further cells each run has."""
     more = [f"{name} {count or 'none'}" for name, count in zip(found.names, found.shared.further, strict=True)]
     count = len(found.shared.cells)
     return f"Compared in {count} cells that all runs have; further cells, not compared: {formatting.listed(more)}."
 
 
 def differences(found: SideBySide) -> str:
-    """Name what differs between the runs' machines and settings."""
+    """Return a sentence that names the differences between the runs' machines and settings."""
     labels = [one.label for one in found.facts if one.differs and one.label != "Started"]
     if not labels:
         return "Nothing that was recorded of machines and settings differs."
@@ -49,7 +49,7 @@ def differences(found: SideBySide) -> str:
 
 
 def in_front(found: SideBySide) -> list[str]:
-    """Say, for each effort, which formats are in front on all runs, by criterion."""
+    """Return one sentence for each effort: the formats in front on all runs, by criterion."""
     said = []
     for effort in found.efforts:
         by: dict[str, list[str]] = {}
@@ -62,7 +62,7 @@ def in_front(found: SideBySide) -> list[str]:
 
 
 def contradictions(found: SideBySide) -> list[str]:
-    """Say which formats are in front in one run and behind in another, and which uses prefer others."""
+    """Return a sentence for each format in front in one run and behind in another, and each use that prefers others."""
     said = []
     for effort in found.efforts:
         for one in [*found.of("standing", effort), *found.of("use", effort)]:
@@ -76,7 +76,7 @@ def _each(one: HeldVerdict, found: SideBySide) -> str:
 
 
 def screen(found: SideBySide) -> Iterator[str]:
-    """Yield the lines for a terminal: at most 25, each of at most 80 characters, but for names of runs."""
+    """Yield at most 25 lines for a terminal, each of at most 80 characters unless names of runs are longer."""
     lines = [f"{len(found.runs)} runs side by side; times of one are never compared with times of another."]
     lines += [line for text in (differences(found), compared(found)) for line in _wrapped(text)]
     head = "".join(f"{text:>{max(6, len(text)) + 1}}" for text in AGREEMENTS.values())

@@ -1,4 +1,4 @@
-"""``verdicts.json``: all that a report on several runs says, for a program to go on with."""
+"""``verdicts.json``: the content of a report on several runs, as a machine-readable document."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    """What runs say, side by side."""
+    """The findings of several runs, side by side."""
 
     runs: Sequence[CheckedRun]  # The runs.
-    baseline: str  # The format that ratios of cells refer to, in each run.
-    shared: SharedCells  # What is compared.
-    facts: Sequence[RunFact]  # What they were measured on and with.
+    baseline: str  # Format that the ratios of cells refer to, in each run.
+    shared: SharedCells  # Cells that are compared.
+    facts: Sequence[RunFact]  # Machines, libraries and settings of the runs.
     verdicts: Sequence[HeldVerdict]  # Every verdict.
 
     @property
@@ -36,7 +36,7 @@ class SideBySide:
 
     @property
     def efforts(self) -> list[Effort]:
-        """How formats were read in all runs."""
+        """Efforts (how formats were read) that all runs share."""
         return list(dict.fromkeys(one.effort for one in self.verdicts))
 
     def of(self, kind: Kind, effort: Effort) -> list[HeldVerdict]:
@@ -45,7 +45,7 @@ class SideBySide:
 
 
 class ComparedRun(TypedDict):
-    """A run; its samples are named by their digest."""
+    """A run; ``samples_sha256`` identifies its samples."""
 
     name: str
     run_id: str
@@ -55,7 +55,7 @@ class ComparedRun(TypedDict):
 
 
 class ComparedFact(TypedDict):
-    """A fact of every run, in the order of runs."""
+    """A fact of every run; `texts` follows the order of runs."""
 
     label: str
     differs: bool
@@ -63,7 +63,7 @@ class ComparedFact(TypedDict):
 
 
 class ComparedWord(TypedDict):
-    """What one run says: the word of its own report, empty without one, and what it leaves possible."""
+    """The word of one run on the shared cells, empty without one, and the words that it leaves possible."""
 
     word: str
     possible: list[str]
@@ -73,7 +73,7 @@ class ComparedWord(TypedDict):
 
 
 class ComparedVerdict(TypedDict):
-    """A verdict on all runs, in the order of runs; `format` is empty for a use."""
+    """A verdict on all runs; `runs` follows the order of runs, and `format` is empty for a use."""
 
     kind: Kind
     effort: Effort
@@ -84,7 +84,7 @@ class ComparedVerdict(TypedDict):
 
 
 class VerdictDocument(TypedDict):
-    """The document."""
+    """The root object of ``verdicts.json``."""
 
     verdicts_version: Literal[1]
     harness: str
@@ -97,7 +97,7 @@ class VerdictDocument(TypedDict):
 
 
 def to_document(found: SideBySide, harness: str) -> VerdictDocument:
-    """Return everything as plain values; `harness` is the version that worked it out."""
+    """Return the document as plain values; `harness` is the version that computed it."""
     return lasting({
         "verdicts_version": VERSION, "harness": harness, "baseline": found.baseline,
         "runs": [
@@ -127,5 +127,5 @@ def _verdict(one: HeldVerdict) -> ComparedVerdict:
 
 
 def to_json(found: SideBySide, harness: str) -> str:
-    """Write `to_document` as JSON."""
+    """Return `to_document` as JSON text."""
     return json.dumps(to_document(found, harness), indent=1) + "\n"

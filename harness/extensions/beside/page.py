@@ -1,4 +1,4 @@
-"""The page of several runs: what holds on all of them, how they differ, and every verdict side by side."""
+"""Report page of several runs: verdicts that hold on all, differences between runs, every verdict side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.report.section import Block, Items, Table, Text
 
 _ON_ALL = "On all runs"
 _ORDER: tuple[Agreement, ...] = ("differs", "inconclusive", "none", "holds")
-"""Of lists of cells."""
+"""Order of the lists of cells."""
 _LIMITS = (
     "Each run compares formats with each other on its own machine, within its own rounds. Times of two machines are "
     "never compared or pooled; only words and ratios of each run stand side by side.",
@@ -40,7 +40,7 @@ _LIMITS = (
 
 
 def render_page(found: SideBySide) -> tuple[str, str]:
-    """Write the page as HTML and as Markdown."""
+    """Return the page as HTML and as Markdown."""
     head = PageHead(
         title="Which verdicts hold on all runs?",
         of="Runs",
@@ -71,7 +71,7 @@ def _answer(found: SideBySide) -> list[Block]:
 
 
 def _items(texts: Iterable[str], *, lead: str = "") -> Items:
-    """List sentences with names of strangers' files, none of which begins a line of Markdown."""
+    """List sentences, escaped so that a foreign file's name in them does not act as Markdown."""
     return Items([escaped(text) for text in texts], lead=lead)
 
 
@@ -99,7 +99,7 @@ def _facts(found: SideBySide, facts: Sequence[RunFact], what: str, *, folded: bo
 
 
 def _criteria(found: SideBySide, effort: Effort) -> PagePart:
-    """Show how every format stands, and its grade, criterion by criterion, in each run."""
+    """Show the standing and the grade of every format in each run, by criterion."""
     how = HOW[effort]
     standing = _table(
         found, found.of("standing", effort), f"Each format, {how}", "Criterion, format",
@@ -128,7 +128,7 @@ def _named(one: HeldVerdict) -> str:
 
 
 def _agreement(one: HeldVerdict, names: Sequence[str]) -> str:
-    """Say whether a verdict holds, and which runs cannot tell, or have none; no run where they only disagree."""
+    """Return the agreement in words, with the runs that are inconclusive or have no verdict, if there are any."""
     if one.agreement in ("holds", "differs"):
         return one.agreement
     none = one.agreement == "none"
@@ -149,7 +149,7 @@ def _listed(found: SideBySide, kind: Kind, first: str) -> list[Block]:
 
 
 def _cells(found: SideBySide) -> list[Block]:
-    """Count the verdicts of cells by suite, then list them: what differs first."""
+    """Count the verdicts of cells by suite, then list the cells, those that differ first."""
     lead = f"In each cell a format is held against {found.baseline}, the baseline, within each run. {FILE} has all."
     blocks: list[Block] = [Text(lead)]
     for effort in found.efforts:

@@ -1,4 +1,4 @@
-"""``harness report RUN RUN ...``: checked runs side by side, and which of their verdicts hold on all of them."""
+"""``harness report RUN RUN ...``: compare the verdicts of checked runs, and find those that hold on all of them."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from harness.extensions.beside.verdicts import held_verdicts
 def report_on_runs(
     paths: Sequence[Path], baseline: str | None, tell: Callable[[str], object]
 ) -> tuple[dict[str, str], list[str]]:
-    """Check runs and put their verdicts side by side.
+    """Check runs and compare their verdicts side by side.
 
     Parameters
     ----------
     paths : sequence of Path
         Folders of runs, or bundles; two at least.
     baseline : str or None
-        The format that ratios of cells refer to; None for that of the runs, which then has to be the same.
+        The format that ratios of cells refer to; None for the baseline of the runs, which must then be the same.
     tell : callable
-        Told what is done next.
+        Called with a description of the next step.
 
     Returns
     -------
     dict of str to str
-        The texts of the report by the names of their files, the page last.
+        The texts of the report by file name, the page last.
     list of str
-        What to show in a terminal.
+        The lines to show in a terminal.
 
     Raises
     ------
     HarnessError
-        When a run is refused, or nothing can be compared; says which, and why.
+        If a run is refused or nothing can be compared; the message names the run and the reason.
     """
     with checked_runs(paths, tell) as runs:
         shared = share(runs)
@@ -62,13 +62,14 @@ def report_on_runs(
 
 
 def _baseline(runs: Sequence[CheckedRun], shared: SharedCells, asked: str | None) -> str:
-    """Choose the one format that ratios of all runs refer to."""
+    """Return the format that the ratios of all runs refer to."""
     formats = sorted({name for name, _ in shared.formats})
     if asked is not None and asked not in formats:
         raise unknown_name("format that all runs measured", asked, formats)
     theirs = dict.fromkeys(run.config.baseline for run in runs)
     if asked is None and len(theirs) > 1:
         raise UsageError(
-            f"The ratios of the runs refer to different formats, {formatting.listed(theirs)}: choose one with --baseline."
+            f"The ratios of the runs refer to different formats, {formatting.listed(theirs)}: choose one with "
+            "--baseline."
         )
     return asked or next(iter(theirs))

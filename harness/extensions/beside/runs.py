@@ -1,4 +1,4 @@
-"""Runs that are put side by side: each checked as ``harness check`` does, and named so that no two are confused."""
+"""Runs to compare: each is checked as by ``harness check`` and gets a unique name."""
 
 from __future__ import annotations
 
@@ -41,48 +41,47 @@ _EFFORTS: tuple[Effort, ...] = (STOCK, BEST)
 class CheckedRun:
     """A run whose checks passed."""
 
-    name: str  # Its name on the page: that of the run, with its path where two have the same name.
+    name: str  # Name on the page: that of the run, with its path if two runs share a name.
     folder: Path  # A copy of its measured files.
-    samples_sha256: str  # Of ``samples.csv``.
-    # What was asked of it, and the first description of its machine.
+    samples_sha256: str  # Digest of ``samples.csv``.
+    # Its configuration, and the first description of its machine.
     config: RunConfig
     session: dict[str, Any]
-    # The cells that were measured, each with the bytes that its samples asked for.
+    # The measured cells, each with the distinct numbers of bytes that its samples requested.
     cells: Mapping[CaseKey, frozenset[float]]
     # The formats that were measured in each cell, each in a profile of the run, with their efforts.
     measured: Mapping[CaseKey, Mapping[Settled, frozenset[Effort]]]
-    # Mapping of (str, str) to str. The profile of the run of each format and profile of rows, see
-    # `harness.run.subject.groups`.
+    # The run's profile for each format and profile of rows; see `harness.run.subject.groups`.
     profiles: Mapping[Settled, str]
-    # Mapping of (str, int or None) to dict. The digests of the tensors of each trace and length.
+    # The digests of the tensors of each trace and length.
     values: Mapping[tuple[str, int | None], dict[str, str]]
 
     @property
     def efforts(self) -> tuple[Effort, ...]:
-        """How formats were read: by stock readers, at their best, or unknown, as in runs of before."""
+        """How formats were read: by stock readers, at their best, or unknown (``""``) in runs of earlier versions."""
         found = {effort for of in self.measured.values() for efforts in of.values() for effort in efforts}
         return tuple(effort for effort in _EFFORTS if effort in found) or ("",)
 
     def settled(self, samples: pd.DataFrame) -> list[Settled]:
-        """Return the format and the profile of the run of each sample."""
+        """Return the format of each sample and its profile of the run."""
         return _settled(samples, self.profiles)
 
 
 @contextmanager
 def checked_runs(paths: Sequence[Path], tell: Callable[[str], object]) -> Iterator[list[CheckedRun]]:
-    """Check runs, and give what is compared of them; copies of their files are there until the block ends.
+    """Check runs and yield them; copies of their files exist until the block ends.
 
     Parameters
     ----------
     paths : sequence of Path
         Folders of runs, or bundles.
     tell : callable
-        Told what is done next.
+        Called with a description of the next step.
 
     Raises
     ------
     HarnessError
-        When one is no run, does not pass its checks, or is no basis for a verdict; names it. Nothing was compared then.
+        If a path is no run, fails a check, or is no basis for a verdict; the message names it. No run is compared then.
     """
     bundles: dict[str, tuple[Path, Bundle]] = {}
     for path in paths:
@@ -103,13 +102,13 @@ def checked_runs(paths: Sequence[Path], tell: Callable[[str], object]) -> Iterat
 
 
 def _bundle(path: Path) -> Bundle:
-    """Read a bundle, or a folder as the bundle that it would be.
+    """Read a bundle, or a folder as the bundle that it would become.
 
-    Drawings of another machine differ in bytes, even of the same libraries, so that their likeness is compared: nothing
-    that is said here rests on a drawing.
+    Drawings differ in bytes between machines, even with the same libraries. So they are compared by likeness; nothing
+    reported here depends on a drawing.
     """
     try:
-        with opened_run(path):  # says what is missing
+        with opened_run(path):  # names what is missing
             found = folder_bundle(path) if path.is_dir() else read_bundle(path)
             return replace(found, manifest=found.manifest | {"drawn_with": {}})
     except HarnessError as error:
@@ -119,7 +118,7 @@ def _bundle(path: Path) -> Bundle:
 
 
 def _require_sound(path: Path, bundle: Bundle, scratch: Path, tell: Callable[[str], object]) -> None:
-    """Refuse a run by name where a check of ``harness check`` fails."""
+    """Raise HarnessError with the path of the run if a check of ``harness check`` fails."""
     results = check(bundle, scratch, lambda what: tell(f"checking {what} of {path}"))
     if wrong := [result for result in results if result.problems]:
         first = wrong[0]
@@ -130,7 +129,7 @@ def _require_sound(path: Path, bundle: Bundle, scratch: Path, tell: Callable[[st
 
 
 def _mend(path: Path, wrong: Sequence[Result]) -> str:
-    """Say what to do about a folder whose report alone does not follow from its samples."""
+    """Return advice for a folder whose report alone does not follow from its samples; empty for other failures."""
     published = {*tables(), *drawings(), _PUBLISHED}
     if path.is_dir() and {result.what for result in wrong} <= published:
         return f" If another version made its report, make it again: harness report {path}"
@@ -161,7 +160,7 @@ def _taken(path: Path, folder: Path, digest: str) -> CheckedRun:
 def _measured(
     samples: pd.DataFrame, numbers: np.ndarray, cases: Mapping[int, CaseKey], profiles: Mapping[Settled, str]
 ) -> dict[CaseKey, dict[Settled, frozenset[Effort]]]:
-    """Say which formats each cell has, and what their contenders stand for there."""
+    """Return the formats measured in each cell, with the efforts that their contenders represent."""
     found: dict[CaseKey, dict[Settled, frozenset[Effort]]] = {case: {} for case in cases.values()}
     rows = dict.fromkeys(zip(numbers.tolist(), _settled(samples, profiles), samples["effort"], strict=True))
     for number, settled, effort in rows:
@@ -171,7 +170,7 @@ def _measured(
 
 
 def _named(paths: list[Path], runs: list[CheckedRun]) -> list[CheckedRun]:
-    """Add its path to the name of each run that shares its name with another."""
+    """Append its path to the name of each run that shares its name with another."""
     count = Counter(run.name for run in runs)
     return [
         replace(run, name=f"{run.name} ({path})") if count[run.name] > 1 else run

@@ -1,4 +1,4 @@
-"""What earlier versions kept of other runs in a run's folder, for its report to show as it was published."""
+"""Grades of other runs that earlier versions stored in a run's folder, for its report to show as published."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Graded(TypedDict):
 
 
 class Run(TypedDict):
-    """What is shown of a run; `None` for a budget without bound."""
+    """The facts of a run that the section shows; `None` for a budget without a limit."""
 
     run: str
     started: str
@@ -46,7 +46,7 @@ class _Kept(TypedDict):
 
 
 def summed(findings: Findings, samples_sha256: str) -> Run:
-    """Return what is shown of a run; `samples_sha256` names the samples that it follows from."""
+    """Return the facts of a run to show; `samples_sha256` identifies the samples that they follow from."""
     config, session = findings.config, findings.session
     graded = plain(findings.grades.table[["criterion", "format", "effort", "grade", "figure"]])
     return {
@@ -58,15 +58,15 @@ def summed(findings: Findings, samples_sha256: str) -> Run:
 
 
 class _Section(Section):
-    """The grades of this run, and below each those of other runs."""
+    """The grades of this run, and below each grade those of other runs."""
 
     name = "beside"
-    title = "Beside other runs"
+    title = "Comparison with other runs"
     order = 27
     measured: ClassVar = {FILE: f"what other runs found, in {FILE}; a bundle of each shows whether it follows"}
 
     def find(self, folder: Path, findings: Findings) -> Any:
-        """Read what was kept; None where there is nothing, or where this run's reads are no basis for a comparison."""
+        """Read ``beside.json``; return None if it is missing or if this run's reads are withdrawn from comparison."""
         path = folder / FILE
         if findings.withdrawn or not path.exists():
             return None

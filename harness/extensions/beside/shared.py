@@ -1,4 +1,4 @@
-"""What runs have in common: the cells and formats that all of them measured, and how many further cells each has."""
+"""The cells and formats that all runs measured, and the number of further cells of each run."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from harness.report.page.conclusions import HOW
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCells:
-    """What is compared."""
+    """The cells that are compared."""
 
-    # Those of the same values that all runs measured, asking for the same bytes, each with the formats, in a profile,
-    # that all runs measured there with the same efforts: two at least, and those that A/A controls repeat.
+    # Cells of the same values and requested bytes that all runs measured. Each maps to the formats, in a profile, that
+    # all runs measured there with the same efforts: at least two, including the formats that A/A controls repeat.
     cells: Mapping[CaseKey, frozenset[Settled]]
-    efforts: tuple[Effort, ...]  # How formats were read in all runs.
-    further: tuple[int, ...]  # How many cells each run has that are not compared.
-    notes: tuple[str, ...]  # Why cells or formats that seem to be shared are not compared, in sentences.
+    efforts: tuple[Effort, ...]  # Efforts (how formats were read) that all runs share.
+    further: tuple[int, ...]  # Number of cells of each run that are not compared.
+    notes: tuple[str, ...]  # Sentences on why apparently shared cells or formats are not compared.
 
     @property
     def formats(self) -> list[Settled]:
-        """The formats that are compared in any cell, each in a profile."""
+        """Formats, each in a profile, that are compared in at least one cell."""
         return sorted(frozenset[Settled]().union(*self.cells.values()))
 
     def keep(self, run: CheckedRun) -> Callable[[pd.DataFrame], pd.Series]:
-        """Return what says of the samples of a run which are compared; its ceiling and its A/A control are."""
+        """Return a mask function for samples of a run: True for compared ones, its ceiling and A/A control included."""
 
         def kept(samples: pd.DataFrame) -> pd.Series:
             numbers, cases = cases_of(samples)
@@ -49,19 +49,19 @@ class SharedCells:
 
 
 def share(runs: Sequence[CheckedRun]) -> SharedCells:
-    """Find what all runs have in common.
+    """Return the cells and formats that all runs share.
 
     Raises
     ------
     UsageError
-        When that is nothing.
+        If they share none that can be compared.
     """
     efforts = _efforts(runs)
     named = frozenset.intersection(*(frozenset(run.cells) for run in runs))
     if not named:
         raise UsageError(f"The runs share no cell, so that nothing can be compared: {_traces(runs)}.")
     alike, notes = _comparable(runs, named)
-    # Without the format that its A/A control repeats, a cell of a run has no noise floor.
+    # A cell has no noise floor without the format that the run's A/A control repeats.
     needed = {run.config.baseline for run in runs}
     shared = {case: _formats(runs, case, efforts) for case in runs[0].cells if case in alike}
     cells = {case: of for case, of in shared.items() if len(of) > 1 and needed <= {name for name, _ in of}}
@@ -75,7 +75,7 @@ def share(runs: Sequence[CheckedRun]) -> SharedCells:
 
 
 def _efforts(runs: Sequence[CheckedRun]) -> tuple[Effort, ...]:
-    """Name how formats were read in all runs; UsageError where that is nothing."""
+    """Return the efforts with which all runs read formats; raise UsageError if there are none."""
     shared = tuple(effort for effort in runs[0].efforts if all(effort in run.efforts for run in runs))
     if shared:
         return shared
@@ -87,7 +87,7 @@ def _efforts(runs: Sequence[CheckedRun]) -> tuple[Effort, ...]:
 
 
 def _formats(runs: Sequence[CheckedRun], case: CaseKey, efforts: Sequence[Effort]) -> frozenset[Settled]:
-    """Return the formats of a cell whose contenders stand for the same in all runs: no best is of other formats."""
+    """Return the formats of a cell with equal efforts in all runs, so that each best is among the same formats."""
     each = [
         {of: found & frozenset(efforts) for of, found in run.measured[case].items() if efforts == ("",) or found}
         for run in runs
@@ -98,7 +98,7 @@ def _formats(runs: Sequence[CheckedRun], case: CaseKey, efforts: Sequence[Effort
 def _left_out(
     runs: Sequence[CheckedRun], cells: Mapping[CaseKey, frozenset[Settled]], efforts: Sequence[Effort]
 ) -> Iterator[str]:
-    """Say which formats are not compared in cells that are, and which efforts at all."""
+    """Yield sentences on formats left out of compared cells, and on efforts that are left out everywhere."""
     lost: Counter[Settled] = Counter()
     for case, formats in cells.items():
         lost.update({of for run in runs for of in run.measured[case]} - formats)
@@ -113,7 +113,7 @@ def _left_out(
 
 
 def _comparable(runs: Sequence[CheckedRun], named: frozenset[CaseKey]) -> tuple[frozenset[CaseKey], tuple[str, ...]]:
-    """Leave out cells of one name that are not the same, each kind with a sentence."""
+    """Drop cells that share a name but are not comparable; return the rest, and a sentence for each reason."""
     notes = []
     places = {(case.trace, case.n_res) for case in named}
     unknown = {place for place in places if not all(run.values.get(place) for run in runs)}
@@ -126,7 +126,7 @@ def _comparable(runs: Sequence[CheckedRun], named: frozenset[CaseKey]) -> tuple[
             traces = formatting.listed(formatting.subject(*place) for place in sorted(left, key=str))
             notes.append(f"Not compared, because {why}: {traces}.")
     cells = {case for case in named if (case.trace, case.n_res) not in unknown | other}
-    # A run that has only rejected reads of a cell recorded no bytes of it.
+    # A run whose reads of a cell were all rejected recorded no bytes for it.
     bytes_differ = {case for case in cells if len({asked for run in runs if (asked := run.cells[case])}) > 1}
     if bytes_differ:
         notes.append(f"Not compared, because their samples ask for other bytes: {_cells(len(bytes_differ))}.")

@@ -22,33 +22,33 @@ _SHOWN_APART = ("run_id", "profile_files", "options", "store", "settings", "meas
 
 @dataclass(frozen=True)
 class RunFact:
-    """A fact of every run, in words: `label` names it, and `texts` has one for each run."""
+    """A fact of every run, in words: `label` names it, and `texts` has one text for each run."""
 
     label: str
     texts: tuple[str, ...]
 
     @property
     def differs(self) -> bool:
-        """Whether not all runs have the same."""
+        """Whether the runs differ in this fact."""
         return len(set(self.texts)) > 1
 
 
 def describe_runs(runs: Sequence[CheckedRun], formats: Sequence[Settled]) -> list[RunFact]:
-    """Describe what each run was measured on and with, fact by fact.
+    """Describe the machine, libraries and settings of each run, fact by fact.
 
     Parameters
     ----------
     runs : sequence of CheckedRun
         The runs.
     formats : sequence of (str, str)
-        Those that are compared: their settings are described too.
+        Formats that are compared: their settings are described too.
     """
     recorded = _facts([_machine(run.session) | _libraries(run.session) for run in runs], UNKNOWN)
     return [*recorded, *_facts([_asked(run.config) for run in runs], _NONE), *_settings(runs, formats)]
 
 
 def _facts(each: Sequence[dict[str, str]], absent: str) -> Iterator[RunFact]:
-    """Yield every fact of any run; `absent` is said of runs without it."""
+    """Yield each fact that any run has, with `absent` as the text of runs without it."""
     for label in dict.fromkeys(label for found in each for label in found):
         yield RunFact(label, tuple(one.get(label, absent) for one in each))
 
@@ -80,7 +80,7 @@ def _libraries(session: dict[str, Any]) -> dict[str, str]:
 
 
 def _asked(config: RunConfig) -> dict[str, str]:
-    """Say what was asked of a run; what is not named here is shown by the name of its field."""
+    """Return the settings of a run by label; a setting without a label here is shown by the name of its field."""
     said = {
         "Threads of a contender": _said(config.threads, "no bound"),
         "Decoded chunks kept": "as each library has it"
@@ -100,7 +100,7 @@ def _asked(config: RunConfig) -> dict[str, str]:
 
 
 def _settings(runs: Sequence[CheckedRun], formats: Sequence[Settled]) -> list[RunFact]:
-    """Show one tensor of each format and profile that the runs stored in other ways."""
+    """Return a fact for each format and profile that the runs stored differently: the first tensor that differs."""
     tables = [_ledger(run) for run in runs]
     found = []
     for name, profile in formats:
@@ -116,7 +116,7 @@ def _settings(runs: Sequence[CheckedRun], formats: Sequence[Settled]) -> list[Ru
 
 
 def _ledger(run: CheckedRun) -> dict[tuple[str, ...], str]:
-    """Return how each tensor was stored, by trace, length, format, profile, reader and tensor."""
+    """Return how each tensor is stored, by trace, length, format, profile, reader and tensor."""
     table = pd.read_csv(run.folder / "ledger.csv", dtype=str, keep_default_na=False)
     found = {}
     for row in table.to_dict("records"):
@@ -132,7 +132,7 @@ def _said(value: Any, none: str = UNKNOWN) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Write a value of a configuration."""
+    """Return a value of a configuration as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):

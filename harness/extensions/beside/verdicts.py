@@ -1,4 +1,4 @@
-"""The verdicts of runs side by side, and whether each holds on all: of criteria, of grades, of cells and of uses."""
+"""Verdicts of runs side by side (standings, grades, uses, cells), and whether each holds on all runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from harness.records import Effort, kind_of
 from harness.suite import suite_named
 
 Kind = Literal["standing", "grade", "use", "cell"]
-"""How a format stands in a criterion, its grade there, which format a use prefers, and a format in one cell."""
+"""A format's standing in a criterion, its grade there, the format that a use prefers, or a format in one cell."""
 
 Agreement = Literal["holds", "differs", "inconclusive", "none"]
-"""On all runs the same; two exclude each other; some run cannot tell; some has no verdict, or against other formats."""
+"""Agreement of all runs.
+
+``holds``: all runs have the same word. ``differs``: two runs exclude each other. ``inconclusive``: some run cannot
+decide. ``none``: some run has no verdict, or has one against other formats.
+"""
 
 INCONCLUSIVE = "inconclusive"
 FRONT = "in front"
@@ -36,22 +40,22 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, kw_only=True)
 class RunWord:
-    """What one run says."""
+    """The verdict of one run."""
 
-    word: str = ""  # Its verdict, as in its own report; empty where it has none.
-    # What is held against other runs: the word alone where it is sure, all that may be true where the run cannot tell,
-    # and nothing without a verdict.
+    word: str = ""  # Its verdict on the shared cells; empty without one.
+    # The words to compare with other runs: only `word` if the run is sure, all words that may be true if the run cannot
+    # decide, none without a verdict.
     possible: frozenset[str] = _NONE
-    # What the word is held against: in a criterion or a use, the formats that have figures.
+    # What the word was decided against: in a criterion or a use, the formats that have figures.
     among: frozenset[Any] = frozenset()
-    # Of the format to the best of the criterion, or to the baseline in the cell, with its 95 % interval.
+    # Ratio of the format to the best of the criterion, or to the baseline in the cell, with its 95 % interval.
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
 
     @property
     def short(self) -> str:
-        """The word, with the ratio where it has one."""
+        """The word, with the ratio if it has one."""
         return (
             self.word
             if self.ratio is None or self.word in ("", "best")
@@ -71,17 +75,17 @@ class RunWord:
 class HeldVerdict:
     """One verdict on all runs."""
 
-    kind: Kind  # What it is of.
-    effort: Effort  # How formats were read: ``stock``, ``best``, or empty where runs do not say.
+    kind: Kind  # Kind of verdict.
+    effort: Effort  # How formats were read: ``stock``, ``best``, or empty if runs do not record it.
     # The criterion, use or cell, in words; and the format, empty for a use.
     of: str
     format: str = ""
-    part: str = ""  # Under which it is counted: the suite of a cell, else `of`.
-    said: tuple[RunWord, ...]  # What each run says.
+    part: str = ""  # Group in which it is counted: the suite of a cell, else `of`.
+    said: tuple[RunWord, ...]  # The word of each run.
 
     @property
     def agreement(self) -> Agreement:
-        """Whether it holds on all runs: other words contradict each other where their intervals do not overlap."""
+        """Whether the verdict holds on all runs; different words contradict only if their intervals do not overlap."""
         told = [one for one in self.said if one.possible]
         if any(_contradict(one, other) for one, other in combinations(told, 2)):
             return "differs"
@@ -91,43 +95,43 @@ class HeldVerdict:
 
 
 def _contradict(one: RunWord, other: RunWord) -> bool:
-    """Say whether two words exclude each other; the same ratio may have different words, by the noise of each run."""
+    """Return whether two words exclude each other; with other noise, runs may give the same ratio different words."""
     return one.among == other.among and one.possible.isdisjoint(other.possible) and not _overlap(one, other)
 
 
 def _overlap(one: RunWord, other: RunWord) -> bool:
-    """Say whether the intervals of two ratios overlap; False where one has none."""
+    """Return whether the intervals of two ratios overlap; False if one has none."""
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low <= other.high and other.low <= one.high
 
 
 def held_verdicts(found: Sequence[Findings], efforts: Sequence[Effort]) -> list[HeldVerdict]:
-    """Put the verdicts of runs side by side.
+    """Return the verdicts of runs side by side.
 
     Parameters
     ----------
     found : sequence of Findings
-        What each run says of the cells that all have.
+        Findings of each run, in the cells that all runs share.
     efforts : sequence of str
-        How formats were read in all runs.
+        Efforts (how formats were read) that all runs share.
     """
     verdicts: list[HeldVerdict] = []
     for effort in efforts:
         verdicts += _by_criterion(found, effort, "standing", _standing)
         verdicts += _by_criterion(found, effort, "grade", _grade)
-        if effort != BEST:  # uses are decided by stock readers, and cells held against the baseline of these
+        if effort != BEST:  # uses are decided by stock readers, and cells are compared with their baseline
             verdicts += _joined("use", effort, [_uses(one) for one in found])
             verdicts += _joined("cell", effort, [_cells(one, effort) for one in found])
     return verdicts
 
 
 _Found = dict[tuple[str, ...], RunWord]
-"""What a run says of each criterion and format, use, or cell and format."""
+"""Words of one run by (of, format, part): for each criterion and format, each use, or each cell and format."""
 
 
 def _joined(kind: Kind, effort: Effort, each: Sequence[_Found]) -> Iterator[HeldVerdict]:
-    """Join what runs say; keys are (of, format, part)."""
+    """Join the words of runs to verdicts; keys are (of, format, part)."""
     for key in dict.fromkeys(key for found in each for key in found):
         of, name, part = key
         said = tuple(found.get(key, RunWord()) for found in each)
@@ -154,13 +158,13 @@ def _by_criterion(
 
 
 def _of_effort(table: pd.DataFrame, findings: Findings, effort: Effort) -> pd.Series:
-    """Select the grades of an effort; a run without formats at their best does not name it."""
+    """Select the grades of an effort; a run without formats at their best leaves the effort empty."""
     raced = findings.samples["effort"].isin([BEST, "both"]).any()
     return table["effort"] == (effort if raced else "")
 
 
 def _standing(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
-    """Say how a format stands; neither the best nor a tie with it is sure where another may be the best."""
+    """Return the word for a format's standing; best and tie are not sure if another format may be the best."""
     word = str(row["standing"])
     if not word:
         return RunWord()
@@ -170,7 +174,7 @@ def _standing(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
 
 
 def _grade(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
-    """Say a grade, with all that its interval reaches; its figure is the ratio to the best of each cell."""
+    """Return a grade, with every grade that its interval reaches; its figure is the ratio to the best of each cell."""
     word = str(row["grade"] or "")
     if not word:
         return RunWord()
@@ -227,13 +231,13 @@ class _Ratio(TypedDict):
 
 
 def _ratio(row: Mapping[Hashable, Any], *names: str) -> _Ratio:
-    """Return a ratio with its interval; None for what a row does not have."""
+    """Return a ratio with its interval; None for values that the row does not have."""
     ratio, low, high = (float(row[name]) if formatting.known(row[name]) else None for name in names)
     return _Ratio(ratio=ratio, low=low, high=high)
 
 
 def counted(verdicts: Iterable[HeldVerdict]) -> dict[Agreement, int]:
-    """Count verdicts by whether they hold."""
+    """Count verdicts by their agreement."""
     found: dict[Agreement, int] = {"holds": 0, "differs": 0, "inconclusive": 0, "none": 0}
     for one in verdicts:
         found[one.agreement] += 1

@@ -1,4 +1,4 @@
-"""Writes and reads b2nd files with the library blosc2."""
+"""Read and write b2nd files with the blosc2 library."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class _Document(TypedDict):
 
 
 Plan = Callable[[TensorSpec], tuple[Layout, tuple[int, ...] | None]]
-"""Says how a tensor is laid out, and the extent of its blocks; None where the library decides."""
+"""Function that returns the layout of a tensor and the extent of its blocks, None if the library decides."""
 
 
 def _compression(codec: Codec | None) -> dict[str, Any]:
-    """Translate a codec into parameters of Blosc2, whose filter that rounds, ``TRUNC_PREC``, is never among them."""
+    """Translate a codec into parameters of Blosc2, never with ``TRUNC_PREC``, its lossy filter that rounds values."""
     if codec is None:
         return {"clevel": 0, "filters": [blosc2.Filter.NOFILTER], "filters_meta": [0]}
     name = blosc2.Codec[codec.name.removeprefix("blosc-").upper()]
@@ -49,7 +49,7 @@ def _compression(codec: Codec | None) -> dict[str, Any]:
 
 
 class Blosc2Writer(Writer):
-    """Writes each tensor as a file of its own, slab by slab."""
+    """Writer that stores each tensor in its own file, slab by slab."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self._path, self._plan = path, plan
@@ -63,14 +63,14 @@ class Blosc2Writer(Writer):
         chunked: dict[str, Any] = {}
         if layout.chunks and spec.items:
             chunked = {"chunks": layout.chunks, **({"blocks": parts} if parts else {})}
-        # On several threads chance decides in which order the blocks of a chunk are stored.
+        # With several threads, the order in which the blocks of a chunk are stored would depend on chance.
         stored = {
             "urlpath": str(file),
             "mode": "w",
             "cparams": blosc2.CParams(nthreads=1, **_compression(layout.codec)),
         }
         if not spec.shape:
-            for block in blocks:  # to set an item, the library would make it a number of Python first
+            for block in blocks:  # setting an item would first convert it to a number of Python
                 blosc2.asarray(np.ascontiguousarray(block, spec.dtype).reshape(()), **stored)
         else:
             array, row = blosc2.empty(spec.shape, dtype=np.dtype(spec.dtype), **stored, **chunked), 0
@@ -93,7 +93,7 @@ class Blosc2Writer(Writer):
 
 
 def _put(array: blosc2.NDArray, row: int, block: np.ndarray) -> None:
-    """Store rows, by as many columns at once as a chunk has: the library takes copies in C order only."""
+    """Store rows, split into columns of a chunk's width: the library takes copies in C order only."""
     rows = slice(row, row + len(block))
     if array.ndim == 1:
         array[rows] = np.ascontiguousarray(block, array.dtype)
@@ -104,14 +104,14 @@ def _put(array: blosc2.NDArray, row: int, block: np.ndarray) -> None:
 
 
 class Blosc2Reader(Reader):
-    """Reads b2nd files; each array stays open once it was asked for, as the library means them to be used.
+    """Reader of b2nd files; each array stays open after its first use, as the library intends.
 
     Parameters
     ----------
     path : Path
         The archive's folder.
     mapped : bool
-        Whether files are mapped into memory, instead of opened anew by the library for each chunk.
+        Whether files are mapped into memory, instead of reopened by the library for each chunk.
     """
 
     def __init__(self, path: Path, *, mapped: bool = False) -> None:
@@ -127,7 +127,7 @@ class Blosc2Reader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         array, turn = self._held(path)
-        with turn:  # an array has one context of decompression
+        with turn:  # an array has one decompression context
             found = array[...] if selection is None else array[selection]
         return np.asarray(found)
 
@@ -162,7 +162,7 @@ class Blosc2Reader(Reader):
 
 
 class RecoveredBlosc2Reader(Blosc2Reader):
-    """Reads what is whole in an archive that was not finished: a file is whole or is not listed."""
+    """Reader of the complete files of an unfinished archive; an incomplete file is not listed."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         super().__init__(path)
@@ -176,12 +176,12 @@ class RecoveredBlosc2Reader(Blosc2Reader):
 
 
 def open_array(file: Path, *, mapped: bool = False) -> blosc2.NDArray:
-    """Open an array to read; what a file says besides is neither followed nor evaluated.
+    """Open an array for reading; any other content of the file is neither followed nor evaluated.
 
     Raises
     ------
     ArchiveError
-        When it holds anything else.
+        If the file does not exist or holds anything but one array.
     """
     if not file.is_file():
         raise ArchiveError(f"there is no {file}")
@@ -189,7 +189,7 @@ def open_array(file: Path, *, mapped: bool = False) -> blosc2.NDArray:
     threads = blosc2.DParams(nthreads=capacity().cores_usable)
     try:
         array = blosc2.open(str(file), dparams=threads, deserialize="safe", **how)
-    except ValueError as error:  # it names an expression or another file
+    except ValueError as error:  # the file holds an expression or a reference to another file
         raise ArchiveError(f"{file} holds no array alone; nothing of it was evaluated") from error
     if type(array) is not blosc2.NDArray:
         raise ArchiveError(f"{file} holds a {type(array).__name__} and no array")
@@ -197,13 +197,13 @@ def open_array(file: Path, *, mapped: bool = False) -> blosc2.NDArray:
 
 
 def stored_in(file: Path) -> StoredTensor:
-    """Return what a file says of its array."""
+    """Return the shape and dtype of the array in a file."""
     array = open_array(file)
     return StoredTensor(tuple(array.shape), array.dtype.name)
 
 
 def overstated_array(path: Path) -> str:
-    """Name the first array whose chunks state far more than its file holds; empty where there is none."""
+    """Return a message on the first array whose chunks state far more than its file holds; empty if there is none."""
     for file in _files(path):
         array, size = open_array(file), file.stat().st_size
         nbytes = prod(array.chunks) * array.dtype.itemsize

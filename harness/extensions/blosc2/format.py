@@ -1,4 +1,4 @@
-"""Blosc2: one b2nd file a tensor, in chunks that are compressed block by block."""
+"""Blosc2: one b2nd file per tensor, in chunks that are compressed block by block."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.trace.schema import Role, TensorSpec
 
 _MOST = 1 << 30  # bytes; Blosc2 takes chunks up to 2 GiB, and pads them to whole blocks
 HEAD = b'{"format":"blosc2",'
-"""How the manifest's file of an archive begins."""
+"""First bytes of the manifest's file of an archive."""
 _WHY = "large chunks of small blocks: a window decodes the blocks that it touches; lz4 reads faster than zstd"
 
 
@@ -38,7 +38,7 @@ def _block(default: int, *others: int) -> Parameter:
 
 
 def _opened(path: Path, *, mapped: bool) -> Reader:
-    from harness.extensions.blosc2.arrays import Blosc2Reader  # only who reads loads the library
+    from harness.extensions.blosc2.arrays import Blosc2Reader  # loads the library only for reading
 
     return Blosc2Reader(path, mapped=mapped)
 
@@ -76,7 +76,7 @@ class Blosc2Format(TunableFormat, Format):
 
     @staticmethod
     def missing() -> str:
-        """Say how to install the library; empty when it is there."""
+        """Return how to install the library; empty if it is installed."""
         return registry.missing_package("blosc2", "trace-format-harness[blosc2]")
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -93,7 +93,7 @@ class Blosc2Format(TunableFormat, Format):
         return found
 
     def blocks(self, spec: TensorSpec, profile: Profile, layout: Layout) -> tuple[int, ...] | None:
-        """Return the extent of the unit that is compressed within a chunk; None where Blosc2 decides."""
+        """Return the extent of a block, the unit of compression within a chunk; None if Blosc2 decides."""
         values = {} if profile in ("seed", "matched") else self.values(spec.role, profile)
         if layout.chunks is None or "block" not in values:
             return None

@@ -1,1 +1,1 @@
-"""Where the time of a read goes: its parts, each measured."""
+"""Breakdown of the time of a read into measured parts."""

@@ -1,4 +1,4 @@
-"""Where the time of reads goes: from the rows of ``breakdown.csv`` to one row a cell."""
+"""Where the time of reads goes: summary of ``breakdown.csv``, one row per cell."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from harness.report.page.scaling import main_subject
 
 
 class PartOfRead(NamedTuple):
-    """How a part of a read is told: in a table, in a sentence, and drawn."""
+    """Names and drawing style of a part of a read."""
 
     called: str
     doing: str
     colour: str  # Okabe & Ito (2008)
-    hatch: str  # tells the parts apart in grey print
+    hatch: str  # distinguishes the parts in greyscale print
 
 
 PARTS = {
@@ -29,7 +29,7 @@ PARTS = {
 """The parts of a read's total."""
 
 OPENED = {"open_seconds": PartOfRead("open", "opening", "#bdbdbd", ""), **PARTS}
-"""The same after what opening took, which the total leaves out."""
+"""The same parts, preceded by the time to open, which the total excludes."""
 
 _TIMES = ["total_seconds", *OPENED]
 _EXACT = ["stored_bytes", "extents", "files", "bytes_requested"]
@@ -39,28 +39,28 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-_CLEARLY = 0.1  # of the read; a replay is another moment, and equal reads differ by a few percent
+_CLEARLY = 0.1  # of the read; a replay runs at another moment, and equal reads differ by a few percent
 
 
 def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
-    """Summarise the rows of `harness.extensions.breakdown.rows.read_breakdown`: one row a cell, in their first order.
+    """Summarise the rows of `harness.extensions.breakdown.rows.read_breakdown`: one row per cell, in their first order.
 
-    Times are those of the round that was disturbed least, the one whose read and replay took least together: what a
-    read has to do takes no less for it, and the parts add up to the total. ``stored_fraction`` is the stored bytes that
-    a read needs over those it asks for. ``main_part`` is the name of the largest part. A figure that should be the same
-    in every round and is not stays empty, and the reason says so. A failed cell has no figures; one whose format has no
-    replay has the total and the time to open alone.
+    Times come from the least disturbed round: the one with the least time for its read and replay together. This does
+    not understate the work of a read, and the parts add up to the total. ``stored_fraction`` is the stored bytes
+    that a read needs divided by the bytes that it requests. ``main_part`` is the name of the largest part. A figure
+    that should be the same in every round and is not stays empty, and the reason states so. A failed cell has no
+    figures; a cell whose format has no replay has only the total and the time to open.
     """
     cells = [_cell(group) for _, group in breakdown.groupby(KEY_COLUMNS, sort=False, dropna=False)]
-    numeric = dict.fromkeys([*_TIMES, *_EXACT, "stored_fraction"], float)  # NaN where empty, also where all are
+    numeric = dict.fromkeys([*_TIMES, *_EXACT, "stored_fraction"], float)  # NaN if empty, also if all are
     found = pd.DataFrame(cells, columns=COLUMNS).astype(numeric)
-    return found.assign(n_res=pd.to_numeric(found["n_res"]))  # NaN also where no trace has residues
+    return found.assign(n_res=pd.to_numeric(found["n_res"]))  # NaN also if no trace has residues
 
 
 def _cell(group: pd.DataFrame) -> dict[str, Any]:
     first = group.iloc[0]
     statuses = set(group["status"])
-    # One wrong replay makes all of them doubtful; a rejected round only counts for nothing.
+    # One wrong replay makes all rounds doubtful; a rejected round merely does not count.
     status = next((s for s in ("failed", "ok", "skipped", "rejected") if s in statuses), "skipped")
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: first[key] for key in KEY_COLUMNS}
     counted = group[group["status"] == status]
@@ -89,18 +89,18 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _taken(rounds: pd.DataFrame) -> pd.Series:
-    """Return what each round took for the read and its replay together, in seconds."""
+    """Return the time of each round for its read and replay together, in seconds."""
     replayed = [name for name in PARTS if name != "rest_seconds"]
     return rounds[["total_seconds", "open_seconds", *replayed]].sum(axis=1)
 
 
 def below_zero(cells: pd.DataFrame) -> pd.Series:
-    """Say in which cells of `where_time_goes` the parts take clearly longer than the read that they are parts of."""
+    """Return a mask of the cells of `where_time_goes` whose parts take clearly longer than the read."""
     return cells["rest_seconds"] < -_CLEARLY * cells["total_seconds"]
 
 
 def drawn_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
-    """Return the trace and length that are drawn, and the cells of them; some have to be measured."""
+    """Return the trace, the length and the cells to draw; at least one cell must be measured."""
     trace, n_res = main_subject(cells[cells["total_seconds"].notna()])
     here = cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res
     return trace, n_res, cells[(cells["trace"] == trace) & here]

@@ -1,4 +1,4 @@
-"""Blosc called directly, on one thread."""
+"""Direct calls of Blosc on one thread."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def decompress(pieces: Iterable[bytes]) -> list[bytes]:
     Parameters
     ----------
     pieces : iterable of bytes
-        Each with Blosc's own header, which names the compressor and the shuffle.
+        Buffers with Blosc's own header, which names the compressor and the shuffle.
 
     Returns
     -------
     list of bytes
-        In the same order.
+        Decoded buffers in the same order.
     """
-    # numcodecs would use a pool of threads when called from the main one, unless zarr-python has told it not to.
+    # numcodecs would use a pool of threads when called from the main thread, unless zarr-python has disabled it.
     before, blosc.use_threads = blosc.use_threads, False
     try:
         return [blosc.decompress(piece) for piece in pieces]

@@ -1,4 +1,4 @@
-"""Reads of tensors that are stored as they are, taken apart: of raw archives and of safetensors."""
+"""Replay of reads of tensors that are stored unencoded: raw archives and safetensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.trace.manifest import Manifest
 
 
 class FlatReplayer(Replayer[RawReader]):
-    """Reads of raw archives."""
+    """Replayer of raw archives."""
 
     takes = RawReader
 
@@ -25,7 +25,7 @@ class FlatReplayer(Replayer[RawReader]):
 
 
 class SafetensorsReplayer(Replayer[Reader]):
-    """Reads of safetensors, whose library keeps the header to itself."""
+    """Replayer of safetensors archives. It parses the header itself, because the library does not expose it."""
 
     takes = Reader
 

@@ -1,4 +1,4 @@
-"""Reads of HDF5 datasets taken apart."""
+"""Replay of reads of HDF5 datasets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.formats.selection import lengths, whole
 
 
 class Hdf5Replayer(Replayer[Hdf5Reader]):
-    """Reads with h5py."""
+    """Replayer of reads with h5py."""
 
     takes = Hdf5Reader
 
@@ -33,32 +33,32 @@ class Hdf5Replayer(Replayer[Hdf5Reader]):
 
 
 def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | None) -> Replay | None:
-    """Take a read of a dataset apart.
+    """Split a read of a dataset into its parts.
 
-    Blosc is decoded by numcodecs, which holds the same library. Other filters exist only inside HDF5, bitshuffle among
-    them: there ``decode`` reads a dataset in memory that holds the same stored chunks. That figure is HDF5's own: it
-    includes the lookup of each chunk and its copies from the stored bytes and out of the chunk cache, so it is an
-    upper bound for the codec; ``copy`` is the replay's own on top, and the rest may be negative by as much.
+    numcodecs decodes Blosc; it contains the same library. Other filters, bitshuffle among them, exist only inside HDF5.
+    For these, ``decode`` reads a dataset in memory that holds the same stored chunks. That figure is HDF5's own: it
+    includes the lookup of each chunk and its copies from the stored bytes and out of the chunk cache. So it is an upper
+    bound for the codec. ``copy`` is the replay's own copy in addition, and the rest may be negative by as much.
 
     Parameters
     ----------
     file : Path
         The archive.
     dataset : h5py.Dataset
-        In it.
+        A dataset of the archive.
     selection : tuple of slice or None
-        The part; the whole when None.
+        The selected part; None for the complete dataset.
 
     Returns
     -------
     Replay or None
-        None when the values stand in the dataset's header, where HDF5 does not give their place.
+        None if the values are stored in the dataset's header, where HDF5 does not expose their offset.
     """
     wanted = whole(dataset.shape, selection)
     plist = dataset.id.get_create_plist()
     fill = np.asarray(dataset.fillvalue, dataset.dtype)
     if plist.get_layout() == h5py.h5d.CONTIGUOUS:
-        if not dataset.id.get_storage_size():  # never written; its offset is nonsense behind a user block
+        if not dataset.id.get_storage_size():  # never written; its offset is meaningless behind a user block
             return Replay(extents=(), place=assembled([], lengths(wanted), fill))
         return contiguous(file, dataset.id.get_offset(), dataset.shape, dataset.dtype, selection)
     if plist.get_layout() != h5py.h5d.CHUNKED:
@@ -79,7 +79,7 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
         return Replay(extents=extents, load=memory.load, decode=memory.decode, place=place)
 
     def decode(stored: list[bytes]) -> list[np.ndarray]:
-        # A filter that made a chunk no smaller is left out of it, as its mask says.
+        # HDF5 skips a filter that does not shrink a chunk, and records this in the chunk's mask.
         plain = [not filters or mask & 1 for mask in masks]
         unpacked = iter(blosc.decompress(data for data, bare in zip(stored, plain, strict=True) if not bare))
         values = (data if bare else next(unpacked) for data, bare in zip(stored, plain, strict=True))
@@ -89,7 +89,7 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
 
 
 class _InMemory:
-    """Stored chunks one below the other in a dataset of the same filters."""
+    """Stored chunks stacked along the first axis of a dataset in memory, with the same filters."""
 
     def __init__(
         self, filters: Any, chunks: tuple[int, ...], dtype: np.dtype, taken: Sequence[ChunkPart], masks: Sequence[int]
@@ -98,7 +98,7 @@ class _InMemory:
         self._shape = (chunks[0] * len(taken), *chunks[1:])
 
     def load(self, stored: list[bytes]) -> Any:
-        """Make the dataset; the caller drops it, and with it the file."""
+        """Create the dataset; the caller drops it, and the file with it."""
         if not stored:
             return None
         places = [(self._chunks[0] * number, *(0 for _ in self._chunks[1:])) for number in range(len(stored))]
@@ -106,7 +106,7 @@ class _InMemory:
         return in_memory(self._filters, self._dtype, self._shape, self._chunks, chunks)
 
     def decode(self, state: Any) -> list[np.ndarray]:
-        """Read all of it with one call."""
+        """Read the complete dataset with one call."""
         if state is None:
             return []
         edge, out = self._chunks[0], np.empty(self._shape, self._dtype)

@@ -1,4 +1,4 @@
-"""Explain the samples of a warm read access, in rounds of their own after them."""
+"""Measurement that explains the samples of warm read accesses, in rounds of its own after them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ WARM = "warm"
 WHAT = "breakdown"
 
 ROUNDS = 3
-"""What explains a verdict gives none, so three are enough; a run of one round is a first look, explained once."""
+"""Rounds that explain a cell: they give no verdict, so three suffice; a run of one round, a first try, gets one."""
 
 MOST_BYTES = 8 << 30
-"""What asks for more is not explained: it would be read several times over, and reads of a part of it are explained."""
+"""Largest access to explain, in bytes: larger ones take too long to read several times; their parts are explained."""
 
 
 def rounds_of(config: RunConfig) -> int:
-    """Return how many rows explain a cell of a run."""
+    """Return the number of rows that explain a cell of a run."""
     return 1 if config.rounds == 1 else ROUNDS
 
 
@@ -40,20 +40,20 @@ def _explained(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _applies(config: RunConfig, access: Access) -> bool:
-    """Say whether an access is explained: reads by one thread, where no other wait hides the parts, on a local disk."""
+    """Return whether an access is explained: warm reads of a local disk by one thread, where no wait hides a part."""
     if not isinstance(access, ReadAccess) or WARM not in config.caches or config.store is not None:
         return False
     return WARM in access.caches and access.executor == "main" and not access.load_once
 
 
 class _BreakdownRounds(Measuring):
-    """Takes the breakdowns of one run; the process that explains is one of its own, so that it reaches no sample."""
+    """Breakdowns of one run. They are taken in a separate process, so that they do not affect samples."""
 
     def __init__(self, config: RunConfig) -> None:
         self._config, self._rounds = config, rounds_of(config)
 
     def begin(self, session: RunSession) -> None:
-        """Open ``breakdown.csv`` and the process."""
+        """Open ``breakdown.csv`` and start the process."""
         path = session.folder / Breakdown.file
         rows = session.stack.enter_context(closing(RowFile(path, Breakdown)))
         self._log = RowLog(self._config.run_id, Breakdown, rows, done(path, Breakdown))
@@ -61,17 +61,17 @@ class _BreakdownRounds(Measuring):
         self._failure, self._step, self._arms = session.recorder.failure, session.step, _explained(session.arms)
 
     def steps(self, subject: Subject | None) -> int:
-        """Count a step for each row."""
+        """Return the number of steps, one for each row."""
         applies = sum(_applies(self._config, access) for _, access in subject.plans) if subject else 0
         return len(self._arms) * self._rounds * applies
 
     def complete(self, subject: Subject) -> bool:
-        """Say whether every access is explained."""
+        """Return whether every access is explained."""
         turns = measurement.turns(self._config, self._arms, subject)
         return all(self._log.whole(each.block, each.rounds) for each in turns)
 
     def after(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> None:
-        """Take what is missing of an access; a cell whose samples failed has nothing to explain."""
+        """Take the missing rows of an access; a cell whose samples failed has nothing to explain."""
         if not _applies(self._config, access) or not isinstance(access, ReadAccess):
             return
         turns = _turns(self._config, subject, suite, access, self._arms)
@@ -98,14 +98,14 @@ class _BreakdownRounds(Measuring):
 
 
 class BreakdownMeasurement(Measurement):
-    """Where the time of warm reads goes, of every run from a local disk."""
+    """Where the time of warm reads goes, measured in every run from a local disk."""
 
     name = WHAT
     rows = Breakdown
     since: ClassVar[int | None] = 3
 
     def open(self, config: RunConfig) -> Measuring:
-        """Open it for every run: its file says that there was nothing to explain."""
+        """Open the measurement for every run: its file then shows if there was nothing to explain."""
         return _BreakdownRounds(config)
 
     def turns(self, config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:

@@ -1,4 +1,4 @@
-"""Reads of NPZ members taken apart: all of a member, inflated at once."""
+"""Replay of reads of NPZ members: each member is inflated completely and at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.trace.stream import LARGE_BYTES
 
 
 class NpzReplayer(Replayer[NpzReader]):
-    """Reads of deflated members; of others there is no replay."""
+    """Replayer of deflated members; other members have no replay."""
 
     takes = NpzReader
 
@@ -33,7 +33,7 @@ class NpzReplayer(Replayer[NpzReader]):
             shape, dtype = member_header(handle)
             values = handle.tell()
         if member.compress_type != zipfile.ZIP_DEFLATED or member.file_size - values > LARGE_BYTES:
-            return None  # the steps of a replay follow each other, so that a large member would be whole in memory
+            return None  # replay steps run one after the other, so a large member would be in memory completely
 
         def decode(stored: list[bytes]) -> list[np.ndarray]:
             data = zlib.decompress(memoryview(stored[0])[skipped:], -zlib.MAX_WBITS, member.file_size)

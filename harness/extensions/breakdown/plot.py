@@ -1,4 +1,4 @@
-"""One picture of where the time of a read goes: open, metadata, file reads, decode, copy, rest of the library."""
+"""Drawing of where the time of a read goes: open, metadata, file reads, decode, copy, rest of the library."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from harness.report.drawing.ticks import across, upwards
 _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
 _NAMES = 7.5  # points
-_WIDE = 1.3  # times the bars, with what is written beside them
+_WIDE = 1.3  # times the width of the bars, to fit the text next to them
 _UNKNOWN: dict[str, Any] = {"facecolor": "none", "edgecolor": GREY, "linestyle": (0, (2, 2)), "linewidth": 0.8}
 
 
 def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw the cells of `where_time_goes`, for every access of one trace; nothing when nothing was measured."""
+    """Draw the cells of `where_time_goes`, for every access of one trace; draw nothing if nothing was measured."""
     if cells["total_seconds"].isna().all():
         return []
     trace, n_res, shown = drawn_cells(cells[cells["total_seconds"].notna()])
@@ -40,7 +40,7 @@ def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
             caption=_caption(trace, n_res, shown, unknown=bool(unknown)),
             legend=[
                 *(Patch(label=part.called, **_style(part)) for part in OPENED.values()),  # type: ignore[list-item]
-                *([Patch(label="not taken apart", **_UNKNOWN)] if unknown else []),  # type: ignore[list-item]
+                *([Patch(label="no breakdown", **_UNKNOWN)] if unknown else []),  # type: ignore[list-item]
                 Line2D([], [], color="black", linewidth=1.6, label="real read"),
             ],
             heights=[0.24 * len(arms) + 0.12] * rows,
@@ -63,7 +63,9 @@ def _caption(trace: str, n_res: float, shown: pd.DataFrame, *, unknown: bool) ->
     length = "" if np.isnan(n_res) else f", {n_res:.0f} residues"
     rounds = int(shown["rounds"].min())
     how = "One instrumented round" if rounds == 1 else f"The least disturbed of {rounds} instrumented rounds"
-    empty = ["A format whose bar is empty does not say where its bytes lie: its reads were timed, and not taken apart."]
+    empty = [
+        "A format with an empty bar does not state where its bytes are: its reads were timed, without a breakdown."
+    ]
     return [
         "Every bar is as long as its parts together, whatever they took: compare times by the figures beside the bars. "
         "Parts are measured by replay: the stored bytes that a read needs are read again, decoded by the format's "
@@ -82,7 +84,7 @@ def _style(part: PartOfRead) -> dict[str, Any]:
 
 
 def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, labelled: bool) -> None:
-    """Draw a bar for each arm, each divided by the longer of its parts together and its read."""
+    """Draw a bar for each arm, scaled to the longer of the sum of its parts and its read."""
     index = pd.MultiIndex.from_tuples(arms)
     own = cells.drop_duplicates(["format", "profile"]).set_index(["format", "profile"]).reindex(index)
     total = (own["total_seconds"] + own["open_seconds"]).to_numpy(float)

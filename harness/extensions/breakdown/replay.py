@@ -1,4 +1,4 @@
-"""The parts of a read: fetching the stored bytes, decoding them, and copying into the result."""
+"""Replay of a read step by step: fetch the stored bytes, decode them, and copy them into the result."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def _as_it_is(pieces: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """The steps of one read without the library around them; each is timed on its own.
+    """The steps of one read without the library around them; each is timed separately.
 
-    ``place(decode(load(stored)))``, with ``stored`` the bytes of every extent, is what `Reader.read` returns, bit for
-    bit. A checksum that the library computes meanwhile is no step: its time counts as the rest of the library.
+    ``place(decode(load(stored)))``, with ``stored`` the bytes of every extent, equals the result of `Reader.read` bit
+    for bit. A checksum that the library computes is no step: its time counts as the rest of the library.
     """
 
-    # What this read needs, in the order in which it is read; consecutive extents of one file share one opening.
+    # The extents that this read needs, in reading order; consecutive extents of one file share one opening.
     extents: tuple[Extent, ...]
-    # Takes ``list[bytes]``, one for each extent, to what `decode` wants. Not timed.
+    # Converts ``list[bytes]``, one item for each extent, to the input of `decode`. Not timed.
     load: Callable[[list[bytes]], Any] = _as_it_is
-    # Takes what `load` returned to a list of decoded pieces: the format's codec on one thread and nothing else. Nothing
-    # where the bytes are stored as they are.
+    # Converts the output of `load` to a list of decoded pieces: the format's codec on one thread and nothing else. Does
+    # nothing if the bytes are stored unencoded.
     decode: Callable[[Any], list[Any]] = _as_it_is
-    # Takes the pieces to the result, of the selection's shape: allocates it and copies them into it.
+    # Allocates the result, of the selection's shape, and copies the pieces into it.
     place: Callable[[list[Any]], np.ndarray]
 
 
@@ -66,7 +66,7 @@ class Replayer(ABC, Generic[Read]):
         """Split a read; None if that is not possible for this tensor. Never timed, so it may read anything."""
 
     def close(self) -> None:
-        """Release what was opened besides the reader."""
+        """Release what was opened in addition to the reader."""
 
 
 def replayer_of(backend: Format, archive: Path, reader: Reader) -> Replayer | None:
@@ -79,7 +79,7 @@ def replayer_of(backend: Format, archive: Path, reader: Reader) -> Replayer | No
 
 
 class _Widening(Replayer[SlimmedReader]):
-    """Takes apart what is read below slimming; to widen the values is a part of their copy."""
+    """Replayer of slimmed archives: it splits the read below slimming, and widening counts as part of the copy."""
 
     def __init__(self, archive: Path, reader: SlimmedReader, below: Replayer) -> None:
         super().__init__(archive, reader)
@@ -98,16 +98,16 @@ class _Widening(Replayer[SlimmedReader]):
 def assembled(
     taken: Sequence[ChunkPart], shape: tuple[int, ...], fill: np.ndarray | None
 ) -> Callable[[Any], np.ndarray]:
-    """Return a `Replay.place` that copies pieces of chunks to where they belong.
+    """Return a `Replay.place` that copies pieces of chunks to their targets.
 
     Parameters
     ----------
     taken : sequence of ChunkPart
-        Where each piece goes; a piece holds only what the selection takes of its chunk.
+        Target of each piece; a piece holds only the selected part of its chunk.
     shape : tuple of int
-        Of the result.
+        Shape of the result.
     fill : ndarray or None
-        A scalar array: what stands where no piece goes; None when pieces cover the result.
+        A scalar array with the value where no piece goes; None if the pieces cover the result.
 
     Returns
     -------
@@ -129,26 +129,26 @@ def contiguous(
 ) -> Replay:
     """Split the read of a tensor that is stored unencoded, in C order.
 
-    The runs of a selection are read one by one and then strung together. A library that reads them straight to where
-    they belong spares that copy, and its rest is negative by about as much.
+    The runs of a selection are read one by one and then joined. A library that reads them directly into place saves
+    that copy, and its rest is negative by about as much.
 
     Parameters
     ----------
     file : Path
-        Where it is stored.
+        File that holds the tensor.
     offset : int
-        Of its first byte.
+        Offset of its first byte.
     shape : tuple of int
-        Of the tensor.
+        Shape of the tensor.
     dtype : str or numpy.dtype
-        Of the tensor.
+        Data type of the tensor.
     selection : tuple of slice or None
-        The part; the whole when None.
+        The selected part; None for the complete tensor.
 
     Returns
     -------
     Replay
-        Without a codec.
+        A replay without a codec.
     """
     wanted = whole(shape, selection)
     found = runs(shape, np.dtype(dtype).itemsize, wanted)

@@ -18,16 +18,16 @@ BREAKDOWN_VERSION = 3  # since 1: cause, attempt; since 2: slim, reader, threads
 
 @dataclass(frozen=True, kw_only=True)
 class ReadParts:
-    """Where the time of a warm read access goes, found apart from its samples.
+    """Breakdown of the time of a warm read access, measured apart from its samples.
 
-    Times are in seconds and add up over the reads of the access. ``total_seconds`` is taken as a sample's
-    ``seconds`` is, but in a process that keeps the memory it has freed, so a sample that gets its memory fresh from
-    the kernel takes longer. The parts are taken by replay: ``metadata`` is the library's lookup of the tensor;
-    ``file_read`` opens and reads the stored bytes that the read needs; ``decode`` calls the codec on them, on one
-    thread; ``copy`` puts the values into a new array of the result's shape. ``rest`` is what is left of the total:
-    the library's own work. It is negative where the library does better than the steps one after the other, as by
-    working on several threads or by reading straight into the result. ``stored_bytes`` lie in ``extents`` pieces,
-    each counted as often as it is read, of ``files`` different files.
+    Times are in seconds and add up over the reads of the access. ``total_seconds`` is measured like ``seconds`` of a
+    sample, but in a process that keeps the memory it has freed. A sample that gets fresh memory from the kernel takes
+    longer. The parts are measured by replay: ``metadata`` is the library's lookup of the tensor; ``file_read`` opens
+    and reads the stored bytes that the read needs; ``decode`` calls the codec on them, on one thread; ``copy`` puts the
+    values into a new array of the result's shape. ``rest`` is the remainder of the total: the library's own work. It is
+    negative if the library is faster than the steps one after the other, for example because it uses several threads or
+    reads directly into the result. ``stored_bytes`` lie in ``extents`` pieces, each counted as often as it is read, of
+    ``files`` different files.
     """
 
     total_seconds: Time | None = None
@@ -60,6 +60,6 @@ class Breakdown(ReadParts, Row):
 
 def read_breakdown(path: Path) -> pd.DataFrame:
     """Read the rows that are in force, one for each cell and round."""
-    from harness.row_files import in_force, read_rows  # with pandas, which the process that explains needs not
+    from harness.row_files import in_force, read_rows  # imports pandas, which the explaining process does not need
 
     return in_force(read_rows(path, Breakdown))

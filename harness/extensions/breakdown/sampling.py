@@ -1,4 +1,4 @@
-"""Where the time of a warm read access goes: the real reads, then each of them once more step by step."""
+"""Breakdown of a warm read access: the real reads, then a replay of each, step by step."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from harness.workload import Read
 
 NO_REPLAY = "the format does not say where its bytes lie"
 
-_MORE_THAN_CACHES = 64 << 20  # bytes; a larger one would help only where a processor has more of it for one core
+_MORE_THAN_CACHES = 64 << 20  # bytes; more would help only if a processor has larger caches for one core
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
 class BreakdownTask(Share):
-    """Take the breakdown of a warm access once, in a process that takes no samples."""
+    """Task that takes the breakdown of a warm access once, in a process that takes no samples."""
 
     def run(self, children: Children) -> ReadParts:
         """Warm the archive and take the breakdown."""
@@ -50,10 +50,10 @@ class BreakdownTask(Share):
 
 @once
 def _keep_memory() -> None:
-    """Let this process keep the memory that it frees, up to 32 MiB in one piece, which is as far as glibc goes.
+    """Make this process keep the memory that it frees, in blocks of up to 32 MiB, the maximum of glibc.
 
-    Memory that comes fresh from the kernel costs more to touch for the first time than to fill. Whether a read gets it
-    depends on what was freed before, so that it would fall on the real reads or on their replay by chance.
+    The first touch of fresh memory from the kernel costs more than filling it. Whether a read gets fresh memory depends
+    on what was freed before. So this cost would fall on the real reads or on their replay by chance.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -67,7 +67,7 @@ def _other_memory() -> np.ndarray:
 
 
 def _cool_processor() -> None:
-    """Fill the processor's caches with other things, as another format's sample does before every sample."""
+    """Overwrite the processor's caches, as another format's sample does before every sample."""
     _other_memory().fill(0)
 
 
@@ -80,44 +80,44 @@ def dissect(
     opener: Opener | None = None,
     clock: Clock = time.perf_counter_ns,
 ) -> ReadParts:
-    """Measure an access as a sample does, then with a fresh reader the steps of each of its reads.
+    """Measure an access as a sample does, then replay the steps of each of its reads with a fresh reader.
 
     The steps have a reader of their own: a lookup after the real read of the same tensor would find its metadata in
-    memory, and one before it would spare the read its own.
+    memory, and a lookup before it would save the real read its own.
 
     Parameters
     ----------
     backend : Format
         The format.
     archive : Path
-        What to read; in the page cache.
+        The archive to read, in the page cache.
     reads : sequence of Read
-        What to ask for.
+        The reads of the access.
     expected : mapping of str to Expected
         From `harness.sampling.verify.expectations`.
     opener : Opener, optional
-        What opens the archive, where that is not the format's first reader.
+        Opens the archive, if it is not the format's first reader.
     clock : callable
         Returns nanoseconds.
 
     Returns
     -------
     ReadParts
-        Failed, without a time, when the real read or the replay gave a wrong bit; skipped, with the total alone, when
-        the format has no replay.
+        Failed, without a time, if the real read or the replay gave a wrong bit; skipped, with the total and the time to
+        open but no parts, if the format has no replay.
 
     Raises
     ------
     HarnessError
-        When the format raised.
+        If the format raised an exception.
     """
     action = f"replaying the reads of {archive.name}"
     opener = opener or backend
     replaying = partial(_replaying, backend, opener, archive)
     with blame(backend.name, action):
-        # Thrown away: the first use of a codec fills its tables.
+        # Discarded: the first use of a codec fills its tables.
         possible = _replayed(replaying, archive, reads[:1], expected, clock) is not None
-        with replaying() as replayer:  # of a large tensor there may be none
+        with replaying() as replayer:  # a large tensor may have none
             largest = max(reads, key=lambda read: expected[read_id(read)].nbytes)
             possible = possible and replayer is not None and bool(replayer.replay(largest.path, largest.selection))
     _cool_processor()
@@ -148,7 +148,7 @@ def dissect(
 
 @contextmanager
 def _replaying(backend: Format, opener: Opener, archive: Path) -> Iterator[Replayer | None]:
-    """Open an archive to take its reads apart; None where its format does not say how."""
+    """Open an archive to replay its reads; yield None if its format has no replayer."""
     with opener.reader(archive) as reader:
         replayer = replayer_of(backend, archive, reader)
         with nullcontext() if replayer is None else closing(replayer):
@@ -156,12 +156,12 @@ def _replaying(backend: Format, opener: Opener, archive: Path) -> Iterator[Repla
 
 
 class _Steps:
-    """What replaying reads has taken so far, and what it has found.
+    """Time and findings of the reads that were replayed so far.
 
     Attributes
     ----------
     taken : Counter
-        Nanoseconds, by step.
+        Nanoseconds by step.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -172,20 +172,20 @@ class _Steps:
         self._held: list[tuple[np.ndarray, Expected]] = []
 
     def time(self, step: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function and count what it takes."""
+        """Call a function and add its time to a step."""
         start = self._clock()
         found = function(*arguments)
         self.taken[step] += self._clock() - start
         return found
 
     def hold(self, result: np.ndarray, want: Expected) -> None:
-        """Keep a result as a sample keeps it, so that both find memory in the same state."""
+        """Keep a result as long as a sample does, so that both find memory in the same state."""
         self._held.append((result, want))
         if sum(want.nbytes for _, want in self._held) >= HELD_BYTES:
             self.settle()
 
     def settle(self) -> None:
-        """Check results and release them."""
+        """Check the kept results and release them."""
         for result, want in self._held:
             self.problem = self.problem or check(result, want)
         self._held.clear()
@@ -198,7 +198,7 @@ def _replayed(
     expected: Mapping[str, Expected],
     clock: Clock,
 ) -> _Steps | None:
-    """Replay reads with a fresh reader; None when the format cannot."""
+    """Replay reads with a fresh reader; return None if the format cannot."""
     steps = _Steps(clock)
     with replaying() as replayer, _kept_open(archive) as kept, without_collection():
         if replayer is None:
@@ -214,7 +214,7 @@ def _replayed(
 
 
 def _replay(replay: Replay, steps: _Steps, kept: Mapping[Path, int]) -> np.ndarray:
-    """Time the steps of one read."""
+    """Time the steps of one read, and return its result."""
     extents = replay.extents
     groups = [
         (kept.get(file), file, [(extent.length, extent.offset) for extent in group])
@@ -238,7 +238,7 @@ _Group = tuple[int | None, Path, list[tuple[int, int]]]
 
 
 def _fetch(groups: Sequence[_Group]) -> list[bytes]:
-    """Read (length, offset) pairs file by file, opening those that are not kept open."""
+    """Read (length, offset) pairs file by file; open the files that are not kept open."""
     stored = []
     for kept, file, spans in groups:
         descriptor = os.open(file, os.O_RDONLY) if kept is None else kept
@@ -253,7 +253,7 @@ def _fetch(groups: Sequence[_Group]) -> list[bytes]:
 
 
 def _rest_of(descriptor: int, data: bytes, length: int, offset: int) -> bytes:
-    """Read on where one call has not given all: Linux moves at most 2 GiB at a time."""
+    """Read the bytes that one call did not return: Linux moves at most 2 GiB at a time."""
     found = bytearray(data)
     while len(found) < length and (more := os.pread(descriptor, length - len(found), offset + len(found))):
         found += more
@@ -262,7 +262,7 @@ def _rest_of(descriptor: int, data: bytes, length: int, offset: int) -> bytes:
 
 @contextmanager
 def _kept_open(archive: Path) -> Iterator[dict[Path, int]]:
-    """Open an archive that is one file, as its format does when a reader is opened; a folder's files are not."""
+    """Keep a single-file archive open, as its format does in an open reader; yield no descriptors for a folder."""
     if archive.is_dir():
         yield {}
         return

@@ -1,4 +1,4 @@
-"""The section on where the time of reads goes: its table, its drawing, its words."""
+"""Report section on where the time of reads goes: its table, drawing and sentences."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from harness.report.section import Block, Picture, Section, Table, Text
 
 @dataclass(frozen=True)
 class FoundTime:
-    """What a run says of where its time goes; `cells` is None where it was not measured."""
+    """Summary of where the time of a run goes; `cells` is None if it was not measured."""
 
     cells: pd.DataFrame | None
 
 
 class TimeSection(Section):
-    """Where the time of warm reads goes, on the trace that is drawn."""
+    """Where the time of warm reads goes, for the trace that is drawn."""
 
     name, title = "time", "Where the time goes"
     order = 70
@@ -49,7 +49,7 @@ class TimeSection(Section):
         return [] if found.cells is None else draw_time(found.cells, folder)
 
     def limits(self, found: FoundTime, findings: Findings) -> list[str]:
-        """Say how little stands behind its parts."""
+        """Return a sentence on how few rounds the parts come from."""
         rounds = (
             "one instrumented round" if findings.config.rounds == 1 else "the quietest of a few instrumented rounds"
         )
@@ -59,7 +59,7 @@ class TimeSection(Section):
         ]
 
     def blocks(self, found: FoundTime, findings: Findings) -> list[Block]:
-        """Say where time goes on the trace that is drawn, in words, a drawing and figures."""
+        """Return sentences, a drawing and a table on where time goes, for the trace that is drawn."""
         cells = found.cells
         if findings.without_formats:
             return []
@@ -97,7 +97,7 @@ _COLUMNS = [
 _DURATIONS = ["total_seconds", *(name for name in OPENED if name != "rest_seconds")]
 _FLAG = " (parts beyond the read)"
 
-_COUNTED = {  # how the figures of the summary are written that are known
+_COUNTED = {  # how to write those figures of the summary that are known
     "percent_of_raw": lambda share: formatting.percent(share / 100),
     "read_amplification": formatting.times,
     "median_requests": "{:.0f}".format,
@@ -106,7 +106,7 @@ _COUNTED = {  # how the figures of the summary are written that are known
 
 
 def _rows(shown: pd.DataFrame, arms: list[tuple[str, str]], summary: pd.DataFrame) -> list[list[str]]:
-    """Make a row of each cell of a subject, with what the summary counts of the same reads."""
+    """Return a row for each cell of a subject, with the counts of the same reads from the summary."""
     counted = summary[(summary["cache"] == "warm") & (summary["executor"] == "main")].fillna({"profile": ""})
     counts = {(row["access"], row["format"], row["profile"]): row for row in counted.to_dict("records")}
     rows = []
@@ -130,7 +130,7 @@ def _rows(shown: pd.DataFrame, arms: list[tuple[str, str]], summary: pd.DataFram
 
 
 def _too_long(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
-    """Say of which formats the parts take clearly longer than the read; empty where none do."""
+    """Return a sentence on the formats whose parts take clearly longer than the read; empty if there are none."""
     found = cells[below_zero(cells)]
     if found.empty:
         return ""
@@ -146,7 +146,7 @@ def _too_long(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
 
 
 def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
-    """Say for every format what it spends most on, over the accesses of one trace."""
+    """Return a sentence on the two largest parts of every format, over the accesses of one trace."""
     said = []
     for arm in arms:
         if kind_of(arm[0]) != "format":
@@ -154,10 +154,10 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
         own = cells[(cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1])]
         own = own.dropna(
             subset=["total_seconds", *OPENED]
-        )  # a format that does not say where its bytes lie has no parts
+        )  # a format that does not expose where its bytes lie has no parts
         if own.empty:
             continue
-        # Each access counts alike, however long it takes. Parts that reach beyond the read are shares of their sum.
+        # Each access has the same weight, however long it takes. Parts beyond the read are shares of their sum.
         parts = own[[*OPENED]].clip(lower=0)
         shares = {name: float((parts[name] / parts.sum(axis=1)).mean()) for name in OPENED}
         top = sorted(shares, key=lambda name: -shares[name])[:2]

@@ -1,4 +1,4 @@
-"""Reads of Zarr arrays taken apart: format 2 or 3, one file per chunk or one shard per array; slimmed ones too."""
+"""Replay of reads of Zarr arrays: format 2 or 3, one file per chunk or one shard per array; also slimmed ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _same(pieces: Any) -> Any:
 
 
 class ZarrReplayer(Replayer[ZarrReader]):
-    """Reads with zarr-python."""
+    """Replayer of reads with zarr-python."""
 
     takes = ZarrReader
 
@@ -45,7 +45,7 @@ class ZarrReplayer(Replayer[ZarrReader]):
 
 
 class ZarrSlimReplayer(Replayer[ZarrSlimReader]):
-    """Reads of slimmed Zarr, whose reader is this project's own; zarr-python says how arrays are stored."""
+    """Replayer of slimmed Zarr, whose reader is this project's own; zarr-python gives the storage of its arrays."""
 
     takes = ZarrSlimReader
 
@@ -70,25 +70,25 @@ class ZarrSlimReplayer(Replayer[ZarrSlimReader]):
 
 
 def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, widen: Widen = _same) -> Replay | None:
-    """Take a read of an array apart.
+    """Split a read of an array into its parts.
 
-    A shard is read as its index and one extent per chunk, whether zarr-python asks for these or for the whole file.
+    A shard is read as its index and one extent per chunk, whether zarr-python requests these or the complete file.
 
     Parameters
     ----------
     folder : Path
         The archive.
     array : zarr.Array
-        In it.
+        An array of the archive.
     selection : tuple of slice or None
-        The part; the whole when None.
+        The selected part; None for the complete array.
     widen : callable
-        Takes stored values to those of the result; part of decoding.
+        Converts stored values to those of the result; counts as decoding.
 
     Returns
     -------
     Replay or None
-        None when a codec is not known here, or the part lies in more than one shard.
+        None if a codec is not known here, or the part lies in more than one shard.
     """
     wanted = whole(array.shape, selection)
     decompress = _decompressor(array)
@@ -116,12 +116,12 @@ def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, w
 
 
 def _shard_of(array: zarr.Array, part: ChunkPart) -> tuple[int, ...]:
-    """Return the place of the shard that holds a chunk."""
+    """Return the index of the shard that holds a chunk."""
     return tuple(n * c // s for n, c, s in zip(part.chunk, array.chunks, array.shards or (), strict=True))
 
 
 def _decompressor(array: zarr.Array) -> Decompress | None:
-    """Return what undoes an array's codec, from chunks of bytes to buffers of values; None for one not known."""
+    """Return the decoder of an array's codec, from chunks of bytes to buffers of values; None for an unknown codec."""
     metadata: Any = array.metadata
     if metadata.zarr_format == 2:
         if metadata.filters or metadata.order != "C":
@@ -134,13 +134,13 @@ def _decompressor(array: zarr.Array) -> Decompress | None:
     match codecs:
         case [*before, Crc32cCodec()]:
             undo = _undo(before)
-            # The checksum is cut off and not computed: that is no step of a replay.
+            # The checksum is cut off but not verified: verification is no step of a replay.
             return None if undo is None else lambda pieces: undo([memoryview(piece)[:-CHECKSUM] for piece in pieces])
     return _undo(codecs)
 
 
 def _undo(codecs: list[Any]) -> Decompress | None:
-    """Return what undoes a chain of codecs without a checksum."""
+    """Return the decoder of a chain of codecs without a checksum; None if one is unknown."""
     match codecs:
         case [BytesCodec()]:
             return _same
@@ -158,7 +158,7 @@ def _undo(codecs: list[Any]) -> Decompress | None:
 def _chunk_files(
     folder: Path, array: zarr.Array, touched: Sequence[ChunkPart]
 ) -> tuple[list[Extent], list[Extent | None]]:
-    """Find the file of each chunk; None where there is none, which means the fill value."""
+    """Return no index, and the file of each chunk; None for a missing file, which means the fill value."""
     metadata: Any = array.metadata
     found: list[Extent | None] = []
     for part in touched:
@@ -168,7 +168,7 @@ def _chunk_files(
 
 
 def _shard(folder: Path, array: zarr.Array, touched: Sequence[ChunkPart]) -> tuple[list[Extent], list[Extent | None]]:
-    """Find the index of the shard that chunks share, and by it each of them; one of the fill value alone has none."""
+    """Return the index of the chunks' shard, and the extent of each chunk; None for a chunk of the fill value alone."""
     metadata: Any = array.metadata
     shard = _shard_of(array, touched[0]) if touched else tuple(0 for _ in array.shape)
     file = folder / array.path / metadata.encode_chunk_key(shard)

@@ -1,4 +1,4 @@
-"""AntiBERTy, a language model of antibodies whose wheel has its trained weights, run by transformers' BERT."""
+"""AntiBERTy, a language model of antibodies: the trained weights of its wheel, run by transformers' BERT."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from harness.extensions.capture.trunk import copied
 from harness.extensions.capture.weights import Checkpoint
 from harness.trace.schema import Role, TensorSpec, tensor
 
-_WEIGHTS, _ENDS = "AntiBERTy_md_smooth", 2  # tokens in front of the residues and behind them
+_WEIGHTS, _ENDS = "AntiBERTy_md_smooth", 2  # tokens before and behind the residues
 _EMBEDDING = "activations/embedding/hidden_states"
 
 
 def _trained() -> Path:
-    """Return the folder of the wheel with its weights; the package's own code is not imported."""
+    """Return the wheel's folder with its trained weights; the package's own code is not imported."""
     found = importlib.util.find_spec("antiberty")
     folder = Path((found.submodule_search_locations or [""])[0] if found else "") / "trained_models"
     if not (folder / _WEIGHTS).is_dir():
@@ -40,12 +40,12 @@ def _trained() -> Path:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Where tensors are taken in a BERT: its embedding, then attention and hidden states of every block."""
+    """Capture points in a BERT: its embedding, then attention and hidden states of every block."""
 
     model: Any  # A `transformers.BertModel` with eager attention, the only kind that forms its weights.
 
     def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
-        """List every tensor that the hooks will give, in order; axes count tokens, not residues."""
+        """Return all tensors that the hooks push, in order; axes count tokens, not residues."""
         shape = (residues + _ENDS, self.model.config.hidden_size)
         return [
             tensor(_EMBEDDING, shape, axes=("token", "channel")),
@@ -61,7 +61,7 @@ class Encoder:
 
     @contextmanager
     def hooked(self, settings: CaptureSettings, residues: int, push: Push) -> Iterator[None]:
-        """Pass every tensor on while the model runs, as `harness.extensions.capture.trunk.Trunk.hooked` does."""
+        """Push every tensor while the model runs, as `harness.extensions.capture.trunk.Trunk.hooked` does."""
 
         def give(path: str, pick: Any, _: nn.Module, __: Any, output: Any) -> None:
             found = pick(output)
@@ -95,7 +95,7 @@ class PreparedAntiberty(TorchModel):
         return transformers.BertModel(config, add_pooling_layer=False)
 
     def renamed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Keep the encoder's parameters: the heads for masked letters, species and chains give no tensor of a trace."""
+        """Keep only the encoder's parameters: the heads for masked letters, species and chains give no trace tensor."""
         state = {
             name.removeprefix("bert."): value
             for name, value in checkpoint.state.items()
@@ -130,7 +130,7 @@ class PreparedAntiberty(TorchModel):
 
 
 def load(settings: CaptureSettings, query: Query) -> PreparedAntiberty:
-    """Make the model ready; see `harness.extensions.capture.models.ModelKind.open`."""
+    """Return the prepared model; see `harness.extensions.capture.models.ModelKind.open`."""
     if settings.recycles:
         raise UsageError("AntiBERTy computes one pass: leave out --recycles.")
     if query.files:

@@ -1,4 +1,4 @@
-"""The command that runs a model and writes its trace while it computes: ``capture``."""
+"""The command ``capture``: run a model and write its trace while it computes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _capture(arguments: argparse.Namespace) -> int:
 
 
 def _ready(arguments: argparse.Namespace, kind: ModelKind, settings: CaptureSettings) -> PreparedModel:
-    """Read the query and make the model ready for it."""
+    """Read the query and prepare the model for it."""
     if arguments.query is None:
         if settings.samples > 1 or settings.seeds or settings.kept_steps or settings.diffusion_layers:
             raise UsageError("--samples, --seeds, --keep-steps and --diffusion-layers are for a complex: give --query.")
@@ -196,7 +196,7 @@ def _selections(text: str) -> tuple[Selection, ...]:
 
 
 def _numbers(text: str | None, option: str) -> tuple[int, ...]:
-    """Read numbers and ranges, ascending; none where nothing was given. Ranges are counted before they are listed."""
+    """Parse numbers and ranges, in ascending order; empty for None. Ranges are counted before they are expanded."""
     ranges: list[range] = []
     for part in names(text, "number"):
         match = _RANGE.fullmatch(part)
@@ -204,6 +204,6 @@ def _numbers(text: str | None, option: str) -> tuple[int, ...]:
         if not numbers:
             raise UsageError(f"{option} takes numbers and ranges such as 0,4-7, got {part[:80]!r}.")
         ranges.append(numbers)
-    if (count := sum(each.stop - each.start for each in ranges)) > MOST_TENSORS:  # len() takes no larger numbers
+    if (count := sum(each.stop - each.start for each in ranges)) > MOST_TENSORS:  # len() fails for larger numbers
         raise UsageError(f"{option} takes up to {MOST_TENSORS:,} numbers, got {count:,}.")
     return tuple(sorted({number for each in ranges for number in each}))

@@ -1,4 +1,4 @@
-"""What OpenFold3 takes for a complex of chains and ligands, made without the libraries of its own data pipeline."""
+"""Input features of OpenFold3 for a complex of chains and ligands, without the libraries of its data pipeline."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from harness.trace.complexes import Complex, letters
 
 _TYPES = len(STANDARD_RESIDUES_WITH_GAP_3)
 _LEAVING = {"OXT", "OP3"}
-"""Atoms that no residue of a polymer has: OpenFold3 expects the same atoms of all residues of a type."""
+"""Atoms that are dropped from residues of a polymer: OpenFold3 expects the same atoms in all residues of a type."""
 
 _NAME_LENGTH = 4  # letters of an atom's name, as OpenFold3 encodes it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Molecules:
-    """A complex as OpenFold3 counts it."""
+    """Atoms, tokens and bonds of a complex, as OpenFold3 counts them."""
 
     atoms: Atoms  # All heavy atoms, with the residue of each, counted over all chains: a ligand is one residue.
-    token: np.ndarray  # Ndarray of int64. The token of each atom: its residue, or, in a ligand, itself.
-    # Of each token: its chain, its residue counted from 1 in its chain, and its residue type.
+    token: np.ndarray  # Ndarray of int64. The token of each atom: its residue, or, in a ligand, the atom itself.
+    # For each token: its chain, its residue counted from 1 in its chain, and its residue type.
     chain: np.ndarray
     number: np.ndarray
     kind: np.ndarray
-    # Ndarray of int32. 1 for two tokens of a ligand whose atoms are bonded, shape ``(tokens, tokens)``.
+    # Ndarray of int32, shape ``(tokens, tokens)``. 1 for two tokens of a ligand whose atoms are bonded.
     bonds: np.ndarray
-    query: ComplexQuery  # What they are of.
+    query: ComplexQuery  # The query that they come from.
 
     def _kind(self, chain: int) -> ChainKind:
-        """Return what a chain is: a ligand of one atom is an ion."""
+        """Return the kind of a chain: a ligand of one atom is an ion."""
         kind = self.query.chains[chain].kind
         return "ion" if kind == "ligand" and np.count_nonzero(self.chain == chain) == 1 else kind
 
@@ -67,7 +67,7 @@ class Molecules:
 
 
 def molecules_of(query: ComplexQuery) -> Molecules:
-    """List atoms and tokens of a complex; raises `UsageError` for a code that the dictionary of components lacks."""
+    """Return atoms and tokens of a complex; raise `UsageError` for a code missing from the dictionary of components."""
     rows: list[tuple[str, str, int, np.ndarray, float]] = []
     token: list[int] = []
     columns: list[tuple[int, int, int]] = []  # chain, residue number and type of each token
@@ -121,7 +121,7 @@ def _kind(code: str) -> int:
 
 
 def complex_features(molecules: Molecules) -> dict[str, torch.Tensor]:
-    """Make the features of a complex without alignment and templates, with an axis of length 1 for the batch."""
+    """Return the features of a complex without alignment and templates, with a batch axis of length 1."""
     n, atoms, query = len(molecules.chain), molecules.atoms, molecules.query
     counts = torch.from_numpy(np.bincount(molecules.token, minlength=n))
     entities = [chain.entity for chain in query.chains]

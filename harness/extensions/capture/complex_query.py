@@ -1,4 +1,4 @@
-"""What a model of complexes is run on: chains of a query file, in the form in which OpenFold3 takes it."""
+"""Query of a model of complexes: chains of a file in the form that OpenFold3 reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 64 << 20  # bytes of a file
 _NUCLEOTIDES: dict[str, tuple[str, str]] = {"rna": ("ACGU", ""), "dna": ("ACGT", "D")}
 _KINDS: tuple[ChainKind, ...] = ("protein", "rna", "dna", "ligand")
 _MOST_SEEDS = 1000
-_Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # as torch takes it
+_Seed = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # range of torch
 _OneOrMore = str | Annotated[list[str], msgspec.Meta(min_length=1)]
 
 
@@ -43,18 +43,18 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True)
 class QueryChain:
-    """One chain."""
+    """One chain of a complex."""
 
     # Its identifier, and that of its molecule, which copies share.
     name: str
     entity: str
-    kind: ChainKind  # What it is.
-    components: tuple[str, ...]  # Each residue, or the ligand, by its code in the Chemical Component Dictionary.
+    kind: ChainKind  # Its kind of molecule.
+    components: tuple[str, ...]  # Code of each residue, or of the ligand, in the Chemical Component Dictionary.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComplexQuery:
-    """The chains of a complex, and the seeds that the file asks for; empty where it does not."""
+    """The chains of a complex, and the seeds that the file names; empty if it names none."""
 
     name: str
     chains: tuple[QueryChain, ...]
@@ -62,19 +62,19 @@ class ComplexQuery:
 
 
 def read_complex(path: Path) -> ComplexQuery:
-    """Read a query.
+    """Read the query of a complex.
 
     Parameters
     ----------
     path : Path
-        JSON as OpenFold3 0.5 takes it: ``{"queries": {NAME: {"chains": [...]}}}``, each chain with ``molecule_type``,
-        ``chain_ids``, and a ``sequence`` or, for a ligand, ``ccd_codes``. Alignments and templates are not taken.
+        JSON as for OpenFold3 0.5: ``{"queries": {NAME: {"chains": [...]}}}``, each chain with ``molecule_type``,
+        ``chain_ids``, and a ``sequence`` or, for a ligand, ``ccd_codes``. Alignments and templates are not accepted.
 
     Raises
     ------
     UsageError
-        When it cannot be read, has more than one query or many seeds, asks for alignments, names a chain twice, or has
-        a letter that is no residue.
+        If it cannot be read, does not have exactly one query, has no chain or more than 1,000 seeds, requests
+        alignments, names a chain twice, or has a letter that is no residue.
     """
     try:
         found = msgspec.json.decode(read_bytes(path, _MOST), type=_File)
@@ -98,7 +98,7 @@ def read_complex(path: Path) -> ComplexQuery:
 
 
 def _chains(path: Path, given: _Chain, entities: dict[tuple[ChainKind, tuple[str, ...]], str]) -> list[QueryChain]:
-    """Return the chains of an entry; entries of one molecule share its entity."""
+    """Return the chains of an entry; entries of the same molecule share its entity."""
     kind = next((known for known in _KINDS if known == given.molecule_type.lower()), None)
     if kind is None:
         raise UsageError(f"{path}: {given.molecule_type!r} is no type of molecule; known are {', '.join(_KINDS)}.")

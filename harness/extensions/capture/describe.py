@@ -1,4 +1,4 @@
-"""The manifest of a capture: tensors, metadata, and everything that decides the values."""
+"""The manifest of a capture: tensors, metadata, and everything that determines the values."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _FRAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What an adapter knows of its model."""
+    """Facts on a model, given by its adapter."""
 
-    # Of the model.
+    # Name and version of the model.
     name: str
     version: str
     config: str  # The configuration, in a few words.
     # Heads of the first kind of attention; channels of the single representation.
     heads: int
     hidden: int
-    libraries: str  # That compute, with their versions.
+    libraries: str  # Libraries that compute, with their versions.
     remark: str  # Anything else that a reader must know.
-    representations: tuple[str, ...] = ("single", "pair")  # What its blocks pass on.
+    representations: tuple[str, ...] = ("single", "pair")  # Representations that its blocks pass on.
 
 
 def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
@@ -43,7 +43,7 @@ def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
 
 
 def _computed(settings: CaptureSettings) -> list[str]:
-    """Say how maps and values were computed: `harness.extensions.capture.trunk.copied` takes float32 alone."""
+    """Return notes on how values were computed; `harness.extensions.capture.trunk.copied` takes float32 only."""
     transposed = "triangle_end maps are in the transposed frame in which the model computes them"
     return [
         f"computed in float32 on {settings.device}",
@@ -66,26 +66,26 @@ def complex_manifest(
     tensors: Iterable[TensorSpec],
     chains: tuple[Chain, ...],
 ) -> Manifest:
-    """Write the manifest of a capture of a complex before it starts, without digests.
+    """Return the manifest of a capture of a complex before it starts, without digests.
 
     Parameters
     ----------
     name, version, config, heads, hidden
-        Of the model, as in `Facts`.
+        Facts on the model, as in `Facts`.
     notes : iterable of str
-        What a reader must know: of weights, features and libraries.
+        Notes for the reader: on weights, features and libraries.
     trained : bool
-        Whether weights come from a checkpoint.
+        Whether the weights come from a checkpoint.
     settings : CaptureSettings
-        What is captured.
+        Settings of the capture.
     seeds : tuple of int
-        Of each run of the model.
+        Seed of each run of the model.
     title : str
         Name of the query.
     tensors : iterable of TensorSpec
-        In the order in which they will be given.
+        Tensors in the order in which the model gives them.
     chains : tuple of Chain
-        Of the complex.
+        Chains of the complex.
     """
     kept = {
         "layers": settings.layers, "steps": settings.kept_steps, "layers of the diffusion": settings.diffusion_layers
@@ -119,22 +119,22 @@ def complex_manifest(
 def describe(
     facts: Facts, weights: str, trained: bool, settings: CaptureSettings, query: Query, tensors: Iterable[TensorSpec]
 ) -> Manifest:
-    """Write the manifest of a capture before it starts, without digests.
+    """Return the manifest of a capture before it starts, without digests.
 
     Parameters
     ----------
     facts : Facts
-        Of the model.
+        Facts on the model.
     weights : str
-        Where its weights come from.
+        Origin of its weights.
     trained : bool
-        Whether from a checkpoint.
+        Whether the weights come from a checkpoint.
     settings : CaptureSettings
-        What is captured.
+        Settings of the capture.
     query : Query
-        What the model runs on.
+        Input of the model.
     tensors : iterable of TensorSpec
-        In the order in which they will be given.
+        Tensors in the order in which the model gives them.
     """
     maps = ",".join(map(str, settings.triangle)) or "none"
     last, layers = settings.recycles, ",".join(map(str, settings.layers)) or "all"

@@ -19,21 +19,21 @@ from harness.trace.schema import Role, TensorSpec, tensor
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionHooks:
-    """Where tensors are taken in the diffusion, in the order in which they are computed."""
+    """Capture points in the diffusion, in the order in which their tensors are computed."""
 
-    module: nn.Module  # OpenFold3's diffusion module, which runs once a step for all samples.
+    module: nn.Module  # OpenFold3's diffusion module, which runs once per step for all samples.
     steps: int  # Steps of the rollout.
-    # Those whose tensors are kept, in order.
+    # Steps and layers whose tensors are kept, in order.
     kept_steps: tuple[int, ...]
     layers: tuple[int, ...]
-    # Lengths of the axes; the width is that of the activations of tokens.
+    # Lengths of the axes; `width` is that of the activations of tokens.
     samples: int
     tokens: int
     atoms: int
     width: int
 
     def tensors(self, seed: str) -> list[TensorSpec]:
-        """List every tensor that the hooks will give for a seed, ``seed_NUMBER/`` or nothing, in order."""
+        """Return all tensors that the hooks push for a seed, in order; `seed` is ``seed_NUMBER/`` or empty."""
         positions = (self.samples, self.atoms, 3)
         found = []
         for step in self.kept_steps:
@@ -47,12 +47,12 @@ class DiffusionHooks:
 
     @contextmanager
     def hooked(self, seed: str, push: Push) -> Iterator[None]:
-        """Pass every tensor on while the model runs; the noise levels of all steps when it has run.
+        """Push every tensor while the model runs, and the noise levels of all steps after it has run.
 
         Raises
         ------
         HarnessError
-            From within the model, when it runs another number of steps or samples than announced.
+            If the model runs another number of samples than expected (raised within the model), or of steps (after it).
         """
         levels: list[float] = []
 
@@ -81,7 +81,7 @@ class DiffusionHooks:
         push(f"diffusion/{seed}noise_levels", np.array(levels, np.float32))
 
     def _of_samples(self, value: torch.Tensor, path: str) -> torch.Tensor:
-        """Drop the axis of the batch, of which there is one."""
+        """Drop leading batch axes of length 1, and check the number of samples."""
         found = value.reshape(value.shape[-3:]) if value.ndim > 3 and all(n == 1 for n in value.shape[:-3]) else value
         if found.ndim != 3 or found.shape[0] != self.samples:
             raise HarnessError(

@@ -1,4 +1,4 @@
-"""AlphaFold2's Evoformer as the wheel openfold3 has it, behind a plain embedding of a sequence and its alignment."""
+"""AlphaFold2's Evoformer from the wheel openfold3, behind a plain embedding of a sequence and its alignment."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from harness.extensions.capture.prepared import TorchModel
 from harness.extensions.capture.trunk import Trunk, evoformer_trunk
 from harness.extensions.capture.weights import Checkpoint, seed_everything
 
-with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
+with warnings.catch_warnings(record=True):  # about missing kernels; a capture has to run without them
     from openfold3.core.model.latent.evoformer import EvoformerStack
     from openfold3.core.model.primitives import attention as primitives
 
-# AlphaFold2's supplement, Algorithm 6 and section 1.6; the names are those of openfold3.
+# AlphaFold2's supplement, Algorithm 6 and section 1.6, with the names of openfold3.
 _STACK: dict[str, Any] = {
     "c_m": 256,
     "c_z": 128,
@@ -44,7 +44,7 @@ _STACK: dict[str, Any] = {
     "eps": 1e-8,
 }
 _LETTERS = AMINO_ACIDS + "X-"
-_FURTHEST = 32  # residues apart, beyond which relative positions are the same (Algorithm 4)
+_FURTHEST = 32  # residues apart; beyond this distance, relative positions are the same (Algorithm 4)
 _REMARK = (
     "input embedding and recycling are Algorithms 3, 4 and 32 of AlphaFold2 without clusters of the alignment, masked "
     "letters, templates and the distances of a previous structure, because the wheel has none for this stack"
@@ -52,7 +52,7 @@ _REMARK = (
 
 
 class EvoformerTrunk(nn.Module):
-    """An input embedding, recycling and openfold3's `EvoformerStack`.
+    """Trunk of an input embedding, recycling and openfold3's `EvoformerStack`.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ class EvoformerTrunk(nn.Module):
         self.evoformer = EvoformerStack(no_blocks=blocks, **_STACK)
 
     def forward(self, target: torch.Tensor, msa: torch.Tensor, recycles: int) -> tuple[torch.Tensor, ...]:
-        """Run every pass.
+        """Run all passes.
 
         Parameters
         ----------
         target : Tensor
             One-hot letters of the sequence, ``(residues, letters)``.
         msa : Tensor
-            One-hot letters, whether anything was deleted, and how much; ``(rows, residues, letters + 2)``.
+            One-hot letters, whether there are deletions, and how many; ``(rows, residues, letters + 2)``.
         recycles : int
             Passes after the first.
 
@@ -110,7 +110,7 @@ class EvoformerTrunk(nn.Module):
 
 
 def features(query: Query) -> dict[str, torch.Tensor]:
-    """Turn a query into what `EvoformerTrunk` takes.
+    """Convert a query to the inputs of `EvoformerTrunk`.
 
     Parameters
     ----------
@@ -162,5 +162,5 @@ class PreparedEvoformer(TorchModel):
 
 
 def load(settings: CaptureSettings, query: Query) -> PreparedEvoformer:
-    """Make the trunk ready; see `harness.extensions.capture.models.ModelKind.open`."""
+    """Return the prepared trunk; see `harness.extensions.capture.models.ModelKind.open`."""
     return PreparedEvoformer(settings, query.first_rows(settings.msa_depth))

@@ -1,4 +1,4 @@
-"""What a model is run on: one protein chain from a FASTA file, and its alignment from a folder of a3m files."""
+"""Input of a model: one protein chain from a FASTA file, and its alignment from a folder of a3m files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.errors import UsageError
 from harness.files import read_bytes
 
 AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
-"""The 20 letters in AlphaFold's order: the place of a letter is its residue type."""
+"""The 20 letters in AlphaFold's order: the index of a letter is its residue type."""
 _LETTERS = frozenset(AMINO_ACIDS + "X")
 _ALIGNED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
 _MOST = 2 << 30  # bytes of a file; an alignment of some 100,000 rows
-_SHOWN = 10  # names of files in a message
+_SHOWN = 10  # file names in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Query:
     sequence: str  # One letter per residue.
     # Ndarray of uint8. ASCII letters and ``-``, shape ``(rows, residues)``; the first row is the sequence.
     msa: np.ndarray
-    # Ndarray of int32. How many residues of each row were left out in front of each place, shape ``(rows, residues)``.
+    # Ndarray of int32, shape ``(rows, residues)``. Number of residues of each row that were left out before each place.
     deletions: np.ndarray
     # Name and SHA-256 of every alignment file that was read; empty for a single-sequence alignment.
     files: tuple[tuple[str, str], ...]
@@ -51,18 +51,18 @@ def read_query(fasta: Path, alignments: Path | None) -> Query:
     fasta : Path
         A file with exactly one protein chain.
     alignments : Path or None
-        A folder whose ``.a3m`` files are joined in the order of their names, without rows that came before; None for
-        an alignment of the sequence alone.
+        A folder whose ``.a3m`` files are joined in the order of their names, without repeated rows; None for an
+        alignment of the sequence alone.
 
     Returns
     -------
     Query
-        Checked: every row is as long as the chain.
+        Every row is as long as the chain.
 
     Raises
     ------
     UsageError
-        When a file cannot be read, there is not exactly one chain, or an alignment is of another sequence.
+        If a file cannot be read, there is not exactly one chain, or an alignment is of another sequence.
     """
     name, sequence = _read_chain(fasta)
     rows = [(sequence, np.zeros(len(sequence), np.int32))]
@@ -137,7 +137,7 @@ def _alignment_files(folder: Path) -> list[Path]:
 
 
 def _aligned_rows(path: Path, text: str, sequence: str, fasta: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the rows of an a3m file: letters in lower case are insertions, which are counted and left out."""
+    """Yield letters and deletion counts of each row of an a3m file; lower-case letters are insertions, left out."""
     for number, (_, row) in enumerate(_entries(path, text)):
         places = np.frombuffer(row.replace(".", "").encode(), np.uint8)
         inserted = (places >= ord("a")) & (places <= ord("z"))

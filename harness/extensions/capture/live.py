@@ -1,4 +1,4 @@
-"""A trace that a model is still computing: tensors go from its thread to writers through a bounded queue."""
+"""Trace of a model that is still computing: a bounded queue passes tensors from its thread to writers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.trace.stream import Trace, check_array, digest, shown_label, split
 
 
 class Stopped(HarnessError):
-    """The capture ended early, for a reason that `Feed.error` holds."""
+    """Raised if the capture ended early; `Feed.error` holds the reason."""
 
 
 @dataclass
@@ -26,30 +26,30 @@ class _Item:
 
 
 class Feed:
-    """Hands every tensor of a manifest, in its order, from one thread to several writers, and holds only a few.
+    """Bounded queue that passes every tensor of a manifest, in order, from one thread to several writers.
 
-    A tensor counts as held from when it is pushed until the last writer has written it. When there is no room, pushing
-    waits: a slow disk slows the model and does not fill memory.
+    A tensor counts as held from its push until the last writer has written it. If there is no room, pushing waits: a
+    slow disk slows the model down and does not fill memory.
 
     Parameters
     ----------
     manifest : Manifest
-        What will be pushed, in this order.
+        Tensors to push, in this order.
     writers : int
         Number of writers; each gets every tensor.
     limit : int
-        Bytes held at most; one tensor that is larger passes alone.
+        Most bytes to hold; one tensor that is larger passes alone.
 
     Attributes
     ----------
     error : BaseException or None
-        The first error on any side; it ends all of them.
+        The first error on any side; it ends all sides.
     digests : dict of str to str
         Digest of every tensor as it was pushed, by path.
     held : int
-        Bytes that are held now.
+        Bytes held now.
     most_held : int
-        The most bytes that were held at once.
+        Most bytes held at once.
     """
 
     def __init__(self, manifest: Manifest, writers: int, limit: int) -> None:
@@ -61,21 +61,21 @@ class Feed:
         self._changed = threading.Condition()
 
     def push(self, path: str, array: np.ndarray) -> None:
-        """Add the next tensor, once there is room for it.
+        """Add the next tensor as soon as there is room for it.
 
         Parameters
         ----------
         path : str
-            Its name; has to be the next of the manifest.
+            Its name; must be the next of the manifest.
         array : ndarray
-            Its values, which nobody may change any more.
+            Its values, which must not change any more.
 
         Raises
         ------
         HarnessError
-            When the manifest says another tensor comes next.
+            If the manifest has another tensor next.
         Stopped
-            When a writer failed.
+            If a writer failed.
         """
         spec = self._expected.popleft() if self._expected else None
         if spec is None or spec.path != path:
@@ -95,12 +95,12 @@ class Feed:
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Say that the model has run to its end.
+        """Check that the model has given every tensor.
 
         Raises
         ------
         HarnessError
-            When tensors of the manifest are missing.
+            If tensors of the manifest are missing.
         """
         if self._expected:
             missing = len(self._expected) - 1
@@ -115,7 +115,7 @@ class Feed:
             self._changed.notify_all()
 
     def take(self, writer: int) -> tuple[str, np.ndarray]:
-        """Wait for the next tensor of one writer.
+        """Wait for the next tensor of one writer, and return it.
 
         Parameters
         ----------
@@ -127,12 +127,12 @@ class Feed:
         path : str
             Name of the tensor.
         array : ndarray
-            Its values; to be given back with `release`.
+            Its values; call `release` when they are written.
 
         Raises
         ------
         Stopped
-            When the capture ended early.
+            If the capture ended early.
         """
         queue = self._queues[writer]
         with self._changed:
@@ -140,7 +140,7 @@ class Feed:
             return queue[0].path, queue[0].array
 
     def release(self, writer: int) -> None:
-        """Say that a writer has finished with the tensor that it took."""
+        """Record that a writer has finished with the tensor that it took."""
         with self._changed:
             if self.error is not None:
                 return
@@ -157,20 +157,20 @@ class Feed:
 
 
 class LiveTrace(Trace):
-    """What one writer sees of a `Feed`: a trace that can be streamed once, in the order of its manifest.
+    """View of one writer on a `Feed`: a trace that can be streamed once, in the order of its manifest.
 
     Parameters
     ----------
     label : str
         Name in records.
     manifest : Manifest
-        What the feed will bring.
+        Tensors that the feed passes.
     feed : Feed
-        Where tensors come from.
+        Source of the tensors.
     writer : int
         Number of the writer.
     written : callable, optional
-        Called with the path of every tensor that this writer has finished with.
+        Called with the path of every tensor that this writer has finished.
     """
 
     def __init__(

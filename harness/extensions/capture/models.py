@@ -1,4 +1,4 @@
-"""The models that can be captured: what each has, what it needs, and how it is opened."""
+"""Models that can be captured: their properties, requirements and loaders."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ _INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[{e
 
 @dataclass(frozen=True, kw_only=True)
 class ModelKind:
-    """A model that can be captured; a line in the entry points ``harness.models`` registers one."""
+    """A model that can be captured; a line in the entry points ``harness.models`` registers it."""
 
-    name: str  # What ``--model`` selects.
+    name: str  # Value of ``--model``.
     description: str  # One line for ``harness list``.
-    blocks: int  # Number of blocks when the caller names none.
+    blocks: int  # Number of blocks if the caller names none.
     attention: tuple[str, ...]  # Kinds of attention that can be captured.
-    # Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
+    # Returns a model that is ready to run, for settings and a query; imports whatever it needs.
     load: Callable[[CaptureSettings, Query], PreparedModel]
     sourced: bool = False  # Whether its code comes from a checkout that the caller names.
-    recycles: int = 3  # Passes after the first when the caller names none.
-    diffuses: bool = False  # Whether it has steps of diffusion.
-    missing: Callable[[], str] = lambda: ""  # Says what is not installed and how to install it; empty when nothing is.
-    # As `load`, for a complex of several chains; None for a model of one chain.
+    recycles: int = 3  # Passes after the first if the caller names none.
+    diffuses: bool = False  # Whether it has diffusion steps.
+    missing: Callable[[], str] = lambda: ""  # Returns what is not installed and how to install it; empty if nothing.
+    # Like `load`, for a complex of several chains; None for a model of one chain.
     load_complex: Callable[[CaptureSettings, ComplexQuery], PreparedModel] | None = None
 
     def open_complex(self, settings: CaptureSettings, query: ComplexQuery) -> PreparedModel:
-        """Make a model ready for a complex; as `open`, and UsageError for a model of one chain."""
+        """Prepare a model for a complex, like `open`; raise UsageError for a model of one chain."""
         if self.load_complex is None:
             raise UsageError(f"The model {self.name!r} takes one chain: give --fasta in place of --query.")
-        check_settings(replace(settings, triangle=()), self.attention, 0)  # the model knows how many tokens there are
+        check_settings(replace(settings, triangle=()), self.attention, 0)  # only the model knows the number of tokens
         return self.load_complex(settings, query)
 
     def open(self, settings: CaptureSettings, query: Query) -> PreparedModel:
-        """Make a model ready, after checking that it has what is asked for.
+        """Prepare a model, after checking that it supports the settings.
 
         Parameters
         ----------
         settings : CaptureSettings
-            What the caller asked for.
+            Settings of the caller.
         query : Query
             The sequence and its alignment.
 
         Returns
         -------
         PreparedModel
-            With its weights and inputs.
+            The model with its weights and inputs.
 
         Raises
         ------
         UsageError
-            For settings that the model or the sequence does not have, a wrong checkpoint or a wrong checkout.
+            For settings that the model or the sequence does not support, a wrong checkpoint or a wrong checkout.
         """
         check_settings(settings, self.attention, query.residues)
         return self.load(settings, query)
@@ -78,13 +78,13 @@ def _needs(*packages: str, extra: str = "capture") -> Callable[[], str]:
 
 
 def _openfold3_complex(settings: CaptureSettings, query: ComplexQuery) -> PreparedModel:
-    from harness.extensions.capture.openfold3_complex import load_complex  # openfold3, which not everybody has
+    from harness.extensions.capture.openfold3_complex import load_complex  # imports openfold3, an optional package
 
     return load_complex(settings, query)
 
 
 def _lazily(module: str) -> Callable[[CaptureSettings, Query], PreparedModel]:
-    """Import the file that uses a model's library only when the model is opened."""
+    """Return a loader that imports the module of a model's library only when the model is opened."""
 
     def load(settings: CaptureSettings, query: Query) -> PreparedModel:
         opened: PreparedModel = importlib.import_module(f"harness.extensions.capture.{module}").load(settings, query)

@@ -1,4 +1,4 @@
-"""OpenFold 2: AlphaFold2's whole model, run from a checkout with its own features."""
+"""OpenFold 2: the complete model of AlphaFold2, run from a checkout with its own features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ATOMS = 37
 
 
 def load(settings: CaptureSettings, query: Query) -> PreparedOpenFold:
-    """Make OpenFold ready; see `harness.extensions.capture.models.ModelKind.open`."""
+    """Return the prepared model; see `harness.extensions.capture.models.ModelKind.open`."""
     return PreparedOpenFold(settings, query)
 
 
@@ -38,7 +38,7 @@ class PreparedOpenFold(TorchModel):
         return model
 
     def renamed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Give parameters of an older OpenFold the names of today, where they do not have them."""
+        """Convert parameter names of an older OpenFold to the current names, unless they match already."""
         convert = getattr(self._code.weights, "convert_deprecated_v1_keys", None)
         if convert is None or checkpoint.state.keys() == self.model.state_dict().keys():
             return checkpoint
@@ -69,7 +69,7 @@ class PreparedOpenFold(TorchModel):
         return found
 
     def results(self) -> Results:
-        """List the structure with its trajectory, and what heads give."""
+        """Return the outputs to keep: the structure with its trajectory, and the results of heads."""
         n, blocks = self.query.residues, self._config.model.structure_module.no_blocks
         pairs = ("residue", "residue", "bin")
         found: dict[str, tuple[tuple[int, ...], tuple[str, ...] | None, str]] = {
@@ -91,9 +91,10 @@ class PreparedOpenFold(TorchModel):
 
 
 def config_name(checkpoint: Checkpoint | None) -> str:
-    """Choose the configuration that has the parts a checkpoint has parameters for; without one, that of few parts.
+    """Return the name of the configuration that has the same parts as a checkpoint.
 
-    It is ``model_1`` with templates or ``model_3`` without them, each with ``_ptm`` where there is that head.
+    It is ``model_1`` with templates or ``model_3`` without them, each with ``_ptm`` if the checkpoint has that head.
+    Without a checkpoint it is ``model_3_ptm``, which has few parts.
     """
     if checkpoint is None:
         return "model_3_ptm"
@@ -105,7 +106,7 @@ def config_name(checkpoint: Checkpoint | None) -> str:
 def configure(code: Code, name: str, settings: CaptureSettings, rows: int) -> Any:
     """Return a preset of OpenFold's configuration, without anything that hides attention.
 
-    Chunking and memory-efficient kernels are off; `rows` are those of the alignment that there is.
+    Chunking and memory-efficient kernels are off; `rows` is the number of rows of the available alignment.
     """
     config = code.config.model_config(name)
     for option in config.globals:
@@ -124,9 +125,9 @@ def configure(code: Code, name: str, settings: CaptureSettings, rows: int) -> An
 
 
 def features(code: Code, config: Any, query: Query) -> dict[str, torch.Tensor]:
-    """Turn a query into what OpenFold takes, through its own feature pipeline and without templates.
+    """Convert a query to OpenFold's features, with its own feature pipeline and without templates.
 
-    The passes are the last axis; rows are drawn for each, and letters masked.
+    The last axis counts the passes; for each pass, rows are drawn and letters masked.
     """
     constants, n = code.residues, query.residues
     numbers = np.full(256, constants.HHBLITS_AA_TO_ID["X"], np.int32)

@@ -1,4 +1,4 @@
-"""OpenFold3's whole model: the Pairformer of AlphaFold3, its diffusion and its confidence, from the wheel openfold3."""
+"""The complete OpenFold3 model from the wheel openfold3: AlphaFold3's Pairformer, diffusion and confidence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.extensions.capture.weights import Checkpoint, seed_everything
 from harness.extensions.capture.wheels import WHEELS
 from harness.trace.schema import Role, tensor
 
-with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
+with warnings.catch_warnings(record=True):  # about missing kernels; a capture has to run without them
     from openfold3.core.model.primitives import attention as primitives
     from openfold3.projects.of3_all_atom.config.model_config import model_config
     from openfold3.projects.of3_all_atom.model import OpenFold3
@@ -40,7 +40,7 @@ _REMARK = (
 
 
 def load(settings: CaptureSettings, query: Query) -> PreparedOpenFold3:
-    """Make OpenFold3 ready; see `harness.extensions.capture.models.ModelKind.open`."""
+    """Return the prepared model; see `harness.extensions.capture.models.ModelKind.open`."""
     return PreparedOpenFold3(settings, query.first_rows(settings.msa_depth))
 
 
@@ -60,7 +60,7 @@ class PreparedOpenFold3(TorchModel):
         return features(self.query, self._atoms)
 
     def places(self) -> Trunk:
-        """Find both triangle attentions, and the one over residues that has the pair representation as its bias."""
+        """Return both triangle attentions, and the attention over residues that has the pair representation as bias."""
         n, config = self.query.residues, self._config.pairformer
         single = Site("single/layer_{layer}", (n, config.c_s), ("residue", "channel"), Role.SINGLE, itemgetter(0))
         return Trunk(
@@ -91,7 +91,7 @@ class PreparedOpenFold3(TorchModel):
         return found
 
     def results(self) -> Results:
-        """List positions, confidence and distances."""
+        """Return the outputs to keep: positions, confidence and distances."""
         n, atoms = self.query.residues, self._atoms
         pairs = ("residue", "residue", "bin")
         return {
@@ -107,12 +107,12 @@ class PreparedOpenFold3(TorchModel):
 
 
 def check_modules(model: Any, more: Sequence[str] = ()) -> None:
-    """Refuse a model that lacks a module whose tensors are taken, of the Pairformer or of `more` places.
+    """Raise `UsageError` if a module whose tensors are captured is missing, in the Pairformer or among `more`.
 
     Raises
     ------
     UsageError
-        With the version that is installed and the one whose modules are known.
+        Names the installed version and the version whose modules are known.
     """
     for place in (*_MODULES, *more):
         part = model

@@ -1,4 +1,4 @@
-"""OpenFold3's whole model on a complex: its Pairformer, its diffusion and its confidences, for seeds and samples."""
+"""The complete OpenFold3 model on a complex: Pairformer, diffusion and confidences, for seeds and samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.extensions.capture.trunk import Trunk, copied, triangles
 from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
 from harness.trace.schema import MOST_TENSORS, Role, TensorSpec, tensor
 
-with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
+with warnings.catch_warnings(record=True):  # about missing kernels; a capture has to run without them
     from openfold3.core.metrics.confidence import probs_to_expected_error
 
 _MODULES = ("sample_diffusion", "diffusion_module.diffusion_transformer.blocks", "aux_heads")
@@ -36,12 +36,12 @@ _REMARK = (
 
 
 def load_complex(settings: CaptureSettings, query: ComplexQuery) -> PreparedComplex:
-    """Make OpenFold3 ready; see `harness.extensions.capture.models.ModelKind.open_complex`."""
+    """Return the prepared model; see `harness.extensions.capture.models.ModelKind.open_complex`."""
     return PreparedComplex(settings, query)
 
 
 class PreparedComplex(PreparedModel):
-    """OpenFold3 with its weights on one complex; each seed runs the whole model, with all of its samples at once."""
+    """OpenFold3 with its weights on one complex; each seed runs the complete model, with all its samples at once."""
 
     def __init__(self, settings: CaptureSettings, query: ComplexQuery) -> None:
         self.settings, self.query = settings, query
@@ -87,7 +87,7 @@ class PreparedComplex(PreparedModel):
 
     @property
     def _seeds(self) -> dict[int, str]:
-        """What stands in paths for each seed: nothing where there is one."""
+        """Path component of each seed: empty if there is one seed."""
         seeds = dict.fromkeys(self.settings.seeds or self.query.seeds or (self.settings.seed,))
         return {seed: f"seed_{seed}/" if len(seeds) > 1 else "" for seed in seeds}
 
@@ -128,7 +128,7 @@ class PreparedComplex(PreparedModel):
         )
 
     def _outputs(self, seed: str) -> list[TensorSpec]:
-        """List what is kept of the model's output: positions, confidences and distances."""
+        """Return the kept outputs of the model: positions, confidences and distances."""
         s, n, atoms = self.settings.samples, self._tokens, len(self._molecules.token)
         bins = self._config.architecture.heads.distogram.c_out
         rows = (
@@ -146,7 +146,7 @@ class PreparedComplex(PreparedModel):
         ]
 
     def _picked(self, path: str, output: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return a tensor of `_outputs` from what the model gave."""
+        """Return a tensor of `_outputs` from the output of the model."""
         name, scores = path.rpartition("/")[2], self._config.confidence
         if name == "atom_positions":
             return output["atom_positions_predicted"]
@@ -159,7 +159,7 @@ class PreparedComplex(PreparedModel):
         return probs_to_expected_error(shares, **scores[head]) * (100.0 if head == "plddt" else 1.0)
 
     def compute(self, seed: int) -> dict[str, torch.Tensor]:
-        """Run the model as it is for one seed and return its output; the same random numbers each time."""
+        """Run the unmodified model for one seed and return its output; random numbers are the same each time."""
         seed_everything(seed)
         features = {name: value.to(self._device) for name, value in complex_features(self._molecules).items()}
         with torch.no_grad(), warnings.catch_warnings(record=True):
@@ -168,7 +168,7 @@ class PreparedComplex(PreparedModel):
 
     @contextmanager
     def hooked(self, seed: str, push: Push) -> Iterator[None]:
-        """Pass all tensors of trunk and diffusion on while the model runs for a seed."""
+        """Push all tensors of trunk and diffusion while the model runs for a seed."""
 
         def placed(path: str, array: np.ndarray) -> None:
             push(_path(path, seed), array)
@@ -187,13 +187,13 @@ class PreparedComplex(PreparedModel):
 
 
 def _path(path: str, seed: str) -> str:
-    """Return the place of a tensor of the trunk for a seed."""
+    """Return the path of a tensor of the trunk for a seed."""
     at = 2 if path.startswith("attention/") else 1
     parts = path.split("/")
     return "/".join(parts[:at]) + "/" + seed + "/".join(parts[at:])
 
 
 def _placed(spec: TensorSpec, seed: str) -> TensorSpec:
-    """Return a tensor of the trunk at its place for a seed, over tokens."""
+    """Return a tensor of the trunk for a seed: with its path, and axes over tokens."""
     axes = tuple({"residue": "token", "pair_channel": "channel"}.get(axis, axis) for axis in spec.axes)
     return replace(spec, path=_path(spec.path, seed), axes=axes)

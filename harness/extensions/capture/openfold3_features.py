@@ -1,4 +1,4 @@
-"""What OpenFold3 takes for one protein chain, made without the libraries that its own data pipeline needs."""
+"""Input features of OpenFold3 for one protein chain, without the libraries of its own data pipeline."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _ELEMENT_BINS, _NAME_BINS, _NAME_LENGTH, _DISTANCE_BINS = 119, 64, 4, 39
 class Atoms:
     """The heavy atoms of a chain, one after the other."""
 
-    # Of each atom.
+    # One item for each atom.
     names: tuple[str, ...]
     elements: tuple[str, ...]
-    residue: np.ndarray  # Ndarray of int. Which residue each belongs to.
-    # Ndarray of float32. In the ideal conformer of its residue in the Chemical Component Dictionary, in Angstrom, shape
-    # ``(atoms, 3)``.
+    residue: np.ndarray  # Ndarray of int. The residue of each atom.
+    # Ndarray of float32, shape ``(atoms, 3)``. Positions in the ideal conformer of the residue in the Chemical
+    # Component Dictionary, in Angstrom.
     positions: np.ndarray
     charges: np.ndarray  # Ndarray of float32. Formal charges.
 
     def scattered(self, values: np.ndarray) -> np.ndarray:
-        """Put values of atoms at AlphaFold's 37 atom types; shape ``(residues, 37, ...)``, zero elsewhere."""
+        """Return values of atoms at AlphaFold's 37 atom types: shape ``(residues, 37, ...)``, zero elsewhere."""
         found = np.zeros((int(self.residue[-1]) + 1, len(ATOMS), *values.shape[1:]), np.float32)
         found[self.residue, [ATOMS.index(name) for name in self.names]] = values
         return found
 
 
 def atoms_of(sequence: str) -> Atoms:
-    """List the heavy atoms of a chain, without OXT, which OpenFold3 removes from every residue."""
+    """Return the heavy atoms of a chain, without OXT, which OpenFold3 removes from every residue."""
     found = []
     for number, letter in enumerate(sequence):
         for atom in components.residue(ProteinSequence.convert_letter_1to3(letter)):
@@ -57,14 +57,14 @@ def atoms_of(sequence: str) -> Atoms:
 
 
 def features(query: Query, atoms: Atoms) -> dict[str, torch.Tensor]:
-    """Make the features of one chain without templates, with an axis of length 1 for the batch.
+    """Return the features of one chain without templates, with a batch axis of length 1.
 
     Parameters
     ----------
     query : Query
         Sequence and alignment; all rows are used.
     atoms : Atoms
-        Of the sequence. Each residue's conformer is turned and moved at random, as OpenFold3 does it.
+        Atoms of the sequence. Each residue's conformer is rotated and moved at random, as in OpenFold3.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def _tokens(query: Query, atoms: Atoms) -> dict[str, torch.Tensor]:
 
 
 def reference(atoms: Atoms) -> dict[str, torch.Tensor]:
-    """Return the features of reference conformers, each turned and moved at random, as OpenFold3 does it."""
+    """Return the features of reference conformers, each rotated and moved at random, as in OpenFold3."""
     positions = torch.from_numpy(atoms.positions)
     moved = []
     for number in range(int(atoms.residue[-1]) + 1):
@@ -134,7 +134,7 @@ def _alignment(query: Query) -> dict[str, torch.Tensor]:
 
 
 def no_template(n: int) -> dict[str, torch.Tensor]:
-    """One template of which everything is masked."""
+    """Return the features of one template that is masked completely."""
     return {
         "template_restype": torch.zeros(1, n, _TYPES),
         "template_pseudo_beta_mask": torch.zeros(1, n),
@@ -145,7 +145,7 @@ def no_template(n: int) -> dict[str, torch.Tensor]:
 
 
 def _types(letters: np.ndarray) -> torch.Tensor:
-    table = np.full(256, AMINO_ACIDS.index("V") + 1)  # X, behind the last amino acid
+    table = np.full(256, AMINO_ACIDS.index("V") + 1)  # X, after the last amino acid
     for number, letter in enumerate(AMINO_ACIDS):
         table[ord(letter)] = number
     table[ord("-")] = _TYPES - 1

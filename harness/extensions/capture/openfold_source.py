@@ -1,4 +1,4 @@
-"""OpenFold 2 from a checkout of its source: imported without compiling it, and without what inference does not use."""
+"""Import of OpenFold 2 from a checkout of its source, without compiling it or what inference does not use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KERNEL = "attn_core_inplace_cuda"
 
 
 class Code(NamedTuple):
-    """The parts of OpenFold that a capture uses."""
+    """Modules of OpenFold that a capture uses."""
 
     # ``openfold.config``, ``openfold.model.model`` and ``.primitives``, ``openfold.data.feature_pipeline`` and
     # ``openfold.utils.import_weights``.
@@ -31,7 +31,7 @@ class Code(NamedTuple):
     features: ModuleType
     weights: ModuleType
     residues: ModuleType  # ``openfold.np.residue_constants``.
-    version: str  # As ``setup.py`` has it, and a digest of the package's files.
+    version: str  # That of ``setup.py``, and a digest of the package's files.
 
 
 _MODULES = {
@@ -60,7 +60,7 @@ def import_openfold(source: Path) -> Code:
     Raises
     ------
     UsageError
-        When the folder holds no OpenFold, another one was imported before, or a library that it imports is missing.
+        If the folder holds no OpenFold, another one was imported before, or a library that it imports is missing.
     """
     package = source / "openfold"
     if not (package / "model" / "primitives.py").is_file():
@@ -69,7 +69,7 @@ def import_openfold(source: Path) -> Code:
     if before is not None and Path(str(before.__file__)).resolve().parent != package.resolve():
         raise UsageError(f"Another openfold was imported from {before.__file__}; capture from one checkout at a time.")
     _replace_kernel()
-    if not (package / "resources").is_dir():  # VizFold's fork imports it and does not have it
+    if not (package / "resources").is_dir():  # VizFold's fork imports it but does not contain it
         sys.modules.setdefault("openfold.resources", types.ModuleType("openfold.resources"))
     sys.path.insert(0, str(source.resolve()))
     try:
@@ -88,7 +88,7 @@ def import_openfold(source: Path) -> Code:
 
 
 def _replace_kernel() -> None:
-    """Stand in for OpenFold's compiled softmax, which it imports even where it runs on a CPU."""
+    """Register a replacement for OpenFold's compiled softmax, which it imports even on a CPU."""
     if _KERNEL not in sys.modules and importlib.util.find_spec(_KERNEL) is None:
         module: Any = types.ModuleType(_KERNEL)
         module.forward_ = softmax_in_place
@@ -96,14 +96,14 @@ def _replace_kernel() -> None:
 
 
 def softmax_in_place(scores: torch.Tensor, rows: int, columns: int) -> None:
-    """Do what OpenFold's kernel does: a softmax over the last axis, in the memory of the scores.
+    """Compute the softmax of OpenFold's kernel: over the last axis, in the memory of the scores.
 
     Parameters
     ----------
     scores : Tensor
-        Contiguous, of ``rows * columns`` values.
+        Contiguous, with ``rows * columns`` values.
     rows, columns : int
-        Product of all axes but the last; the last.
+        Product of all axes but the last, and length of the last axis.
     """
     flat = scores.view(rows, columns)
     flat.copy_(torch.softmax(flat, dim=-1))

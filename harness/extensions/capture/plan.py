@@ -1,4 +1,4 @@
-"""What is captured: settings, and the name, shape and order of every tensor that a model will give."""
+"""Plan of a capture: settings, and the name, shape and order of every tensor that a model gives."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _MAP = ("head", "residue", "residue")
 
 
 def whole(output: Any) -> Any:
-    """Pick all of an output."""
+    """Return the complete output."""
     return output
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureSettings:
-    """What the caller asked for."""
+    """Settings of a capture, from the caller."""
 
     blocks: int  # Number of blocks of the model's trunk.
     recycles: int  # Passes through the trunk after the first.
     msa_depth: int  # Rows of the alignment, the sequence included.
     attention: tuple[str, ...]  # Kinds of attention to keep, such as ``"msa-row"``.
-    # Tuple of int, "mean" or "all". What to keep of a triangle attention's maps: those of one residue (counted from 0),
-    # their mean, or all.
+    # Tuple of int, "mean" or "all". Maps of a triangle attention to keep: those of one residue (counted from 0), their
+    # mean, or all.
     triangle: tuple[Selection, ...] = ("mean",)
-    layers: tuple[int, ...] = ()  # Blocks to keep tensors of, counted from 0; every block when empty.
-    device: str = "cpu"  # As torch names it.
-    seed: int = 0  # Of weights that are drawn, and of whatever the model draws.
+    layers: tuple[int, ...] = ()  # Blocks to keep tensors of, counted from 0; every block if empty.
+    device: str = "cpu"  # Name of a torch device.
+    seed: int = 0  # Seed of drawn weights, and of whatever the model draws.
     source: Path | None = None  # A checkout of the model's code, for a model that is not a package.
-    checkpoint: Path | None = None  # Weights; drawn from the seed when None.
-    steps: int | None = None  # Of diffusion, for a model that has it; its own number when None.
-    samples: int = 1  # Of a complex, for each seed.
-    seeds: tuple[int, ...] = ()  # The model runs once for each; those of the query, or else `seed`, when empty.
-    # Steps and layers of the diffusion to keep tensors of; all when empty.
+    checkpoint: Path | None = None  # Weights; drawn from the seed if None.
+    steps: int | None = None  # Diffusion steps, for a model that has them; its own number if None.
+    samples: int = 1  # Samples of a complex, for each seed.
+    seeds: tuple[int, ...] = ()  # The model runs once for each; if empty, for those of the query, or else for `seed`.
+    # Diffusion steps and layers to keep tensors of; all if empty.
     kept_steps: tuple[int, ...] = ()
     diffusion_layers: tuple[int, ...] = ()
 
@@ -54,17 +54,17 @@ class CaptureSettings:
 class Site:
     """One tensor of every block, or of the end of every pass."""
 
-    path: str  # With ``{layer}`` in place of the block's number, or ``{step}`` in place of the pass's.
-    shape: tuple[int, ...]  # Of the tensor that is kept.
-    axes: tuple[str, ...]  # Their names.
-    role: Role  # What the tensor is.
-    pick: Callable[[Any], Any] = whole  # Takes what the module gave, returns the tensor.
+    path: str  # With ``{layer}`` for the number of the block, or ``{step}`` for that of the pass.
+    shape: tuple[int, ...]  # Shape of the kept tensor.
+    axes: tuple[str, ...]  # Names of its axes.
+    role: Role  # Role of the tensor.
+    pick: Callable[[Any], Any] = whole  # Returns the tensor from the output of the module.
 
     def name(self, step: int, last: int, layer: int = 0) -> str:
-        """Name the tensor of a block in a pass.
+        """Return the name of the tensor of a block in a pass.
 
-        The last pass has the schema's own groups, which are what a reader expects of a trace; an earlier pass has the
-        same names under ``recycle/step_<k>/``.
+        The last pass has the schema's own groups, which readers expect in a trace. An earlier pass has the same names
+        under ``recycle/step_<k>/``.
         """
         path = self.path.format(layer=layer, step=step)
         return path if step == last or "{step}" in self.path else f"recycle/step_{step}/{path}"
@@ -74,15 +74,15 @@ class Site:
 class AttentionKind:
     """One kind of attention in every block of a model."""
 
-    name: str  # As the command line has it.
+    name: str  # Name on the command line.
     heads: int  # Number of heads.
-    # What the model computes a map for: each row of the alignment, of which the first is kept; each residue, of which
-    # `CaptureSettings.triangle` says what is kept; or once: "sequence", "residue", "none".
+    # What the model computes a map for. "sequence": each row of the alignment, of which the first is kept. "residue":
+    # each residue; `CaptureSettings.triangle` selects what is kept. "none": once.
     rows: Literal["sequence", "residue", "none"]
-    module: str = ""  # Its place in a block.
+    module: str = ""  # Its path in a block.
 
     def sites(self, settings: CaptureSettings, residues: int) -> list[Site]:
-        """List what is kept of its maps, shape ``(heads, residues, residues)``, in every block."""
+        """Return the sites of its kept maps in every block; a map has the shape ``(heads, residues, residues)``."""
         if self.name not in settings.attention:
             return []
         shape = (self.heads, residues, residues)
@@ -105,12 +105,12 @@ class AttentionKind:
 
 
 def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: int) -> None:
-    """Refuse settings that a model or a sequence does not have.
+    """Raise `UsageError` for settings that a model or a sequence does not support.
 
     Parameters
     ----------
     settings : CaptureSettings
-        What to check.
+        Settings to check.
     kinds : iterable of str
         The model's kinds of attention.
     residues : int
@@ -119,7 +119,7 @@ def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: in
     Raises
     ------
     UsageError
-        Naming the setting and what is possible.
+        Names the setting and the possible values.
     """
     kinds = tuple(kinds)
     for kind in settings.attention:
@@ -136,16 +136,16 @@ def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: in
 
 
 def trunk_tensors(settings: CaptureSettings, sites: Iterable[Site], ends: Iterable[Site]) -> list[TensorSpec]:
-    """List every tensor of a model's trunk, in the order in which it is computed.
+    """Return every tensor of a model's trunk, in the order in which it is computed.
 
     Parameters
     ----------
     settings : CaptureSettings
         Number of passes, and the blocks that are kept.
     sites : iterable of Site
-        What each block gives, in order.
+        Outputs of each block, in order.
     ends : iterable of Site
-        What each pass gives at its end.
+        Outputs of each pass at its end.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def trunk_tensors(settings: CaptureSettings, sites: Iterable[Site], ends: Iterab
 
 
 def end_sites(residues: int, single: int, pair: int, place: int = 0) -> tuple[Site, ...]:
-    """List what every pass gives at its end: the representations that the schema keeps for each recycling step.
+    """Return the sites at the end of every pass: the representations that the schema keeps for each recycling step.
 
     The output has the single representation at `place`, and the pair representation second.
     """
@@ -174,15 +174,15 @@ def end_sites(residues: int, single: int, pair: int, place: int = 0) -> tuple[Si
 
 
 def pair_site(residues: int, channels: int, path: str = "pair/layer_{layer}") -> Site:
-    """Return the pair representation, which a block and a pass return second."""
+    """Return the site of the pair representation, which a block and a pass return second."""
     shape, axes = (residues, residues, channels), ("residue", "residue", "pair_channel")
     return Site(path, shape, axes, Role.PAIR, itemgetter(1))
 
 
 def layer_bytes(tensors: Iterable[TensorSpec]) -> int:
-    """Return the bytes of the largest block in one pass, the unit in which what waits to be written is counted.
+    """Return the bytes of the largest block in one pass, the unit for counting what waits to be written.
 
-    Those of the largest tensor where no tensor belongs to a block.
+    Return those of the largest tensor if it is larger, for example if no tensor belongs to a block.
     """
     totals: dict[tuple[str, int], int] = {}
     largest = 0

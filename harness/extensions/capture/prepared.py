@@ -1,4 +1,4 @@
-"""A model of torch that is ready to run: its weights, its features, its hooks and its manifest."""
+"""Torch models that are ready to run: weights, features, hooks and manifest."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from harness.extensions.capture.weights import Checkpoint, read_checkpoint, seed
 from harness.trace.schema import TensorSpec
 
 Results = dict[TensorSpec, Callable[[Any], np.ndarray]]
-"""What is kept of a model's output, with what takes it from there."""
+"""Tensors to keep of a model's output, each with the function that extracts it."""
 
 
 class Places(Protocol):
-    """Where tensors are taken in a network, in the order in which they are computed."""
+    """Capture points in a network, in the order in which their tensors are computed."""
 
     def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
-        """List every tensor that the hooks will give, in order."""
+        """Return all tensors that the hooks push, in order."""
 
     def hooked(self, settings: CaptureSettings, residues: int, push: Push) -> AbstractContextManager[None]:
-        """Pass every tensor on while the network runs, and leave no hook behind."""
+        """Push every tensor while the network runs, and remove all hooks afterwards."""
 
 
 class TorchModel(PreparedModel):
-    """A model of torch; a subclass says how it is built, what it takes, where tensors are taken and what it is."""
+    """Torch model; a subclass builds it and gives its features, capture points and facts."""
 
     def __init__(self, settings: CaptureSettings, query: Query) -> None:
         self.settings, self.query = settings, query
         self._device = checked_device(settings.device)
         checkpoint = read_checkpoint(settings.checkpoint) if settings.checkpoint else None
-        with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
+        with warnings.catch_warnings(record=True):  # about missing kernels; a capture has to run without them
             self.model = self.build(checkpoint).eval()
         weights = set_weights(self.model, self.renamed(checkpoint) if checkpoint else None, settings.seed)
         self.model.to(self._device)
@@ -54,26 +54,26 @@ class TorchModel(PreparedModel):
 
     @abstractmethod
     def build(self, checkpoint: Checkpoint | None) -> nn.Module:
-        """Make the network, from the settings' seed; a checkpoint may decide which parts it has."""
+        """Build the network from the settings' seed; a checkpoint may determine its parts."""
 
     def renamed(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Give parameters the names that the network has for them."""
+        """Rename parameters to the names in the network."""
         return checkpoint
 
     @abstractmethod
     def features(self) -> dict[str, torch.Tensor]:
-        """Return what the network takes; generators are seeded before."""
+        """Return the inputs of the network; generators are seeded before the call."""
 
     @abstractmethod
     def places(self) -> Places:
-        """Find the places in the network where tensors are taken."""
+        """Return the capture points in the network."""
 
     @abstractmethod
     def facts(self) -> Facts:
-        """Return what a manifest says of the model."""
+        """Return the facts on the model for the manifest."""
 
     def results(self) -> Results:
-        """List what is kept of the output of `forward`."""
+        """Return the tensors to keep of the output of `forward`."""
         return {}
 
     @abstractmethod
@@ -81,7 +81,7 @@ class TorchModel(PreparedModel):
         """Run the network on features that are on its device."""
 
     def compute(self) -> Any:
-        """Run the model as it is and return its output; the same random numbers each time."""
+        """Run the unmodified model and return its output; random numbers are the same each time."""
         features = {name: value.to(self._device) for name, value in self._features.items()}
         seed_everything(self.settings.seed)
         with torch.no_grad(), warnings.catch_warnings(record=True):
@@ -97,7 +97,7 @@ class TorchModel(PreparedModel):
 
 
 def checked_device(name: str) -> torch.device:
-    """Return a device of torch that is there.
+    """Return a torch device that can be used here.
 
     Parameters
     ----------
@@ -107,12 +107,12 @@ def checked_device(name: str) -> torch.device:
     Returns
     -------
     device
-        A tensor was made on it.
+        A device on which a tensor was made.
 
     Raises
     ------
     UsageError
-        When torch does not know it or cannot use it here.
+        If torch does not know it or cannot use it here.
     """
     try:
         device = torch.device(name)

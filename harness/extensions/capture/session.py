@@ -1,4 +1,4 @@
-"""One capture: a model on one thread, and a writer on a thread of its own for every destination."""
+"""A capture session: a model on one thread, and one writer thread for every destination."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from harness.trace.manifest import Manifest, validate
 Push = Callable[[str, np.ndarray], None]
 
 BUFFERED_LAYERS = 1
-"""Layers that wait to be written at most, the one that is being written included."""
+"""Most layers that wait to be written, including the one being written."""
 
 
 class PreparedModel(ABC):
-    """A model that is ready to run on one sequence."""
+    """A model that is ready to run on one query."""
 
-    manifest: Manifest  # Every tensor that it will give, in the order in which it will.
+    manifest: Manifest  # Every tensor that it gives, in order.
 
     @abstractmethod
     def run(self, push: Push) -> None:
@@ -37,7 +37,7 @@ class PreparedModel(ABC):
         ----------
         push : callable
             Takes the path and the values of every tensor of the manifest, in order, as soon as it is computed. The
-            values have to be a copy that the model does not change any more.
+            values must be a copy that the model does not change any more.
         """
 
 
@@ -45,7 +45,7 @@ class Destination(NamedTuple):
     """An archive to write."""
 
     backend: Format  # Its format.
-    path: Path  # Its name; must not exist.
+    path: Path  # Its path; must not exist.
 
 
 def record(
@@ -57,36 +57,36 @@ def record(
     profile: Profile | str = "tuned",
     written: Callable[[str], None] | None = None,
 ) -> list[Manifest]:
-    """Run a model and write what it computes into archives while it computes.
+    """Run a model and write its tensors into archives while it computes.
 
     Parameters
     ----------
     model : PreparedModel
-        Runs on the calling thread.
+        Model, which runs on the calling thread.
     destinations : sequence of Destination
         Each gets every tensor; each archive appears under its name only when it is complete.
     label : str
         Name of the trace.
     layers : int
-        Layers that are held between the model and the slowest writer at most.
+        Most layers that are held between the model and the slowest writer.
     profile : str or Profile
-        The formats' settings.
+        Settings of the formats.
     written : callable, optional
-        Called with the path of every tensor that the first destination has taken.
+        Called with the path of every tensor that the first destination has finished.
 
     Returns
     -------
     list of Manifest
-        One for each destination, with digests.
+        One manifest with digests for each destination.
 
     Raises
     ------
     HarnessError
-        The first error on any side, also for whatever the model's library raises. Of an archive that was not complete
-        by then, whole layers are kept under the name that `harness.formats.recovery.incomplete_path` gives, where its
-        format can.
+        The first error on any side, including errors of the model's library. If an archive was not complete by then and
+        its format supports it, complete layers are kept under the name that
+        `harness.formats.recovery.incomplete_path` returns.
     KeyboardInterrupt
-        On Ctrl-C; the same holds.
+        On Ctrl-C; complete layers are kept in the same way.
     """
     validate(model.manifest)
     feed = Feed(model.manifest, len(destinations), layers * layer_bytes(model.manifest.tensors))
@@ -120,7 +120,7 @@ def _write(destination: Destination, trace: LiveTrace, feed: Feed, profile: Prof
 
 
 def _checked(destination: Destination, manifest: Manifest | None, feed: Feed) -> Manifest:
-    """Return what a writer wrote, after comparing it with what the model gave."""
+    """Return the manifest of a writer; remove the archive and raise if its digests differ from the model's output."""
     if manifest is None or dict(manifest.digests) != feed.digests:
         remove(destination.path)
         raise HarnessError(f"{destination.path} differs from the output of the model, and was removed.")

@@ -1,7 +1,7 @@
-"""Write layers while they are produced: what a model that is captured has to wait for, format by format.
+"""Write layers while they are produced: how long a captured model has to wait, format by format.
 
-A stand-in takes the model's place, so that every format meets the same producer on any machine: it hands over the
-layers of a trace that is in memory, each as a fresh copy as hooks make them, and computes before each of them.
+A stand-in replaces the model, so that every format has the same producer on any machine. It pushes the layers of a
+trace in memory, each as a fresh copy as hooks make them, and computes before each layer.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ CHANNELS = 128
 
 
 class StandIn(PreparedModel):
-    """Takes a model's place: gives the tensors of a trace in memory, layer by layer.
+    """Stand-in for a model: pushes the tensors of a trace in memory, layer by layer.
 
-    Before each layer it computes one gated projection of a pair representation with as many values as the layer has
-    (AlphaFold 2, supplementary information, algorithm 11: of its lines, the last two), on the threads that numpy uses.
-    Blocks of real models compute far more for each value that is kept.
+    Before each layer it computes one gated projection of a pair representation with as many values as the largest layer
+    (AlphaFold 2, supplementary information, algorithm 11, its last two lines), on the threads that numpy uses. Blocks
+    of real models compute far more for each kept value.
 
     Parameters
     ----------
     trace : MemoryTrace
-        What it gives.
+        Trace to push.
 
     Attributes
     ----------
     seconds : float
-        Time until the last tensor was handed over, in the last run.
+        Time until the last tensor was pushed, in the last run.
     """
 
     def __init__(self, trace: MemoryTrace) -> None:
         self.manifest = trace.manifest
         self.seconds = 0.0
-        layers = itertools.groupby(trace.manifest.tensors, key=lambda spec: spec.layer)  # split where it changes
+        layers = itertools.groupby(trace.manifest.tensors, key=lambda spec: spec.layer)  # split where the layer changes
         self._layers = [[(spec, read_whole(trace, spec.path)) for spec in specs] for _, specs in layers]
         largest = max(sum(array.size for _, array in layer) for layer in self._layers)
         rng = np.random.default_rng(0)
         self._values = rng.random((largest // CHANNELS + 1, CHANNELS), np.float32)
         self._gate, self._projection = rng.random((2, CHANNELS, CHANNELS), np.float32) - np.float32(0.5)
-        self._compute()  # numpy starts its threads now, and not in whichever format comes first
+        self._compute()  # numpy starts its threads now, not during whichever format comes first
 
     def run(self, push: Push) -> None:
         start = time.perf_counter_ns()
@@ -67,13 +67,13 @@ class StandIn(PreparedModel):
         self.seconds = (time.perf_counter_ns() - start) / 1e9
 
     def _compute(self) -> None:
-        for part in np.array_split(self._values, max(1, len(self._values) // 4096)):  # what is between stays small
-            (1 + np.tanh(part @ self._gate)) * (part @ self._projection)  # a sigmoid, but for constant factors
+        for part in np.array_split(self._values, max(1, len(self._values) // 4096)):  # keeps intermediate arrays small
+            (1 + np.tanh(part @ self._gate)) * (part @ self._projection)  # a sigmoid, except for constant factors
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamTask(WriteTask):
-    """Write an archive while its tensors are produced, read it back, and report; it takes what a `WriteTask` does.
+    """Write an archive while its tensors are produced, read it back, and report; parameters are those of `WriteTask`.
 
     The source is a raw archive that holds the trace; tensors keep their names.
     """
@@ -81,7 +81,7 @@ class StreamTask(WriteTask):
     source: Path
 
     def run(self, children: Children) -> Written:
-        """Let the stand-in run and the writer write; time until the producer has ended, and until all is on disk."""
+        """Run the stand-in and the writer; time until the producer has ended, and until everything is on disk."""
         backend = rehearsed(self.backend, self.profile).format
         archive = ArchiveTrace(self.source)
         view = TraceView(archive, {archive.manifest[source]: source for _, source in self.tensors or ()})
@@ -106,7 +106,7 @@ class StreamTask(WriteTask):
 
 
 def _differences(written: Manifest, source: Manifest) -> list[str]:
-    """Name tensors that were written with other values than the source has."""
+    """Return a message for each tensor that was written with other values than the source has."""
     if not source.digests:
         raise HarnessError("The trace to stream has no digests, so archives written from it cannot be verified.")
     return [

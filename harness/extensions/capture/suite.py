@@ -1,4 +1,4 @@
-"""What a model waits for when its layers are written while it computes."""
+"""Suite that measures how long a model waits when its layers are written while it computes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LAYERS = 2
 """Layers in one sample: while the second is produced, the first is written."""
 
 LIMIT_BYTES = 2 << 30
-"""Layers of one sample that take more are not streamed: the stand-in for a model holds them, and a copy of each."""
+"""Layers of one sample with more bytes are not streamed: the stand-in for a model holds them, and a copy of each."""
 
 
 class StreamAccess(WriteAccess):
-    """Layers written while they are produced, as a new archive in each sample."""
+    """Access that writes layers while they are produced, as a new archive in each sample."""
 
     task: ClassVar[str] = "harness.extensions.capture.streaming:StreamTask"
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Stream two layers, others in each round, with some computing before each of them."""
+    """Plan to stream two layers, others in each round, with some computation before each layer."""
     layers = list(manifest.layers().values())
     if len(layers) < LAYERS:
         return [Absent(name="stream", reason=f"the trace has fewer than {LAYERS} layers")]

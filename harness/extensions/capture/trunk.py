@@ -1,4 +1,4 @@
-"""A stack of blocks of a model, and hooks that copy what it computes and change nothing in it."""
+"""Hooks on a model's stack of blocks, which copy computed tensors and change nothing in the model."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ Take = Callable[[torch.Tensor], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trunk:
-    """Where tensors are taken in a stack of blocks, in the order in which they are computed."""
+    """Capture points in a stack of blocks, in the order in which their tensors are computed."""
 
-    stack: nn.Module  # Runs its ``blocks`` once a pass.
+    stack: nn.Module  # Runs its ``blocks`` once per pass.
     # The module of the model's code that holds ``softmax_no_cast`` and the attention that calls it.
     primitives: ModuleType
-    attention: tuple[AttentionKind, ...]  # What a block computes and never returns.
-    sites: tuple[Site, ...]  # What a block returns.
-    ends: tuple[Site, ...]  # What the stack returns.
+    attention: tuple[AttentionKind, ...]  # Attention maps, which a block computes and never returns.
+    sites: tuple[Site, ...]  # Tensors that a block returns.
+    ends: tuple[Site, ...]  # Tensors that the stack returns.
 
     def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
-        """List every tensor that the hooks will give, in order."""
+        """Return all tensors that the hooks push, in order."""
         maps = [site for kind in self.attention for site in kind.sites(settings, residues)]
         return trunk_tensors(settings, [*maps, *self.sites], self.ends)
 
     @contextmanager
     def hooked(self, settings: CaptureSettings, residues: int, push: Push) -> Iterator[None]:
-        """Pass every tensor on while the model runs.
+        """Push every tensor while the model runs.
 
         Parameters
         ----------
         settings : CaptureSettings
-            Which blocks and passes there are, and which are kept.
+            Blocks and passes of the model, and which of them are kept.
         residues : int
             Length of the sequence.
         push : callable
@@ -56,10 +56,10 @@ class Trunk:
         Raises
         ------
         UsageError
-            When the model's code has no such softmax.
+            If the model's code has no ``softmax_no_cast``.
         HarnessError
-            From within the model, when a module ran without one softmax: a memory-efficient kernel never forms the
-            weights, and an archive with holes is no trace.
+            From within the model, if a module did not run exactly one softmax: a memory-efficient kernel never forms
+            the weights, and an archive with holes is no trace.
         """
         step = -1
 
@@ -94,7 +94,7 @@ class Trunk:
 
 
 def copied(tensor: torch.Tensor) -> np.ndarray:
-    """Copy a tensor to main memory as float32: inference works in place, so that the model's own would change.
+    """Copy a tensor to main memory as float32: inference works in place and would change the original.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def copied(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _without_batch(tensor: torch.Tensor, axes: int, what: str) -> torch.Tensor:
-    """Drop leading axes of length 1."""
+    """Drop leading axes of length 1; raise HarnessError unless `axes` axes are left."""
     while tensor.ndim > axes and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != axes:
@@ -130,10 +130,10 @@ def _maps(weights: torch.Tensor, kind: AttentionKind, residues: int, what: str) 
 
 @contextmanager
 def _watched_attention(primitives: ModuleType, modules: Mapping[nn.Module, tuple[str, Take]]) -> Iterator[None]:
-    """Show the attention weights of modules, each with its name for errors, to what takes them.
+    """Pass the attention weights of modules to their callbacks; the names of modules are for errors.
 
-    OpenFold's attention takes its softmax from one function of its module; that function is wrapped meanwhile, and
-    hooks before and after each module say which of them called it.
+    OpenFold's attention calls its softmax through one function of its module. This function is wrapped during the
+    context, and hooks before and after each module determine which module called it.
     """
     original = getattr(primitives, _SOFTMAX, None)
     if original is None:
@@ -170,20 +170,20 @@ def _watched_attention(primitives: ModuleType, modules: Mapping[nn.Module, tuple
 
 
 def triangles(heads: int) -> tuple[AttentionKind, AttentionKind]:
-    """Return both triangle attentions, whose places OpenFold 2 and openfold3 name alike."""
+    """Return both triangle attentions, whose paths are the same in OpenFold 2 and openfold3."""
     start = AttentionKind("triangle-start", heads, "residue", "pair_stack.tri_att_start.mha")
     return start, AttentionKind("triangle-end", heads, "residue", "pair_stack.tri_att_end.mha")
 
 
 def evoformer_trunk(stack: nn.Module, primitives: ModuleType, config: Mapping[str, int], residues: int) -> Trunk:
-    """Find the places in a stack of Evoformer blocks, whose parts OpenFold 2 and openfold3 name alike.
+    """Return the capture points in a stack of Evoformer blocks, whose parts OpenFold 2 and openfold3 name alike.
 
     Parameters
     ----------
     stack : Module
-        Returns the MSA, the pair and the single representation.
+        Stack that returns the MSA, the pair and the single representation.
     primitives : module
-        As for `Trunk`.
+        As in `Trunk`.
     config : mapping of str to int
         ``no_heads_msa``, ``no_heads_pair``, ``c_m``, ``c_z`` and ``c_s``.
     residues : int
@@ -192,7 +192,7 @@ def evoformer_trunk(stack: nn.Module, primitives: ModuleType, config: Mapping[st
     Returns
     -------
     Trunk
-        Of the alignment, the first row of the MSA representation is kept: it represents the sequence.
+        It keeps the first row of the MSA representation, which represents the sequence.
     """
     path, shape = "activations/layer_{layer}/msa_first_row", (residues, config["c_m"])
     axes, pick = ("residue", "msa_channel"), lambda output: output[0][..., 0, :, :]

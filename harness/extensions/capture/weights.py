@@ -1,4 +1,4 @@
-"""A model's weights: a checkpoint of the user's, or weights drawn from a seed in a way that makes layers differ."""
+"""Weights of a model: a checkpoint of the user, or weights drawn from a seed so that layers differ."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch import nn
 from harness.errors import UsageError
 from harness.files import check_regular, file_digest
 
-_PREFIXES = ("module.", "model.")  # what wrappers for training put in front of every name
+_PREFIXES = ("module.", "model.")  # prefixes that wrappers for training add to every name
 _NAMED = 3  # parameters named in a message
 
 
 class Checkpoint(NamedTuple):
-    """Parameters from a file."""
+    """Parameters of a model from a file."""
 
     path: Path  # The file.
-    sha256: str  # Of its bytes.
+    sha256: str  # Digest of its bytes.
     state: Mapping[str, torch.Tensor]  # Parameters by name.
 
 
@@ -35,28 +35,28 @@ def seed_everything(seed: int) -> None:
 
 
 def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> str:
-    """Load a checkpoint into a model, or draw again what its own initialisation left at zero.
+    """Load a checkpoint into a model, or redraw the matrices that its own initialisation left at zero.
 
-    By default OpenFold initialises the last matrix of every residual update to zero, so that all layers are equal.
+    By default OpenFold initialises the last matrix of every residual update to zero, which makes all layers equal.
 
     Parameters
     ----------
     model : Module
-        Changed in place.
+        Model to change in place.
     checkpoint : Checkpoint or None
         From `read_checkpoint`.
     seed : int
-        For what is drawn.
+        Seed of the drawn values.
 
     Returns
     -------
-    Weights
-        What was done.
+    str
+        Description of the weights.
 
     Raises
     ------
     UsageError
-        When the checkpoint is of another architecture.
+        If the checkpoint is of another architecture.
     """
     if checkpoint is not None:
         _load(model, checkpoint)
@@ -70,7 +70,7 @@ def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> s
 
 
 def _redraw_zeros(model: nn.Module, seed: int) -> int:
-    """Draw every all-zero matrix of linear layers with a width of ``0.5 / sqrt(fan_in)``; say how many there were."""
+    """Redraw all-zero matrices of linear layers, normal with ``0.5 / sqrt(fan_in)``; return how many there were."""
     generator = torch.Generator().manual_seed(seed)
     count = 0
     with torch.no_grad():
@@ -83,7 +83,7 @@ def _redraw_zeros(model: nn.Module, seed: int) -> int:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the parameters in a checkpoint, without running any code that it may hold.
+    """Read the parameters in a checkpoint, without running any code that it may contain.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Returns
     -------
     Checkpoint
-        Names without the prefixes of wrappers.
+        Parameters by name, without the prefixes of wrappers.
 
     Raises
     ------
     UsageError
-        When it cannot be read, or holds something else.
+        If it cannot be read, or holds something else.
     """
     try:
         check_regular(path)
@@ -119,7 +119,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _load(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load parameters into a model that has exactly these."""
+    """Load parameters into a model; raise UsageError unless it has exactly these."""
     wanted, given = model.state_dict(), checkpoint.state
     differing = {
         "lacks {} parameters of this model": wanted.keys() - given.keys(),

@@ -1,4 +1,4 @@
-"""Versions of the wheels of models whose modules are known; they are installed without what they declare."""
+"""Known versions of the wheels of models, whose modules captures use; wheels are installed without dependencies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WHEELS = {"openfold3": "0.5.0", "antiberty": "0.1.3"}
 
 
 def other_version(name: str) -> str:
-    """Say that a wheel is installed in another version than the one whose modules are known; empty where it is not."""
+    """Return a message if the installed version of a wheel is not the known one; empty if it is."""
     known = WHEELS[name]
     try:
         found = version(name)

@@ -1,4 +1,4 @@
-"""The tasks of a run: each block is written, then measured; again once where a task died, else recorded as failed."""
+"""Tasks of a run: write, then measure each block; repeat a task that died once, else record the block as failed."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from harness.run.subject import Arm, Subject
 from harness.sampling.worker import Worker
 
 ARCHIVES = "archives"
-"""In the folder of a block: what its tasks write and read, each attempt in a folder of its own; removed in the end."""
+"""Folder in that of a block, which its tasks write and read; one folder for each attempt, removed in the end."""
 
-_FAILED = "failed"  # the folder of the rows that say why a block was not measured
+_FAILED = "failed"  # folder of the rows that record why a block was not measured
 
 
 class Starter(Protocol):
-    """Starts tasks, as `harness.extensions.cluster.jobs.Jobs` does."""
+    """Protocol for starting tasks, as `harness.extensions.cluster.jobs.Jobs` does."""
 
     def start(self, name: str, function: Callable[..., object], *arguments: object, exclude: str = "") -> Any:
-        """Start a task, on none of the nodes `exclude`; returns a job."""
+        """Start a task on none of the nodes `exclude`, and return its job."""
 
     def wait(self, job: Any) -> Ended:
-        """Wait for the end of a job."""
+        """Wait for the end of a job, and return its result."""
 
 
 def blocks_of(planned: PlannedRun, folder: Path) -> list[TaskBlock]:
     """Divide a run into blocks: a trace at one length each.
 
-    Formats are compared within an access of a trace, in common rounds: so all contenders, suites and cache states of a
+    Formats are compared within an access of a trace, in common rounds. So all contenders, suites and cache states of a
     trace stay in one task.
     """
     found = []
@@ -61,7 +61,7 @@ def blocks_of(planned: PlannedRun, folder: Path) -> list[TaskBlock]:
 
 
 def clear(block: TaskBlock) -> Iterator[str]:
-    """Remove the archives that tasks of a block wrote, and those of killed tasks; say what stays, and why."""
+    """Remove the archives of a block, also those of killed tasks; yield what cannot be removed, and why."""
     for left in (block.folder / ARCHIVES, *block.folder.glob(f"*/{SCRATCH}")):
         try:
             remove(left)
@@ -71,18 +71,18 @@ def clear(block: TaskBlock) -> Iterator[str]:
 
 @dataclass
 class Campaign:
-    """Starts the tasks of a run, waits for them, and says which run folder counts for each block."""
+    """Tasks of a run: starts them, waits for them, and determines the run folder that counts for each block."""
 
     jobs: Starter  # Starts tasks.
-    folder: Path  # Of the run.
-    document: ClusterDocument  # What is recorded of tasks; written with every one that ends.
-    allowed: TypedOptions  # What was typed for the run.
-    apart: bool  # Whether archives have to be read on another node than the one that wrote them.
-    progress: Progress  # Told of every task.
+    folder: Path  # Folder of the run.
+    document: ClusterDocument  # Record of the tasks; written whenever one ends.
+    allowed: TypedOptions  # Options of the run for its tasks.
+    apart: bool  # Whether archives must be read on another node than the one that wrote them.
+    progress: Progress  # Receives every task.
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def measure(self, blocks: Sequence[TaskBlock]) -> list[MergedPart]:
-        """Measure what is not measured yet, so many blocks at a time; a block that cannot be has rows that say why."""
+        """Measure the remaining blocks, `at_once` at a time; a block that cannot be measured gets rows that say why."""
         self.progress.total(2 * len(blocks))
         size, found = self.document["at_once"], dict[str, MergedPart]()
         for start in range(0, len(blocks), size):
@@ -95,7 +95,7 @@ class Campaign:
         return [found[block.name] for block in blocks]
 
     def _whole(self, block: TaskBlock) -> MergedPart | None:
-        """Return the attempt at a block that was measured to its end, by this process or one before."""
+        """Return the complete measurement of a block, by this process or an earlier one; None if there is none."""
         for task in reversed(self.document["tasks"]):
             folder = block.folder / str(task["attempt"])
             ended = (task["block"], task["part"], task["problem"]) == (block.name, "measure", "")
@@ -110,7 +110,7 @@ class Campaign:
         return None
 
     def _taken(self, due: Sequence[TaskBlock]) -> Iterator[MergedPart]:
-        """Write some blocks, then measure them."""
+        """Write some blocks, then measure them, and yield the part of each."""
         why: dict[str, str] = {}
         for block in due:
             self._begin(block)
@@ -121,14 +121,14 @@ class Campaign:
             ready, "measure", lambda block, again: self._measure(block, written[block.name], again), self._left, why
         )
         for block in due:
-            list(clear(block))  # what cannot be removed is told when the run ends
+            list(clear(block))  # what cannot be removed is reported when the run ends
             if (result := measured.get(block.name)) is not None:
                 yield MergedPart(block=block, folder=self._attempt(block), host=result.node["host"])
             else:
                 yield self._failed(block, why[block.name])
 
     def _begin(self, block: TaskBlock) -> None:
-        """Make the folder of the next attempt at a block."""
+        """Create the folder of the next attempt at a block."""
         known = [int(path.name) for path in block.folder.glob("*") if path.name.isdecimal()]
         known += [task["attempt"] for task in self._tasks(block, "measure")]
         self._numbers[block.name] = 1 + max(known, default=0)
@@ -142,7 +142,7 @@ class Campaign:
         return block.folder / str(self._numbers[block.name])
 
     def _write(self, block: TaskBlock, again: bool) -> Any:
-        # Never where a task before wrote: one that was given up may still be at it.
+        # Never where an earlier task wrote: one that was given up may still be writing.
         destination = block.folder / ARCHIVES / f"{self._numbers[block.name]}-{1 + again}"
         return self.jobs.start(f"{block.name}-write", write_archives, self._attempt(block), destination, self.allowed)
 
@@ -154,12 +154,12 @@ class Campaign:
         return self.jobs.start(f"{block.name}-measure", measure, *arguments, exclude=exclude)
 
     def _unwritten(self, block: TaskBlock, result: TaskResult, again: bool) -> str:
-        """Say why an archive could not be written on a node that failed; the second time its cells say so."""
+        """Return why a failed node could not write an archive; empty the second time, when its cells record this."""
         failures = result.prepared.failures.values() if result.prepared and not again else ()
         return next((failure.reason for failure in failures if failure.cause), "")
 
     def _left(self, block: TaskBlock, result: TaskResult, again: bool) -> str:
-        """Say what a task that ended has left out; where the node failed the second time, its cells say so."""
+        """Return what an ended task left out; if the node failed the second time, its cells record this instead."""
         return next(problems(self._attempt(block), block, spoilt=again), "")
 
     def _twice(
@@ -170,7 +170,7 @@ class Campaign:
         left: Callable[[TaskBlock, TaskResult, bool], str],
         why: dict[str, str],
     ) -> dict[str, TaskResult]:
-        """Run a task for each block, and once more for those that died; `why` gets what happened to the others."""
+        """Run a task for each block, and once more for those that died; `why` gets the problems of the others."""
         found: dict[str, TaskResult] = {}
         for again in (False, True):
             due = [block for block in blocks if block.name not in found]
@@ -214,7 +214,7 @@ class Campaign:
         write_cluster(self.folder, self.document)
 
     def _within_budget(self, written: dict[str, TaskResult], why: dict[str, str]) -> dict[str, TaskResult]:
-        """Leave out blocks whose archives have more files than those at hand may have together."""
+        """Drop blocks whose archives exceed the budget of files for all archives at hand; `why` gets the reason."""
         budget, files, kept = self.document["files_budget"], 0, dict[str, TaskResult]()
         for name, result in written.items():
             if files + result.files <= budget:
@@ -228,7 +228,7 @@ class Campaign:
         return kept
 
     def _failed(self, block: TaskBlock, why: str) -> MergedPart:
-        """Record every cell of a block as failed, and not for its format's sake, in a run folder of its own."""
+        """Record every cell of a block as failed because of the machine, in a run folder of its own."""
         folder = block.folder / _FAILED
         remove(folder)
         folder.mkdir(parents=True)
@@ -239,7 +239,7 @@ class Campaign:
             return Prepared(scratch / "trace.raw", subject.manifest, failures=dict.fromkeys(arms, failure))
 
         planned = PlannedRun.of(block.config)
-        # The processes that are started here read nothing, and this node may have fewer processors than those that do.
+        # The processes started here read nothing, and this node may have fewer processors than the nodes that measure.
         config = dataclasses.replace(block.config, threads=None)
         run(dataclasses.replace(planned, config=config, measuring=[], prepare=prepare), folder, Unheard())
         return MergedPart(block=block, folder=folder, host="")

@@ -1,4 +1,4 @@
-"""``cluster.json`` of a run: every task with its node and how it ended, and what follows from that in sentences."""
+"""``cluster.json`` of a run: every task with its node and outcome, and the notes that follow from them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.files import write_text
 
 FILE, VERSION = "cluster.json", 1
 TASKS = "tasks"
-"""The folder of the tasks' own folders, in that of the run."""
+"""Name of the folder in a run's folder that has the folders of the tasks."""
 
 CLOCKS_AGREE = 1.0
-"""Seconds that clocks may differ by untold: a duration is of one node, and no verdict uses dates."""
+"""Seconds by which clocks may differ without a note: a duration is of one node, and no verdict uses dates."""
 
 TaskPart = Literal["write", "measure"]
 
@@ -25,9 +25,9 @@ TaskPart = Literal["write", "measure"]
 class TaskEnd(TypedDict):
     """One attempt at a task.
 
-    ``problem`` says why it does not count; empty where it does. ``files`` and ``archive_bytes`` are those of the
-    archives that it wrote. ``clock_outside_seconds`` is how far its own times lie outside of those between which it ran
-    by the clock of the process that started it.
+    ``problem`` is why it does not count; empty if it does. ``files`` and ``archive_bytes`` are those of the archives
+    that it wrote. ``clock_outside_seconds`` is how far its own times lie outside the period in which it ran, by the
+    clock of the process that started it.
     """
 
     block: Name
@@ -45,7 +45,7 @@ class TaskEnd(TypedDict):
 
 
 class ClusterDocument(TypedDict):
-    """All tasks of a run, and within which bounds they ran."""
+    """All tasks of a run, and the limits within which they ran."""
 
     cluster: Name
     at_once: Positive
@@ -57,7 +57,7 @@ class ClusterDocument(TypedDict):
 
 
 def read_cluster(folder: Path) -> ClusterDocument | None:
-    """Read the document of a run; None where it was not measured in tasks."""
+    """Read the document of a run; return None if the run was not measured in tasks."""
     path = folder / FILE
     if not path.exists():
         return None
@@ -65,12 +65,12 @@ def read_cluster(folder: Path) -> ClusterDocument | None:
 
 
 def write_cluster(folder: Path, document: ClusterDocument) -> None:
-    """Write the document; the file is there when it is complete."""
+    """Write the document; the file appears only when it is complete."""
     write_text(folder / FILE, json.dumps({"cluster_version": VERSION, **document}, indent=1) + "\n")
 
 
 def notes(document: ClusterDocument) -> list[str]:
-    """Say what a reader of the run's figures has to know of its tasks."""
+    """Return notes on the tasks for readers of the run's figures."""
     return [*_failed(document), *_apart(document), *_memory(document), *_files(document), *_clocks(document)]
 
 
@@ -87,7 +87,7 @@ def _named(task: TaskEnd) -> str:
 
 
 def _counted(document: ClusterDocument, part: TaskPart) -> dict[str, tuple[TaskEnd, Node]]:
-    """Return the last task of a part that counts for each block, and its node."""
+    """Return the last task of a part that counts, with its node, for each block."""
     return {
         task["block"]: (task, node)
         for task in document["tasks"]
@@ -96,7 +96,7 @@ def _counted(document: ClusterDocument, part: TaskPart) -> dict[str, tuple[TaskE
 
 
 def _apart(document: ClusterDocument) -> Iterator[str]:
-    """Say whether archives were read where they were written, and what a cold read is."""
+    """Yield notes on whether archives were read where they were written, and on what a cold read is."""
     written, measured = _counted(document, "write"), _counted(document, "measure")
     same = [
         name for name, (_, node) in measured.items() if name in written and written[name][1]["host"] == node["host"]
@@ -134,7 +134,7 @@ def _files(document: ClusterDocument) -> Iterator[str]:
 
 
 def _clocks(document: ClusterDocument) -> Iterator[str]:
-    """Tell clocks that disagree: with the filesystem, or with the process that started the task."""
+    """Yield notes on clocks that disagree with the filesystem, or with the process that started the task."""
     for task in document["tasks"]:
         node = task["node"]
         for seconds, of in (

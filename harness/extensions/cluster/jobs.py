@@ -1,4 +1,4 @@
-"""Tasks through submitit, which is imported here alone: in processes of this machine, or as jobs of Slurm."""
+"""Tasks through submitit, in processes of this machine or as jobs of Slurm; only this module imports submitit."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from harness.errors import HarnessError, UsageError
 LOCAL, SLURM = "local", "slurm"
 INSTALL = "trace-format-harness[cluster]"
 
-_POLL = 1.0  # seconds between two questions whether a task has ended
-_CANCELLED, _ASKED = 120.0, 5.0  # seconds that Slurm has to end tasks, and between two questions whether it did
-_ANSWERED = 60.0  # seconds that a command of Slurm may take to answer
+_POLL = 1.0  # seconds between two checks whether a task has ended
+_CANCELLED, _ASKED = 120.0, 5.0  # seconds that Slurm has to end tasks, and between two checks whether it did
+_ANSWERED = 60.0  # seconds that a command of Slurm may take
 _COMMANDS = ("sbatch", "srun", "sacct", "scancel")
-_LOGGED = 300  # characters of the end of a log that a sentence quotes
+_LOGGED = 300  # characters at the end of a log that a sentence quotes
 _KIND = re.compile(r"^[\w.]+Error: ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a job ended."""
+    """Result of a job that has ended."""
 
-    value: Any = None  # What its function returned; None where it did not.
-    problem: str = ""  # Why it returned nothing; empty where it did.
+    value: Any = None  # What its function returned; None if it did not return.
+    problem: str = ""  # Why it did not return; empty if it did.
 
 
 @dataclass
 class Jobs:
-    """Starts tasks and waits for them."""
+    """Tasks that are started and waited for."""
 
-    kind: str  # Where: "local", "slurm".
-    folder: Path  # For scripts, pickled arguments and answers, and logs; all nodes see it.
+    kind: str  # Where tasks run: "local" or "slurm".
+    folder: Path  # Folder for scripts, pickled arguments and answers, and logs; all nodes see it.
     minutes: int  # Time limit of a task.
     sbatch: Mapping[str, str] = field(default_factory=dict)  # Further options of ``sbatch``, without dashes.
 
@@ -46,7 +46,7 @@ class Jobs:
         self._running: list[Any] = []
 
     def require(self, *, here: bool = True) -> None:
-        """Raise a UsageError where submitit is missing, or, if `here`, tasks cannot be started."""
+        """Raise a UsageError if submitit is missing or, if `here`, tasks cannot be started."""
         registry.require_package("--cluster", "submitit", INSTALL)
         if not here or self.kind != SLURM:
             return
@@ -58,12 +58,12 @@ class Jobs:
         _require_accounting()
 
     def start(self, name: str, function: Callable[..., object], *arguments: object, exclude: str = "") -> Any:
-        """Start a task, on Slurm on none of the nodes `exclude`; returns a job for `wait`.
+        """Start a task and return a job for `wait`; on Slurm, no node of `exclude` is used.
 
         Raises
         ------
         HarnessError
-            When it is refused, with what the command said.
+            If the task is refused, with the message of the command.
         """
         import submitit
 
@@ -75,7 +75,7 @@ class Jobs:
             executor.update_parameters(**self._slurm(name, exclude))
         try:
             job = executor.submit(function, *arguments)
-        except RuntimeError as error:  # of submitit: the command failed, or said nothing that it knows
+        except RuntimeError as error:  # raised by submitit: the command failed, or printed nothing that it knows
             raise HarnessError(
                 f"The task {name} could not be started: {_last_line(error)}. Check --sbatch, and resume the run."
             ) from error
@@ -83,9 +83,9 @@ class Jobs:
         return job
 
     def wait(self, job: Any) -> Ended:
-        """Wait for the end of a job, however it ends."""
+        """Wait for the end of a job, however it ends, and return its result."""
         while not job.done():
-            if self.kind == SLURM and job.state.upper() == "PREEMPTED":  # no end for submitit: it waits for a requeue
+            if self.kind == SLURM and job.state.upper() == "PREEMPTED":  # not done for submitit: it waits for a requeue
                 job.cancel(check=False)
                 self._running.remove(job)
                 return Ended(problem="the task was pre-empted")
@@ -107,7 +107,7 @@ class Jobs:
         self._running.clear()
 
     def script(self, name: str, exclude: str) -> str:
-        """Return the script that `start` would submit to Slurm, which need not be here."""
+        """Return the script that `start` would submit to Slurm; Slurm need not be installed."""
         import submitit
 
         class Preview(submitit.SlurmExecutor):
@@ -122,7 +122,7 @@ class Jobs:
 
     def _slurm(self, name: str, exclude: str) -> dict[str, Any]:
         """Return the parameters of a job: one task on a node of its own, with all of its memory, started once."""
-        # A task that Slurm starts again by itself would meet the one that is started in its place.
+        # A task that Slurm restarts by itself would collide with the one that is started in its place.
         typed = {key: value for key, value in self.sbatch.items() if key != "exclude"}
         more = {"mem": "0", "no-requeue": True, **typed}
         excluded = ",".join(filter(None, (self.sbatch.get("exclude", ""), exclude)))
@@ -133,7 +133,7 @@ class Jobs:
 
 
 def _require_accounting() -> None:
-    """Refuse a Slurm that keeps no accounts: without these nobody is told that a task has failed."""
+    """Raise a UsageError if Slurm keeps no accounts: without them, the failure of a task is not reported."""
     try:
         asked = subprocess.run(
             ["sacct", "--noheader", "--jobs", "1"], capture_output=True, text=True, timeout=_ANSWERED, check=False
@@ -150,7 +150,7 @@ def _require_accounting() -> None:
 
 
 def _last_line(error: Exception) -> str:
-    """Return the end of what a task logged, which submitit quotes in lines and rules."""
+    """Return the last line that a task logged, without the lines and rules that submitit adds."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
     told = [line for line in lines if not line.startswith(("You can check", "or at paths", "- /"))]
     return _KIND.sub("", (told or ["nothing was logged"])[-1])[:_LOGGED].rstrip(".")

@@ -1,4 +1,4 @@
-"""``harness run --cluster local|slurm``: its options, what it refuses, and the run from the first task to the check."""
+"""``harness run --cluster local|slurm``: options, refusals, and the run from the first task to the final check."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _OURS = (
     "nodes", "ntasks", "ntasks-per-node", "array", "time", "output", "error", "open-mode", "signal", "requeue",
     "no-requeue", "chdir", "job-name", "exclusive",
 )  # fmt: skip
-"""Options of sbatch without which a task would be started twice, elsewhere or beside others, or not be found."""
+"""Options of sbatch that are set here: else a task could start twice, elsewhere or next to others, or get lost."""
 
-_JOBS = "jobs"  # in the folder of tasks: scripts, and what submitit pickles for tasks and unpickles of them
+_JOBS = "jobs"  # in the folder of tasks: scripts, and what submitit pickles for tasks and unpickles from them
 
 
 class ClusterLauncher(Launcher):
-    """Measures each block of a run in tasks of its own, through submitit, and merges what they leave."""
+    """Launcher that measures each block of a run in tasks of its own, through submitit, and merges their results."""
 
     options: ClassVar = {
         "task-minutes": ("N", f"time limit of a task (default: {_MINUTES})"),
@@ -84,11 +84,11 @@ class ClusterLauncher(Launcher):
 
     @classmethod
     def began(cls, folder: Path) -> bool:
-        """Say whether tasks were started for a run."""
+        """Return whether tasks were started for a run."""
         return (folder / FILE).exists()
 
     def settled(self, config: RunConfig, folder: Path, tell: Callable[[str], object]) -> RunConfig:
-        """Refuse what tasks cannot measure alike; call cold reads lukewarm where they cannot be proven."""
+        """Raise `UsageError` for what tasks cannot measure alike; call cold reads lukewarm if they cannot be proven."""
         if config.store is not None:
             raise UsageError("--cluster reads from a shared filesystem: leave out --store.")
         if config.trace_bytes is not None and len(config.sizes) > 1:
@@ -100,8 +100,8 @@ class ClusterLauncher(Launcher):
                 f"Threads of each contender: {config.threads}. The default is the number of processors of this node: "
                 "give --threads where those of the cluster have another."
             )
-        # On Slurm archives are read on another node, which this one may be the server of: what is seen from here, as
-        # ext4, says nothing of what is seen there.
+        # On Slurm, archives are read on another node, and this node may be its file server. So the filesystem seen
+        # here, such as ext4, does not show what that node sees.
         if "cold" in config.caches and (self._kind == SLURM or not cold_is_proven(folder)):
             tell("Cold reads cannot be proven on this filesystem: they are called lukewarm, and no grade uses them.")
             caches: tuple[Cache, ...] = tuple("lukewarm" if state == "cold" else state for state in config.caches)
@@ -109,7 +109,7 @@ class ClusterLauncher(Launcher):
         return config
 
     def preview(self, planned: PlannedRun, folder: Path) -> str:
-        """Write the script of the first task where it is asked for; refuse a machine that cannot start any."""
+        """Write the script of the first task if requested; raise if this machine cannot start tasks."""
         jobs = self._jobs(folder)
         jobs.require(here=self._script is None)
         if self._script is None:
@@ -122,14 +122,14 @@ class ClusterLauncher(Launcher):
         )
 
     def run(self, planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
-        """Start the tasks of all blocks that are not measured yet, wait for them, and merge their folders.
+        """Run the tasks of all blocks that are not measured yet, and merge their folders.
 
         Raises
         ------
         UsageError
-            When the folder was begun otherwise, or has links where tasks write.
+            If the folder was begun in another way, or has links where tasks write.
         HarnessError
-            When blocks cannot be merged, or after Ctrl-C: every task is then ended, and those that were whole count.
+            If blocks cannot be merged, or after Ctrl-C: every task is then ended, and complete blocks count.
         """
         if not self.began(folder) and (folder / SAMPLES).exists():
             raise UsageError(f"{folder} was begun on one machine: continue it there, without --cluster.")
@@ -142,7 +142,7 @@ class ClusterLauncher(Launcher):
                 f"{disk.free / 1e9:.1f} GB are free: give a smaller --at-once, and continue the run."
             )
         document = self._document(folder, planned.config)
-        # Answers of tasks before may be anybody's, and have the numbers of tasks to come: none is ever unpickled.
+        # Answers of earlier tasks may come from anyone, and have the numbers of tasks to come: none is ever unpickled.
         remove(folder.absolute() / TASKS / _JOBS)
         write_cluster(folder, document)
         jobs = self._jobs(folder)
@@ -161,7 +161,7 @@ class ClusterLauncher(Launcher):
                 terminal.complain(problem)
 
     def check(self, folder: Path, tell: Callable[[str], object]) -> int:
-        """Say what follows from the tasks; pack the merged run, and check that its report follows from its samples."""
+        """Report the notes on the tasks; pack the merged run, and check that its report follows from its samples."""
         document = read_cluster(folder)
         for note in notes(document) if document else ():
             tell(escaped(note))
@@ -201,14 +201,14 @@ def _options(text: str | None) -> dict[str, str]:
         key, _, value = part.partition("=")
         if not _KEY.fullmatch(key) or not value or not value.isprintable():
             raise UsageError(f"--sbatch takes options as KEY=VALUE separated by commas, got {text!r}.")
-        if any(name.startswith(key) for name in _OURS):  # sbatch takes the beginning of a name for the name
+        if any(name.startswith(key) for name in _OURS):  # sbatch accepts the beginning of a name
             raise UsageError(f"--sbatch cannot set {key}, which --cluster sets itself: leave it out.")
         found[key] = value
     return found
 
 
 def _require_own(tasks: Path, blocks: Sequence[TaskBlock]) -> None:
-    """Refuse links in the folders that tasks write to and that are cleared: they may lead anywhere."""
+    """Raise `UsageError` for links in folders that tasks write to or that are cleared: they may lead anywhere."""
     for path in (tasks, *(path for block in blocks for path in (block.folder, *block.folder.glob("*")))):
         if path.is_symlink():
             raise UsageError(f"{path} is a link: remove it, and resume the run.")

@@ -1,4 +1,4 @@
-"""Make one run of the run folders of its blocks, or say which of them does not belong to the others, and why."""
+"""Merge the run folders of blocks into one run, or raise with the folder that does not fit the others, and why."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from harness.run.plan import describe_access, read_plan
 from harness.run.subject import Subject
 
 _ALIKE = ("commit", "filesystem", "cores_usable")
-"""What of a session has to be alike besides what `differences_of` compares."""
+"""Facts of a session that must be equal, in addition to those that `differences_of` compares."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBlock:
     """What one task measures: a trace at one length, with all its suites, contenders, cache states and rounds."""
 
-    name: str  # Of its folder.
+    name: str  # Name of its folder.
     folder: Path  # Holds a run folder for each attempt.
-    config: RunConfig  # That of the run, with this trace and length alone.
-    subject: Subject  # Of the run's plan.
+    config: RunConfig  # That of the run, with only this trace and length.
+    subject: Subject  # Subject of the run's plan.
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergedPart:
-    """The run folder that counts for a block; `host` is empty where its cells are recorded as failed."""
+    """The run folder that counts for a block; `host` is empty if its cells are recorded as failed."""
 
     block: TaskBlock
     folder: Path
@@ -50,21 +50,21 @@ class MergedPart:
 
 
 def problems(folder: Path, block: TaskBlock, *, spoilt: bool) -> Iterator[str]:
-    """Say what is wrong with the run folder of a block; nothing for one that is whole.
+    """Yield the problems of the run folder of a block; none if it is complete.
 
     Parameters
     ----------
     folder : Path
         The run folder.
     block : TaskBlock
-        What it has to hold.
+        Block that it must hold.
     spoilt : bool
         Whether cells may have failed because the machine did.
 
     Raises
     ------
     HarnessError
-        When a file is missing, damaged, or of a version that this reader does not know.
+        If a file is missing, damaged, or of a version that this reader does not know.
     """
     yield from _asked_otherwise(RunConfig.read(folder / "run.json"), block.config)
     plans = read_plan(folder / "plan.json")
@@ -93,7 +93,7 @@ def _asked_otherwise(config: RunConfig, wanted: RunConfig) -> Iterator[str]:
 
 
 def _versions(folder: Path) -> Iterator[str]:
-    """Hold schema versions against the present one: rows of two versions are no file."""
+    """Yield files whose schema version is not the present one: rows of two versions cannot share a file."""
     kinds: dict[str, type[Row]] = {SAMPLES: Sample, **own_rows()}
     for name, kind in kinds.items():
         if (folder / name).exists():
@@ -108,17 +108,17 @@ def merge(folder: Path, config: RunConfig, parts: Sequence[MergedPart]) -> None:
     Parameters
     ----------
     folder : Path
-        Of the run.
+        Folder of the run.
     config : RunConfig
-        Of the run.
+        Configuration of the run.
     parts : sequence of MergedPart
-        One for each block.
+        One part for each block.
 
     Raises
     ------
     HarnessError
-        When one of them was not measured like the others, by the names of the nodes and of what differs. Nothing is
-        written then.
+        If one of them was not measured like the others; the message has the names of the nodes and the differences.
+        Nothing is written then.
     """
     for part in parts:
         if part.host and (found := next(problems(part.folder, part.block, spoilt=True), "")):
@@ -137,7 +137,7 @@ def merge(folder: Path, config: RunConfig, parts: Sequence[MergedPart]) -> None:
         elif paths:
             texts[name] = _text(_joined(paths))
     texts[SAMPLES] = _joined_rows([part.folder / SAMPLES for part in parts], Sample, config.run_id)
-    (folder / SAMPLES).unlink(missing_ok=True)  # those of a merge before would not be of these files
+    (folder / SAMPLES).unlink(missing_ok=True)  # those of an earlier merge would not belong to these files
     for name, text in texts.items():
         write_text(folder / name, text)
 
@@ -147,9 +147,9 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _sessions(parts: Sequence[MergedPart]) -> list[dict[str, Any]]:
-    """Return the sessions of all blocks that were measured, with the node of each; each has to be like the first.
+    """Return the sessions of all measured blocks, with the node of each; each must be like the first.
 
-    Where none was measured, there is only the session in which that was recorded.
+    If no block was measured, return only the session that recorded this.
     """
     found: list[tuple[MergedPart, dict[str, Any]]] = []
     for part in [part for part in parts if part.host] or parts[:1]:
@@ -173,7 +173,7 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> str:
 
 
 def _head(parts: Sequence[MergedPart], plans: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the plan of a block that was measured; all of them have to name the same contenders."""
+    """Return the plan of a measured block; all measured blocks must have the same contenders."""
     measured = [(part, plan) for part, plan in zip(parts, plans, strict=True) if part.host]
     for part, plan in measured:
         if plan["arms"] != measured[0][1]["arms"]:

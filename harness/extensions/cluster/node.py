@@ -1,4 +1,4 @@
-"""What is recorded of the node of a task: its name, memory, filesystem and clock."""
+"""Description of the node of a task: its name, memory, filesystem and clock."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from harness.sampling.cache import filesystem
 Offset = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 """Seconds by which one clock is ahead of another."""
 
-_WAIT = 60.0  # seconds that a program may take to answer
+_WAIT = 60.0  # seconds that a program may take
 
 
 class Node(TypedDict):
     """A node as one of its tasks saw it.
 
-    ``storage`` is what ``stat -f`` says of the run's folder, ``stripe_count`` what ``lfs getstripe`` does: None where
-    that program is missing or the filesystem is no Lustre. ``clock_offset_seconds`` is the time that the filesystem
-    gave a new file, less that of the node.
+    ``storage`` is the output of ``stat -f`` for the run's folder, ``stripe_count`` that of ``lfs getstripe``: None if
+    that program is missing or the filesystem is not Lustre. ``clock_offset_seconds`` is the time that the filesystem
+    gave a new file, minus that of the node.
     """
 
     host: str
@@ -39,12 +39,12 @@ class Node(TypedDict):
 
 
 def host() -> str:
-    """Return the name of this node, by which Slurm knows it where it has started this process."""
+    """Return the name of this node: Slurm's name if Slurm started this process, else the host name."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def describe_node(folder: Path) -> Node:
-    """Describe this node, and the filesystem of a folder as it is seen from here."""
+    """Describe this node, and the filesystem of a folder as this node sees it."""
     stripes = _said("lfs", "getstripe", "--stripe-count", str(folder))
     return {
         "host": host(),
@@ -57,7 +57,7 @@ def describe_node(folder: Path) -> Node:
 
 
 def _said(*command: str) -> str:
-    """Return what a program prints; empty where it is missing, fails or hangs."""
+    """Return the output of a program; empty if it is missing, fails or hangs."""
     if shutil.which(command[0]) is None:
         return ""
     try:
@@ -68,10 +68,10 @@ def _said(*command: str) -> str:
 
 
 def _clock_offset(folder: Path) -> float | None:
-    """Hold the time that a filesystem gives a new file against this node's clock.
+    """Return the time that a filesystem gives a new file, minus this node's clock, in seconds; None if it fails.
 
-    A filesystem whose clients give the time, as Lustre's do, shows no difference whatever the clock says: so the times
-    at which tasks began and ended are held against those of the process that started them, too.
+    If the clients of a filesystem give the time, as in Lustre, there is no difference whatever the clock shows. So the
+    times at which tasks began and ended are also compared with those of the process that started them.
     """
     probe = folder / f".clock-{host()}-{os.getpid()}"
     try:

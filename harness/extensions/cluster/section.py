@@ -1,4 +1,4 @@
-"""The section on the nodes that a run was measured on, made of ``cluster.json``."""
+"""Report section on the nodes on which a run was measured, from ``cluster.json``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _COLUMNS = (
 
 
 class ClusterSection(Section):
-    """Where each block of a run was written and measured."""
+    """Nodes on which each block of a run was written and measured."""
 
     name, title = "cluster", "Nodes of the run"
     order = 85
     measured: ClassVar = {FILE: f"the nodes that a run was measured on, and how its tasks ended, in {FILE}"}
 
     def find(self, folder: Path, findings: Findings) -> ClusterDocument | None:
-        """Read the tasks; None for a run that was measured in one process."""
+        """Read the tasks; return None for a run that was measured in one process."""
         return read_cluster(folder)
 
     def blocks(self, found: ClusterDocument, findings: Findings) -> list[Block]:
-        """Show every task, and what follows from them."""
+        """Show every task, and the notes on the tasks."""
         return [
             Text(
                 "Each trace and length was measured in a task of its own, all formats in common rounds on one node. "
@@ -41,7 +41,7 @@ class ClusterSection(Section):
         ]  # fmt: skip
 
     def document(self, found: ClusterDocument) -> dict[str, Any]:
-        """Return what the tasks mean."""
+        """Return the cluster and the notes on its tasks."""
         return {"cluster": {"cluster": found["cluster"], "notes": notes(found)}}
 
 

@@ -1,4 +1,4 @@
-"""What a task does on its node: write the archives of a block, or measure a block whose archives are written."""
+"""Tasks on a node: write the archives of a block, or measure a block whose archives are written."""
 
 from __future__ import annotations
 
@@ -26,53 +26,53 @@ from harness.run.subject import Arm
 from harness.sampling.interrupt import deferred
 from harness.sampling.worker import Worker
 
-_OURS = ("harness", "commit")  # of this package; what else is installed is told by `differences_of`
+_OURS = ("harness", "commit")  # of this package; `differences_of` compares what else is installed
 
 
 @dataclass(frozen=True, kw_only=True)
 class TypedOptions:
-    """What was typed and holds for the tasks of a run: plug-ins that may be imported, and the limit of inflation."""
+    """Options of the command line that also hold for tasks: plug-ins that may be imported, and the inflation limit."""
 
     plugins: tuple[registry.Name, ...]
     inflated: int | None
 
     @classmethod
     def here(cls) -> TypedOptions:
-        """Return what was typed for this process."""
+        """Return the options of this process."""
         return cls(plugins=registry.allowed(), inflated=limits.inflated)
 
     def apply(self) -> None:
-        """Let it hold for this process."""
+        """Apply the options to this process."""
         registry.allow(*self.plugins)
         limits.inflated = self.inflated
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """What a task answers; pickled by submitit to the process that started it."""
+    """Result of a task; submitit pickles it for the process that started the task."""
 
-    node: Node  # Where it ran.
-    # Its times, by the node's clock.
+    node: Node  # Node on which it ran.
+    # Start and end of the task, by the node's clock.
     began: float
     ended: float
-    problem: str = ""  # Why it does not count; empty where it does.
+    problem: str = ""  # Why it does not count; empty if it does.
     prepared: Prepared | None = None  # The archives that it wrote.
-    arms: tuple[Arm, ...] = ()  # The contenders, as the node has them.
-    # Of the archives.
+    arms: tuple[Arm, ...] = ()  # The contenders, as the node finds them.
+    # Totals of the archives.
     files: int = 0
     archive_bytes: int = 0
-    # Interpreter, libraries and this package, as `harness.run.machine.describe` names them.
+    # Versions of interpreter, libraries and this package, as `harness.run.machine.describe` names them.
     software: dict[str, Any] = field(default_factory=dict)
 
 
 class Unheard:
-    """Progress that nobody follows: the log of a task is read when it has failed."""
+    """Progress without output: the log of a task is read only after it has failed."""
 
     def total(self, steps: int) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def step(self, text: str, steps: int = 1) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def write_archives(folder: Path, destination: Path, allowed: TypedOptions) -> TaskResult:
@@ -81,16 +81,16 @@ def write_archives(folder: Path, destination: Path, allowed: TypedOptions) -> Ta
     Parameters
     ----------
     folder : Path
-        Of the block, with its configuration.
+        Folder of the block, with its configuration.
     destination : Path
-        Where the archives go; what is there is removed first.
+        Folder for the archives; its previous content is removed.
     allowed : TypedOptions
-        What was typed for the run.
+        Options of the run for its tasks.
 
     Returns
     -------
     TaskResult
-        With the archives.
+        Result with the archives.
     """
 
     def go(planned: PlannedRun) -> dict[str, object]:
@@ -116,18 +116,18 @@ def measure(folder: Path, written: TaskResult, apart: bool, allowed: TypedOption
     Parameters
     ----------
     folder : Path
-        With the configuration, in which nothing was measured before.
+        Run folder with the configuration; nothing was measured in it before.
     written : TaskResult
-        From `write_archives`.
+        Result of `write_archives`.
     apart : bool
-        Whether this has to be another node than the one that wrote.
+        Whether this must be another node than the one that wrote.
     allowed : TypedOptions
-        What was typed for the run.
+        Options of the run for its tasks.
 
     Returns
     -------
     TaskResult
-        The rows are in the folder.
+        Result without figures: the rows are in the folder.
     """
     prepared = written.prepared
     assert prepared is not None
@@ -147,7 +147,7 @@ def measure(folder: Path, written: TaskResult, apart: bool, allowed: TypedOption
 
 
 def _done(folder: Path, allowed: TypedOptions, go: Callable[[PlannedRun], dict[str, object]]) -> TaskResult:
-    """Do a task, and say where and when; what a person could mend is said in its own words."""
+    """Run a task, and return its result with node and times; a HarnessError becomes the problem of the result."""
     began, found, problem = time.time(), dict[str, object](), ""
     arms: tuple[Arm, ...] = ()
     try:
@@ -167,7 +167,7 @@ def _software(folder: Path) -> dict[str, Any]:
 
 
 def _require_alike(arms: list[Arm], written: TaskResult, here: dict[str, Any]) -> None:
-    """Refuse a node that has other libraries or readers than the one that wrote."""
+    """Raise `UsageError` if this node has other libraries or readers than the one that wrote."""
     there = written.software
     own = [f"{name} ({there[name]}, then {here[name]})" for name in _OURS if there[name] != here[name]]
     if differing := ", ".join(filter(None, (differences_of([there, here]), *own))):
@@ -186,7 +186,7 @@ def _require_alike(arms: list[Arm], written: TaskResult, here: dict[str, Any]) -
 
 
 def _require_arrived(prepared: Prepared, writer: str) -> None:
-    """Refuse archives that a shared filesystem shows otherwise than they were written; what is read is verified too."""
+    """Raise HarnessError if a shared filesystem shows archives in other sizes than written; reads are verified too."""
     for arm, done in prepared.writes.items():
         path = prepared.archives.get(arm)
         if path is None:

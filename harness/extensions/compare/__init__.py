@@ -1,1 +1,1 @@
-"""Regressions: two commits or two environments measured in turn on one machine, and the verdict that a gate needs."""
+"""Regression checks: measure two commits or environments in turn on one machine, with a verdict for a gate."""

@@ -1,7 +1,7 @@
-"""Build a side: a commit of a checkout, or this version with other libraries, each in a virtual environment of its own.
+"""Build a side: a commit of a checkout, or this version with other libraries, each in its own virtual environment.
 
-Environments are kept, by what they were made of. One is complete when its record is there, which is written last; what
-an interrupted or failed build left has none and is made anew.
+Environments are cached by what they were made of. An environment is complete if its record exists, which is written
+last. An interrupted or failed build leaves no record, and is repeated.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from harness.extensions.compare.side import Process, Side, SideError, output
 from harness.files import write_text
 
 EXISTING = "existing:"
-"""Begins an environment that is used as it is."""
+"""Prefix of an environment that is used as it is."""
 
 _RECORD = "whole.json"
 _SOURCES = ("harness", "suites", "pyproject.toml", "setup.py", "README.md", "LICENSE")
-_OWN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # variables of this Python, no other's
+_OWN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # variables for this Python only
 _START = 120.0  # seconds for a side's first imports
 
 
 def default_cache() -> Path:
-    """Say where environments are kept: under ``XDG_CACHE_HOME``, or ``~/.cache``."""
+    """Return the folder where environments are kept: under ``XDG_CACHE_HOME``, or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trace-format-harness"
 
 
 def commit_side(name: str, text: str, python: Path, pins: Sequence[str], repository: Path) -> Side:
-    """Describe a side that is a commit.
+    """Return the side of a commit.
 
     Raises
     ------
     UsageError
-        When there is no such repository or commit, or the work tree has changes that no commit holds.
+        If there is no such repository or commit, or the work tree has changes that no commit holds.
     """
     top = _git(repository, "rev-parse", "--show-toplevel")
     if top is None:
@@ -68,12 +68,12 @@ def commit_side(name: str, text: str, python: Path, pins: Sequence[str], reposit
 
 
 def environment_side(name: str, text: str, python: Path) -> Side:
-    """Describe a side that is this version with certain libraries: ``zarr==3.1.6``, or ``existing:PYTHON``.
+    """Return the side of this version with certain libraries: ``zarr==3.1.6``, or ``existing:PYTHON``.
 
     Raises
     ------
     UsageError
-        When it names nothing, or this version's sources are not at hand.
+        If it names nothing, or the sources of this version are not available.
     """
     if text.startswith(EXISTING):
         found = Path(text.removeprefix(EXISTING))
@@ -90,12 +90,12 @@ def environment_side(name: str, text: str, python: Path) -> Side:
 
 
 def build(side: Side, cache: Path) -> Side:
-    """Make a side's environment, or take it from the cache, and ask it what it is: its facts.
+    """Build a side's environment, or take it from the cache, and add the facts that it reports.
 
     Raises
     ------
     UsageError
-        When it cannot be built, or what was built cannot be measured.
+        If it cannot be built, or what was built cannot be measured.
     """
     if side.source:
         side = dataclasses.replace(side, python=_environment(side, cache))
@@ -107,7 +107,7 @@ def build(side: Side, cache: Path) -> Side:
 
 
 def _environment(side: Side, cache: Path) -> Path:
-    """Return the interpreter of the side's environment, made when it is not there."""
+    """Return the interpreter of the side's environment; build the environment if it is missing."""
     version = _run(side, [str(side.python), "-I", "-c", "import sys; print(sys.version, sys.base_prefix)"])
     made_of = {"source": side.source, "python": version.strip(), "pins": sorted(side.pins)}
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
@@ -116,7 +116,7 @@ def _environment(side: Side, cache: Path) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / f"{key}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one process builds at a time; the lock goes with the process
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one process builds at a time; the end of the process releases the lock
             if not (folder / _RECORD).is_file():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
@@ -144,7 +144,7 @@ def _install(side: Side, folder: Path, python: Path) -> None:
 
 
 def _unpack(side: Side, folder: Path) -> None:
-    """Put the project's sources into a folder."""
+    """Copy the project's sources into a folder."""
     if side.repository is None:
         for file, path in _own_sources().items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def _unpack(side: Side, folder: Path) -> None:
 
 
 def _own_sources() -> dict[str, Path]:
-    """Return the files of this version's sources, by their place in them."""
+    """Return the files of this version's sources, by their relative paths."""
     root = Path(harness.__file__).parent.parent
     if not (root / "pyproject.toml").is_file():
         raise UsageError(
@@ -172,7 +172,7 @@ def _own_sources() -> dict[str, Path]:
 
 
 def _run(side: Side, command: Sequence[str]) -> str:
-    """Run a step of a build; where it fails, the UsageError is what it said last."""
+    """Run a step of a build and return its output; if it fails, raise a UsageError with its last message."""
     environment = {k: v for k, v in os.environ.items() if k not in _OWN}
     try:
         code, out, err = output(command, environment)
@@ -188,7 +188,7 @@ def _run(side: Side, command: Sequence[str]) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git says, None where it fails."""
+    """Return the output of git; None if it fails."""
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -197,7 +197,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def differing(base: Side, head: Side) -> list[str]:
-    """List what differs between two sides besides the project itself: Python and libraries, in words."""
+    """Return the differences between two sides except the project itself: Python and libraries, in words."""
     installers = ("pip", "setuptools", "wheel", "trace-format-harness")
     ours, theirs = ({"Python": side.facts["python"], **side.facts["packages"]} for side in (base, head))
     return [

@@ -91,7 +91,7 @@ def _compare(arguments: argparse.Namespace) -> int:
                 outcome = _measured(arguments, threshold, folder, kept)
         except UsageError:
             raise
-        except HarnessError as error:  # exit code 1 is kept for a regression
+        except HarnessError as error:  # exit code 1 is reserved for a regression
             raise UsageError(str(error)) from error
         with deferred():  # all documents or none
             for name, written in _DOCUMENTS.items():
@@ -113,12 +113,12 @@ def _stored(base: str | None, head: str | None, threshold: float) -> Outcome:
         raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is not: compare two runs or two commits.")
     try:
         return compare_stored(base, head, threshold)
-    except NotComparable as error:  # which the documents say too
+    except NotComparable as error:  # the documents report this too
         return Outcome(base=base, head=head, threshold=threshold, refused=str(error))
 
 
 def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kept: ExitStack) -> Outcome:
-    """Build both sides and measure them; the folder is held until `kept` is closed."""
+    """Build both sides and measure them; hold the folder until `kept` is closed."""
     settings = _settings(arguments)
     require_rounds(settings.rounds)
     sides = _sides(arguments)
@@ -132,14 +132,14 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kep
         questions = ask(settings.chosen(), scratch / "data")
         kept.enter_context(held(folder, new=True))
         unused = stack.enter_context(ExitStack())
-        unused.callback(_remove_empty, folder)  # what could not be compared leaves no folder
+        unused.callback(_remove_empty, folder)  # removes the folder if nothing could be compared
         (scratch / "archives").mkdir()
         base, head = (_built(side, cache, progress) for side in sides)
         try:
             settings = settings.chosen(base, head)
             with deferred():
                 outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
-        except (NotComparable, SideError) as error:  # which the documents say too
+        except (NotComparable, SideError) as error:  # the documents report this too
             outcome = Outcome(base=base.label, head=head.label, threshold=threshold, refused=str(error))
         unused.pop_all()
     if differs := differing(base, head):
@@ -175,7 +175,7 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
 
 
 def _given(named: tuple[str, ...], kind: str, own: list[str]) -> tuple[str, ...]:
-    """Return the names that were given, one's own behind them or behind the defaults; none for the defaults alone."""
+    """Return the given names or, with only own ones, the defaults, then the own ones; empty means the defaults."""
     defaults: tuple[str, ...] = getattr(CompareSettings().chosen(), kind) if own and not named else ()
     return (*named, *defaults, *own)
 

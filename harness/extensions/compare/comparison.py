@@ -1,4 +1,4 @@
-"""A comparison: archives read by the other side, rounds, more of them for what is not settled, the outcome."""
+"""Run of a comparison: reads of each other's archives, rounds, more rounds for what is not settled, the outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def require_rounds(rounds: int) -> None:
-    """Refuse what can give no verdict: fewer rounds than `VERDICT_ROUNDS`, with a UsageError."""
+    """Raise a UsageError for fewer rounds than `VERDICT_ROUNDS`, which cannot give a verdict."""
     if rounds < VERDICT_ROUNDS:
         raise UsageError(f"A verdict needs at least {VERDICT_ROUNDS} rounds, got {rounds}.")
 
@@ -38,23 +38,23 @@ def compare_sides(
     progress: Progress,
     threshold: float = THRESHOLD,
 ) -> Outcome:
-    """Measure two sides in turn and judge them; red only where fresh rounds in fresh processes confirmed it.
+    """Measure two sides in turn and judge them; a time is red only if fresh rounds in fresh processes confirm it.
 
     Parameters
     ----------
     sides, questions, settings, folder : see `harness.extensions.compare.rounds.Rounds`
-        What is measured.
+        Sides, traces, settings and folder of the measurement.
     progress : Progress
-        Told about every round.
+        Receives every round.
     threshold : float
         The slowdown that matters.
 
     Raises
     ------
     NotComparable
-        When base cannot even read what it wrote itself.
+        If base cannot even read what it wrote itself.
     SideError
-        When base fails in the middle; what head fails at is lost, and a regression.
+        If base fails during the rounds; what head fails at is lost, and a regression.
     """
     begun, load = time.monotonic(), load_average()
     progress.total(MOST_LOOKS * settings.rounds + 1)
@@ -87,7 +87,7 @@ def compare_sides(
 
 
 def _measured(record: Record) -> list[Entry]:
-    """List what head failed at, or has no times of, and the exact figures."""
+    """Return entries for what head failed at or has no times of, and for the exact figures."""
     timed = [{block.cell for block in record.blocks if block.side == side} for side in ("base", "head")]
     untimed = sorted(timed[0] - timed[1] - set(record.failed))
     return [
@@ -100,10 +100,10 @@ def _measured(record: Record) -> list[Entry]:
 def read_each_other(
     sides: tuple[Side, Side], questions: Sequence[Question], settings: CompareSettings, folder: Path
 ) -> list[Entry]:
-    """Let each side write an archive, and both read both, every tensor, bit for bit."""
+    """Let each side write an archive, and both sides read both archives: every tensor, bit for bit."""
     found = []
     with ExitStack() as stack:
-        # Written by one process and read by another, so that what a format keeps in memory does not help it.
+        # Written by one process and read by another, so that a format does not profit from what it keeps in memory.
         writers, readers = ([stack.enter_context(Process(s, folder, settings.timeout)) for s in sides] for _ in "wr")
         for question in questions:
             for name in settings.formats:
@@ -124,7 +124,7 @@ def read_each_other(
 
 
 def _problem(process: Process, wanted: dict[str, str] | None, *, archive: Path, **task: Any) -> str:
-    """Say what went wrong at a task, or which tensors came back otherwise than they should; empty where all is well."""
+    """Return what went wrong at a task, or which tensors differ from `wanted`; empty if nothing did."""
     try:
         answer = process.ask(**task, archive=str(archive), tensors=list(wanted or ()))
     except SideError as error:

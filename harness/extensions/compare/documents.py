@@ -1,4 +1,4 @@
-"""An outcome for machines (JSON, JUnit XML), for a pull request (Markdown with a folded table) and in sentences."""
+"""Documents of an outcome: JSON and JUnit XML, Markdown with a folded table for a pull request, and sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.extensions.compare.outcome import WORDS, Entry, Outcome
 from harness.extensions.compare.record import CONTENT
 
 DOCUMENT_VERSION = 2
-"""Since 1: all that was compared is one list, `entries`."""
+"""Since 1: everything that was compared is in one list, `entries`."""
 
 COLUMNS = ("cell", "base", "head", "change (95 % interval)", "rounds", "verdict")
 _CONTENTS = {
@@ -25,7 +25,7 @@ _MARKS = {"<": "&lt;", ">": "&gt;", "|": "&#124;"}
 
 
 def as_document(outcome: Outcome) -> dict[str, Any]:
-    """Return everything an outcome holds as plain values, every block of times included."""
+    """Return the complete outcome as plain values, every block of times included."""
     return {
         "compare_version": DOCUMENT_VERSION,
         "verdict": WORDS[outcome.exit_code],
@@ -38,12 +38,12 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
 
 
 def to_json(outcome: Outcome) -> str:
-    """Write `as_document` as JSON."""
+    """Return `as_document` as JSON text."""
     return json.dumps(as_document(outcome), indent=1) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """Turn entries and blocks into plain values, with the fields of their cell beside their own."""
+    """Convert entries and blocks to plain values; the fields of their cell are added to their own."""
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if dataclasses.is_dataclass(value):
@@ -53,9 +53,9 @@ def _plain(value: Any) -> Any:
 
 
 def to_junit(outcome: Outcome) -> str:
-    """Write JUnit XML: a failure for every regression, a skipped test for every inconclusive cell.
+    """Return JUnit XML: a failure for every regression, a skipped test for every inconclusive cell.
 
-    Where nothing could be compared there is one test, with an error.
+    If nothing could be compared, there is one test with an error.
     """
     suite = ElementTree.Element("testsuite", name="harness compare")
     if outcome.refused:
@@ -75,7 +75,7 @@ def to_junit(outcome: Outcome) -> str:
 
 
 def to_markdown(outcome: Outcome) -> str:
-    """Write what fits a pull request: the verdict, what changed, and every cell in a folded table."""
+    """Return Markdown for a pull request: the verdict, what changed, and every cell in a folded table."""
     traces = f"; {formatting.listed(outcome.subjects)}" if outcome.subjects else ""
     lines = [f"**{_marked(outcome.sentence)}**", ""]
     lines += [_marked(f"Base {outcome.base}, head {outcome.head}{traces}."), ""]
@@ -89,7 +89,7 @@ def to_markdown(outcome: Outcome) -> str:
 
 
 def row(outcome: Outcome, entry: Entry) -> list[str]:
-    """Write a cell's times and its word, with what would settle it, for `COLUMNS`."""
+    """Return a cell's times and verdict, with what would settle it, for `COLUMNS`."""
     verdict = entry.verdict
     if entry.open and entry.rounds_needed:
         verdict = f"inconclusive, about {entry.rounds_needed} rounds"
@@ -100,7 +100,7 @@ def row(outcome: Outcome, entry: Entry) -> list[str]:
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Say what became better, what only base cannot read, which bytes differ, and what else is to know."""
+    """Return sentences on improvements, on archives that only base cannot read, on differing bytes, and the notes."""
     better = ("shrank", "faster")
     found = [f"{outcome.name(one)}: {one}, {one.verdict}" for one in outcome.entries if one.verdict in better]
     readings = outcome.of("readable")
@@ -119,7 +119,7 @@ def sentences(outcome: Outcome) -> list[str]:
 
 
 def _marked(text: str) -> str:
-    """Keep a name from being read as Markdown or HTML, or from doing something to a terminal."""
+    """Escape text, so that names in it do not act as Markdown or HTML, or on a terminal."""
     text = escaped(text)
     for mark in "\\`*_[]<>|":
         text = text.replace(mark, _MARKS.get(mark, f"\\{mark}"))

@@ -1,4 +1,4 @@
-"""What is compared exactly: bytes, files, requests and the content of archives, and what head has no longer."""
+"""Exact comparison: bytes, files, requests and content of archives, and figures that head lacks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from harness.extensions.compare.record import CONTENT, Exact
 
 
 def figures(exact: Exact, gone: Collection[Cell] = ()) -> list[Entry]:
-    """Compare exact figures, and name those that base has and head has not.
+    """Compare exact figures, and list those that base has and head lacks.
 
     Parameters
     ----------
     exact : Exact
         From `harness.extensions.compare.record.Record`.
     gone : collection of Cell
-        Cells that are known to be lost altogether.
+        Cells that are known to be lost completely.
 
     Returns
     -------
     list of Entry
-        Lost figures first, together for each cell; then one for each figure that both sides have, and for the content
-        of each archive.
+        Lost figures first, one entry per cell; then one for each figure that both sides have, and for the content of
+        each archive.
     """
     found: list[Entry] = []
     absent: dict[Cell, list[str]] = {}

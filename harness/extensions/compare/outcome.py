@@ -1,4 +1,4 @@
-"""What a comparison found: one list of entries, an exit code, and the sentence that says it."""
+"""Outcome of a comparison: one list of entries, an exit code, and the sentence that states it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.extensions.compare.question import Cell
 from harness.extensions.compare.record import Block
 
 NO_REGRESSION, REGRESSION, NOT_COMPARABLE, INCONCLUSIVE = 0, 1, 2, 3
-"""Exit codes; 2 says also that the question could not be asked."""
+"""Exit codes; 2 also means that the comparison could not be made."""
 
 WORDS = {
     NO_REGRESSION: "no regression",
@@ -21,42 +21,42 @@ WORDS = {
 }
 
 THRESHOLD = 0.10
-"""The slowdown that matters: a green comparison rules it out, and it is found. A suspicion begins at half of it."""
+"""The slowdown that matters: it is detected, and a green comparison rules it out. A suspicion begins at half of it."""
 
 MOST_LOOKS = 4
-"""Times as many rounds as a comparison begins with are taken of a cell that stays open."""
+"""Most rounds for a cell that stays open, as a multiple of the rounds with which a comparison begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that was compared: who reads an archive, whether a cell is there, a figure, or a time."""
+    """One compared item: who reads an archive, whether a cell is there, a figure, or a time."""
 
-    kind: Literal["readable", "measured", "exact", "times"]  # Which of these: "readable", "measured", "exact", "times".
-    cell: Cell  # Of what.
-    # Of an archive ``read`` or, with the reason as note, ``unreadable``. Of a cell that base has and head has not, what
-    # it is there: ``failed``, ``rejected``, ``skipped`` or ``absent``. Of a figure ``grew`` (every one of head is above
-    # every one of base), ``shrank``, ``equal``, or ``varies`` where a side did not give one figure in every round and
-    # the two overlap, so that it cannot be gated; of an archive's content ``equal``, ``other`` or ``varies``. Of a time
-    # ``slower`` (the estimate lies beyond half the threshold and chance is excluded), ``no regression`` (the interval
-    # lies below the threshold), ``faster`` (that, and faster by more than half the threshold, with chance excluded), or
-    # ``inconclusive``.
+    kind: Literal["readable", "measured", "exact", "times"]  # Kind of item.
+    cell: Cell  # Cell of the item.
+    # Of an archive: ``read`` or, with the reason as note, ``unreadable``. Of a cell that base has and head does not:
+    # its state in head, ``failed``, ``rejected``, ``skipped`` or ``absent``. Of a figure: ``grew`` (every value of head
+    # is above every value of base), ``shrank``, ``equal``, or ``varies`` if a side did not give one value in every
+    # round and the two overlap, so that it cannot be gated. Of an archive's content: ``equal``, ``other`` or
+    # ``varies``. Of a time: ``slower`` (the estimate lies beyond half the threshold and chance is excluded),
+    # ``no regression`` (the interval lies below the threshold), ``faster`` (that, and faster by more than half the
+    # threshold, with chance excluded), or ``inconclusive``.
     verdict: str
-    name: str = ""  # Of a figure, such as ``bytes``; ``content`` of an archive's.
-    # Of an archive: ``base`` or ``head``.
+    name: str = ""  # Name of a figure, such as ``bytes``; ``content`` for that of an archive.
+    # Sides that wrote and read an archive: ``base`` or ``head``.
     writer: str = ""
     reader: str = ""
-    # Medians over rounds in seconds, or figures, of several the smallest.
+    # Medians over rounds in seconds, or figures; the smallest of several figures.
     base: float | None = None
     head: float | None = None
-    # Time of head over base's, with its 95 % interval.
+    # Time of head divided by base's, with its 95 % interval.
     ratio: float = 1.0
     ratio_low: float = 1.0
     ratio_high: float = 1.0
-    rounds: int = 0  # How many count.
-    # How many rounds in all would most likely settle an inconclusive time; None where no practical number would.
+    rounds: int = 0  # Number of rounds that count.
+    # Total number of rounds that would most likely settle an inconclusive time; None if no practical number would.
     rounds_needed: int | None = None
-    note: str = ""  # Why, or what else is to say, such as that a suspicion was not confirmed.
-    # Natural logarithm of the ratio in each round; empty where rounds are not paired.
+    note: str = ""  # Reason or remark, such as that a suspicion was not confirmed.
+    # Natural logarithm of the ratio in each round; empty if rounds are not paired.
     log_ratios: tuple[float, ...] = ()
 
     @property
@@ -67,11 +67,11 @@ class Entry:
 
     @property
     def open(self) -> bool:
-        """Whether it is neither a regression nor none."""
+        """Whether it is undecided: neither a regression nor the absence of one."""
         return self.verdict in ("inconclusive", "unreadable") and not self.red
 
     def __str__(self) -> str:
-        """Write the change, or what became of it."""
+        """Return the change, or the state of the item, as text."""
         note = f": {self.note}" if self.note else ""
         if self.kind == "times":
             middle, low, high = (100 * (value - 1) for value in (self.ratio, self.ratio_low, self.ratio_high))
@@ -85,30 +85,30 @@ class Entry:
 
 
 def lost(cell: Cell, verdict: str, why: str = "") -> Entry:
-    """Make the entry of a cell that base has and head has not."""
+    """Return the entry of a cell that base has and head does not."""
     return Entry(kind="measured", cell=cell, verdict=verdict, note=why)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a comparison found."""
+    """Result of a comparison."""
 
-    # What was compared, for people.
+    # Labels of the two sides.
     base: str
     head: str
-    threshold: float = THRESHOLD  # The slowdown that matters, as a part of base's time.
+    threshold: float = THRESHOLD  # The slowdown that matters, as a fraction of base's time.
     entries: Sequence[Entry] = ()  # All that was compared, in the order of regressions.
-    refused: str = ""  # Why nothing could be compared, in a sentence; empty where something was.
-    notes: list[str] = field(default_factory=list)  # What a reader has to know.
+    refused: str = ""  # Why nothing could be compared, in a sentence; empty if something was.
+    notes: list[str] = field(default_factory=list)  # Notes that a reader needs.
     blocks: Sequence[Block] = ()  # Every block of times.
-    facts: Mapping[str, Any] = field(default_factory=dict)  # Sides, settings, machine.
+    facts: Mapping[str, Any] = field(default_factory=dict)  # Facts on sides, settings and machine.
 
     def of(self, kind: str) -> list[Entry]:
         """Return the entries of a kind."""
         return [entry for entry in self.entries if entry.kind == kind]
 
     def name(self, entry: Entry) -> str:
-        """Name an entry's cell for people, with its trace only where there are several."""
+        """Return the readable name of an entry's cell, with its trace only if there are several."""
         return entry.cell.among(other.cell for other in self.entries)
 
     @property
@@ -122,7 +122,7 @@ class Outcome:
 
     @property
     def regressions(self) -> list[str]:
-        """Every regression, each in words."""
+        """Every regression in words."""
         return [f"{self.name(entry)}: {entry}" for entry in self.entries if entry.red]
 
     @property
@@ -132,13 +132,13 @@ class Outcome:
 
     @property
     def rounds_needed(self) -> int | None:
-        """Rounds that would most likely settle every inconclusive cell; None where that is not known of all."""
+        """Rounds that would most likely settle every inconclusive cell; None if that is not known for all."""
         needed = [entry.rounds_needed for entry in self.of("times") if entry.open]
         return None if None in needed else max((n for n in needed if n is not None), default=None)
 
     @property
     def sentence(self) -> str:
-        """The outcome in one sentence or two."""
+        """The outcome in one or two sentences."""
         if self.refused:
             return f"Could not compare: {self.refused}"
         if regressions := self.regressions:

@@ -1,7 +1,7 @@
-"""What runs inside a side: a script that writes and reads archives with that side's own harness, one JSON line a task.
+"""Script that runs inside a side: writes and reads archives with that side's own harness, one JSON line per task.
 
-It is run by path with another version's interpreter, so it imports nothing of this version, and of that one only what
-every version has: how a format is loaded, how an archive is written and how it is read.
+It is run by path with another version's interpreter. So it imports nothing of this version, and of the other version
+only what every version has: how a format is loaded, how an archive is written and how it is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IO = "/proc/self/io"
 
 
 class _Stopwatch:
-    """Adds up the time inside its ``with`` blocks, in nanoseconds."""
+    """Stopwatch that adds up the time inside its ``with`` blocks, in nanoseconds."""
 
     def __init__(self) -> None:
         self.total = self._start = 0
@@ -39,23 +39,18 @@ class _Stopwatch:
 
 
 def array_digest(array: Any) -> str:
-    """Digest dtype, shape and every byte of an array, alike in every version of this project."""
+    """Return a digest of dtype, shape and every byte of an array; it is the same in every version of this project."""
     import numpy as np
 
     if type(array) is not np.ndarray:
         return f"not an ndarray but {type(array).__name__}"
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    try:
-        from xxhash import xxh3_128_hexdigest
-
-        value = xxh3_128_hexdigest(data.data)
-    except ImportError:  # a version that did not need it yet
-        value = "blake2b-" + hashlib.blake2b(data.data, digest_size=16).hexdigest()
+    value = hashlib.blake2b(data.data, digest_size=16).hexdigest()  # of the standard library: every version has it
     return f"{array.dtype.str}{list(array.shape)}:{value}"
 
 
 def hello(_: dict[str, Any]) -> dict[str, Any]:
-    """Say what this side is: its Python, libraries, formats and suites."""
+    """Return the facts of this side: its Python, libraries, formats and suites."""
     import harness
 
     packages = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
@@ -69,7 +64,7 @@ def hello(_: dict[str, Any]) -> dict[str, Any]:
 
 
 def _room() -> Any:
-    """Name the package of the formats, which has also been called ``backends``, and their group of entry points."""
+    """Return the name of the formats' package and of their entry points, which has also been ``backends``."""
     return "formats" if importlib.util.find_spec("harness.formats") else "backends"
 
 
@@ -81,10 +76,10 @@ def _format(task: dict[str, Any]) -> Any:
     from harness import registry
 
     base = importlib.import_module(f"harness.{_room()}.base")
-    if ":" in task["format"] and hasattr(registry, "allow"):  # a version that imports only what was typed; this was
+    if ":" in task["format"] and hasattr(registry, "allow"):  # imports only typed plug-ins; this is one
         registry.allow((_room(), task["format"]))
     found = (base.load_format if hasattr(base, "load_format") else base.load_backend)(task["format"])
-    configured = getattr(found, "configured", None)  # since there are profile files
+    configured = getattr(found, "configured", None)  # in versions that have profile files
     return configured(task["profile"]) if configured else found
 
 
@@ -92,11 +87,11 @@ _traces: dict[str, Any] = {}
 
 
 def _trace(folder: str) -> Any:
-    """Load the tensors that both sides are given, once."""
+    """Return the tensors that both sides get; load them once."""
     if folder not in _traces:
         import numpy as np
 
-        from harness.trace import stream  # which has had the manifest in every version, wherever that is defined
+        from harness.trace import stream  # has the manifest in every version, wherever that is defined
 
         manifest = stream.Manifest.from_json((Path(folder) / "manifest.json").read_text())
         arrays = {s.path: np.load(Path(folder) / f"{k}.npy") for k, s in enumerate(manifest.tensors)}
@@ -105,7 +100,7 @@ def _trace(folder: str) -> Any:
 
 
 def make(task: dict[str, Any]) -> dict[str, Any]:
-    """Write the archive once for good and, where it is timed, further times; say how long and how large."""
+    """Write the archive and, if it is timed, copies of it; return times, size, files and digest."""
     archives = _archives()
     backend, trace, path = _format(task), _trace(task["data"]), Path(task["archive"])
     split = "stopwatch" in inspect.signature(archives.write_archive).parameters
@@ -134,7 +129,7 @@ def make(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def digests(task: dict[str, Any]) -> dict[str, Any]:
-    """Read every tensor of an archive, whoever wrote it, and digest what comes back."""
+    """Read every tensor of an archive, whichever side wrote it, and return their digests."""
     backend, found = _format(task), {}
     with backend.reader(Path(task["archive"])) as reader:
         for path in task["tensors"]:
@@ -143,7 +138,7 @@ def digests(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts() -> tuple[int, int, int]:
-    """Return bytes and calls of this process's reads so far (proc(5)), and the bytes that this reading adds."""
+    """Return bytes and calls of this process's reads so far (proc(5)), and the bytes that this read adds."""
     descriptor = os.open(_IO, os.O_RDONLY)
     try:
         text = os.read(descriptor, 4096)
@@ -154,7 +149,7 @@ def _counts() -> tuple[int, int, int]:
 
 
 def move(core: int | None) -> None:
-    """Bring this thread to a core; it may leave it, as it hardly does while it computes, and use others besides."""
+    """Move this thread to a core. It may use others afterwards, but hardly leaves the core while it computes."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         usable = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {core})
@@ -164,7 +159,7 @@ def move(core: int | None) -> None:
 def access(task: dict[str, Any]) -> dict[str, Any]:
     """Repeat an access, each time with a fresh reader, until a block is long enough; check every result.
 
-    A block is timed without garbage collection, and checked after each repetition, outside the timer.
+    A block is timed without garbage collection. Results are checked after each repetition, outside the timer.
     """
     move(task.get("core"))
     backend, path = _format(task), Path(task["archive"])
@@ -200,7 +195,7 @@ TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def serve() -> None:
-    """Answer tasks from standard input until it ends; what libraries print goes to standard error."""
+    """Answer tasks from standard input until it ends; the output of libraries goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

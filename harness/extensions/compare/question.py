@@ -1,4 +1,4 @@
-"""What both sides are asked: the same tensors as plain files, and the same accesses with what each has to return."""
+"""Question to both sides: the same tensors as plain files, and the same accesses with their expected results."""
 
 from __future__ import annotations
 
@@ -37,46 +37,46 @@ class Cell(NamedTuple):
     n_res: int | None
 
     def __str__(self) -> str:
-        """Name it for people."""
+        """Return a readable name."""
         return f"{self.format} {self.suite}/{self.access} of {self.subject}"
 
     @property
     def subject(self) -> str:
-        """Name its trace, with the length where it has one."""
+        """Its trace, with the length if it has one."""
         return f"{self.trace}{f', {self.n_res} residues' if self.n_res else ''}"
 
     def among(self, cells: Iterable[Cell]) -> str:
-        """Name it for people, with its trace only where there are several."""
+        """Return a readable name, with the trace only if there are several."""
         several = len({cell.subject for cell in cells}) > 1
         return str(self) if several else f"{self.format} {self.suite}/{self.access}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """What a comparison is to measure."""
+    """Settings of a comparison."""
 
     traces: tuple[str, ...] = ("synthetic:layers=2",)  # ``NAME[:key=value,...]``.
     sizes: tuple[int, ...] = (64,)  # Sequence lengths, for traces that are made in any length.
-    # Registered names; without any, the formats that a run includes unasked, where base has them.
+    # Registered names; if empty, the formats that a run includes by default, if base has them.
     formats: tuple[str, ...] = ()
-    # Registered names; without any, those that measure a part of a cost by itself, where both sides have them.
+    # Registered names; if empty, the suites that measure a part of a cost by itself, if both sides have them.
     suites: tuple[str, ...] = ()
-    profile: str = "tuned"  # Of every format.
-    seed: int = 0  # Decides plans and the order within rounds.
-    # Fresh processes of each side, before any confirmation. A round in ten or so is disturbed on a shared machine; two
-    # of 12 do not widen a cell's interval, and more blocks in fewer rounds help less for the same time.
+    profile: str = "tuned"  # Profile of every format.
+    seed: int = 0  # Seed of plans and of the order within rounds.
+    # Fresh processes of each side, before any confirmation. About one round in ten is disturbed on a shared machine;
+    # two of 12 do not widen a cell's interval. More blocks in fewer rounds help less for the same time.
     rounds: int = 12
-    blocks: int = 2  # Of each cell and side within a round; more where something else disturbs it.
-    seconds: float = 0.02  # Least length of a block.
+    blocks: int = 2  # Blocks of each cell and side within a round; more if something else disturbs it.
+    seconds: float = 0.02  # Minimum length of a block in seconds.
     timeout: float = 120.0  # Seconds after which a task counts as hung.
 
     def chosen(self, *sides: Side) -> CompareSettings:
-        """Return the settings with every name: where none were given, the defaults that these sides have.
+        """Return the settings with every name; missing ones are the defaults that these sides have.
 
         Raises
         ------
         NotComparable
-            When a side lacks a suite that was given, or base a format; one that only head lacks is a regression.
+            If a side lacks a given suite, or base a given format; a format that only head lacks is a regression.
         """
         parts = (READ, WRITE, SIZE)
         measured = {suite for part in parts for suite, _ in counted_as(part)}
@@ -105,38 +105,38 @@ class CompareSettings:
 
 
 def sized() -> tuple[str, str]:
-    """Name the suite and the access of an archive's size."""
+    """Return the suite and the access of an archive's size."""
     (suite, info), *_ = counted_as(SIZE)
     return suite, info.name
 
 
 def written() -> tuple[str, str]:
-    """Name the suite and the access that record the writing of archives which are read from."""
+    """Return the suite and the access that record the writing of archives which are read from."""
     return next((suite.name, suite.archives) for suite in suites() if suite.archives)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One trace, ready to be handed to both sides."""
+    """One trace, prepared for both sides."""
 
     trace: str  # Its label.
     n_res: int | None  # Its length.
-    data: Path  # A folder with a manifest and one ``.npy`` file a tensor.
-    digests: dict[str, str]  # What every tensor has to be.
+    data: Path  # A folder with a manifest and one ``.npy`` file per tensor.
+    digests: dict[str, str]  # Digests that the tensors must have.
     cases: tuple[tuple[str, str, tuple[Any, ...]], ...]  # Suite, access, and reads as plain values.
-    expected: dict[tuple[str, str], list[str]]  # For each (suite, access) what its reads have to return, as digests.
-    suffixes: dict[str, str]  # How archives of each format are named.
+    expected: dict[tuple[str, str], list[str]]  # Digests that the reads of each (suite, access) must have.
+    suffixes: dict[str, str]  # Suffix of archives of each format.
 
     def cell(self, suite: str, access: str, name: str) -> Cell:
-        """Name a cell of this trace."""
+        """Return a cell of this trace."""
         return Cell(suite, access, name, self.trace, self.n_res)
 
 
 def ask(settings: CompareSettings, folder: Path) -> list[Question]:
-    """Make every trace once, by this version, and draw the plans of all suites on it.
+    """Make every trace once, with this version, and draw the plans of all suites on it.
 
-    Both sides get the tensors as files, so that a change of a trace's source between two commits is no change of what
-    is measured.
+    Both sides get the tensors as files. So a change of a trace's source between two commits does not change what is
+    measured.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def ask(settings: CompareSettings, folder: Path) -> list[Question]:
     Raises
     ------
     UsageError
-        When a trace, a format or a suite does not exist, or nothing is left to measure.
+        If a trace, a format or a suite does not exist, or nothing is left to measure.
     """
     config = RunConfig(
         run_id="compare", preset="compare", traces=settings.traces, sizes=settings.sizes, formats=settings.formats,
@@ -172,7 +172,7 @@ def _question(subject: Subject, folder: Path, suffixes: dict[str, str]) -> Quest
         np.save(folder / f"{number}.npy", arrays[spec.path])
     cases, expected = [], {}
     for suite, access in subject.plans:
-        # One thread that reads what it is asked for: what several threads or processes take depends on the machine.
+        # Only reads by one thread of what it requests: the time of several threads or processes depends on the machine.
         if isinstance(access, ReadAccess) and access.executor == "main" and not access.load_once:
             cases.append((suite, access.name, tuple((read.path, _plain(read.selection)) for read in access.reads)))
             parts = [arrays[r.path] if r.selection is None else arrays[r.path][r.selection] for r in access.reads]

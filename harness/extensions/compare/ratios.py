@@ -1,4 +1,4 @@
-"""The change of every time between two sides: a point with its interval on a logarithmic axis of ratios."""
+"""Drawing of the change of every time between two sides: a point with its interval on a logarithmic axis of ratios."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.analysis import formatting
 from harness.extensions.compare.outcome import WORDS, Outcome
 from harness.report.drawing.figure import FAINT, GREY, Page, drawing
 
-# Of Okabe & Ito (2008), which stay apart in the common colour deficiencies; the shapes do so in grey print.
+# Of Okabe & Ito (2008): distinct in the common colour deficiencies; the shapes are distinct in greyscale print.
 _LOOKS = {
     "slower": ("#D55E00", "^", "slower, confirmed"),
     "inconclusive": ("#000000", "o", "inconclusive"),
@@ -27,7 +27,7 @@ _TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 
 
 
 def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
-    """Draw one row a cell of an outcome that has times.
+    """Draw one row per cell of an outcome that has times.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
             colour, marker, _ = _LOOKS[point.verdict]
             axes.plot([point.ratio_low, point.ratio_high], [row, row], color=colour, linewidth=1.1, zorder=2)
             axes.plot([point.ratio], [row], color=colour, marker=marker, markersize=4.6, linestyle="none", zorder=3)
-            beside.text(1.0, row, label, ha="right", va="center", fontsize=7, parse_math=False)
+            beside.text(1.0, row, label, ha="right", va="center", fontsize=7)
         for panel in (beside, axes):
             panel.set_ylim(-0.8, len(points) - 0.2)
         axes.set_xscale("log")
@@ -83,7 +83,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Choose ticks from 1 outwards that leave room for each other, between two logarithms."""
+    """Return ticks between two logarithms, chosen from 1 outwards with room between them."""
     ticks = [1.0]
     for tick in sorted(_TICKS, key=lambda tick: abs(math.log(tick))):
         room = all(abs(math.log(tick / other)) >= (high - low) / 9 for other in ticks)

@@ -1,8 +1,7 @@
-"""The rounds: each starts both sides afresh, has each write its archives, and lets them take turns, block by block.
+"""Rounds: each starts both sides afresh, lets each write its archives, and lets them take turns, block by block.
 
-A process has an offset of its own that no number of repetitions shows: where its memory lies, how its hashes fall, on
-which pages its archives lie. So the unit of the statistics is the round, in which all of that is drawn anew, and not
-the block.
+A process has an offset of its own that no number of repetitions shows: its place in memory, its hash values, and the
+pages of its archives. So the unit of the statistics is the round, which draws all of these anew, and not the block.
 """
 
 from __future__ import annotations
@@ -24,29 +23,31 @@ from harness.extensions.compare.side import Process, Side, SideError
 from harness.run.schedule import generator
 
 MOST_BLOCKS = 4
-"""Times as many blocks as usual are taken in a round where a side is slower than in the rounds before."""
+"""Most blocks of a round, as a multiple of the usual number: for a side that is slower than in the rounds before."""
 
 _DISTURBED = 1.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:
-    """Takes rounds of two sides and notes what they find."""
+    """Rounds of two sides, and the record of what they find."""
 
     sides: tuple[Side, Side]  # Base and head.
     questions: Sequence[Question]  # From `harness.extensions.compare.question.ask`.
     settings: CompareSettings  # Formats, suites, blocks, seed.
-    folder: Path  # For archives; what a round wrote is removed with it.
-    step: Callable[[str], object]  # Told what was done.
-    record: Record = field(default_factory=Record)  # Added to.
+    folder: Path  # Folder for archives; each round removes its own.
+    step: Callable[[str], object]  # Called when a round has ended.
+    record: Record = field(default_factory=Record)  # Record that rounds extend.
 
     def take(self, numbers: Sequence[int], only: Collection[Cell] | None = None) -> list[Block]:
-        """Take the rounds of these numbers, each of which decides its order, of some cells or of all.
+        """Take the rounds of these numbers, of some cells or of all, and return their blocks.
+
+        The number of a round decides its order.
 
         Raises
         ------
         SideError
-            When base fails at something, or head's process cannot be started again.
+            If base fails at a task, or head's process cannot be started again.
         """
         known = len(self.record.blocks)
         for number in numbers:
@@ -58,7 +59,7 @@ class Rounds:
                 with ExitStack() as stack:
                     running = [stack.enter_context(Process(side, scratch, self.settings.timeout)) for side in order]
                     for process in running:
-                        process.send("hello")  # both start up at once, before anything is timed
+                        process.send("hello")  # both start at the same time, before anything is timed
                     for process in running:
                         process.receive()
                     one = _Round(number, running, self.settings, scratch, self.record, rng, only)
@@ -108,7 +109,7 @@ class _Round:
 
     @contextmanager
     def _losing(self, cells: Sequence[Cell]) -> Iterator[None]:
-        """Note what head fails at, and go on with a fresh process; what base fails at cannot be compared."""
+        """Record what head fails at, and go on with a fresh process; raise if base fails: nothing could be compared."""
         try:
             yield
         except SideError as error:
@@ -126,7 +127,7 @@ class _Round:
         return (items[int(k)] for k in self.rng.permutation(len(items)))
 
     def _write(self, question: Question, size: Cell, writing: Cell, *, timed: bool) -> dict[str, Path]:
-        """Let each side write the archive that it will read."""
+        """Let each side write the archive that it will read; return their paths by side."""
         archives = {}
         for process in self._turns(1):
             side = process.side.name
@@ -141,7 +142,7 @@ class _Round:
         return archives
 
     def _turns(self, blocks: int) -> Iterator[Process]:
-        """Yield who comes next: A B B A, beginning with either."""
+        """Yield the processes in the order of their turns: A B B A, beginning with either."""
         first = int(self.rng.integers(2))
         for number in range(blocks):
             order = (first + number) % 2
@@ -152,12 +153,12 @@ class _Round:
         opening = cell.suite == OPENING
         expected = [] if opening else question.expected[cell.suite, cell.access]
         task = {"format": cell.format, "profile": self.settings.profile, "reads": reads, "expected": expected}
-        for process in self.running:  # untimed: the first reading of this archive, and one whose requests are counted
+        for process in self.running:  # untimed: the first read of this archive, and a read whose requests are counted
             side = process.side.name
             process.ask("access", **task, archive=str(archives[side]), seconds=0, count=False)
             counted = process.ask("access", **task, archive=str(archives[side]), seconds=0, count=True)["counts"]
             self.record.note(cell, side, bytes_read=counted[0], requests=counted[1])
-        # Cores of a shared machine differ from second to second, so both sides begin each block on the same one.
+        # Cores of a shared machine differ from second to second, so both sides begin each block on the same core.
         core = int(self.rng.choice(cores)) if (cores := usable_cores()) else None
         fastest = {process.side.name: math.inf for process in self.running}
         blocks = self.settings.blocks
@@ -175,9 +176,9 @@ class _Round:
             self.record.fastest.setdefault((cell, side), []).append(seconds)
 
     def _disturbed(self, cell: Cell, fastest: Mapping[str, float]) -> bool:
-        """Say whether a side is slower than it was: then something else may run, and both take another turn.
+        """Return whether a side is slower than before: then something else may run, and both take another turn.
 
-        Each side is held against itself alone, so that neither gains when they are equal.
+        Each side is compared only with itself, so that neither gains if they are equal.
         """
         known = self.record.fastest
         return any(
@@ -192,7 +193,7 @@ class _Round:
 
 
 def usable_cores() -> list[int]:
-    """List the cores that this process may use; empty where the system does not say."""
+    """Return the cores that this process may use; empty if the system does not report them."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 

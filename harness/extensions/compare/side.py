@@ -1,4 +1,4 @@
-"""A side of a comparison: a Python environment with some version of this project, and the processes that run in it."""
+"""Side of a comparison: a Python environment with some version of this project, and the processes that run in it."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from harness.errors import HarnessError, UsageError
 from harness.extensions.compare import probe
 from harness.sampling.interrupt import deferred, heard, kept_from_children
 
-_GRACE = 5.0  # seconds for an idle process to end by itself, or an installer to tidy up
+_GRACE = 5.0  # seconds for an idle process to end by itself, or an installer to clean up
 _SHOWN = 300  # characters of what a process printed before it died
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of the two that are compared."""
+    """One of the two sides of a comparison."""
 
     name: str  # ``base`` or ``head``.
-    label: str  # What it is, for people: a commit, or an environment.
-    python: Path  # The interpreter of its environment, or to build that with.
-    # Identifies the sources to build from: a commit, or a digest of files; empty where `python` is used as it is.
+    label: str  # Readable description: a commit, or an environment.
+    python: Path  # The interpreter of its environment, or the one to build it with.
+    # Identifies the sources to build from: a commit, or a digest of files; empty if `python` is used as it is.
     source: str = ""
-    pins: tuple[str, ...] = ()  # Requirements besides the project.
-    repository: Path | None = None  # Where the commit is; None for the sources of this version.
-    # What its probe says of it: Python, packages, formats, suites.
+    pins: tuple[str, ...] = ()  # Requirements in addition to the project.
+    repository: Path | None = None  # Repository of the commit; None for the sources of this version.
+    # Facts that its probe reports: Python, packages, formats, suites.
     facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
-        """Begin a sentence about it."""
+        """Return the beginning of a sentence about it."""
         return f"The {self.name}, {self.label},"
 
 
 class NotComparable(UsageError):
-    """The two have nothing that could be compared, or differ in what has to be equal."""
+    """The sides have nothing that could be compared, or differ in what must be equal."""
 
 
 class SideError(HarnessError):
-    """A side failed at a task; `what` says how, as the sentence goes on."""
+    """Failure of a side at a task; `what` continues the sentence."""
 
     def __init__(self, side: Side, what: str) -> None:
         super().__init__(f"{side.name} ({side.label}){what}")
@@ -55,12 +55,12 @@ class SideError(HarnessError):
 
 
 class Process:
-    """The probe, running in a side's environment.
+    """The probe as a process in a side's environment.
 
     Parameters
     ----------
     side : Side
-        Whose interpreter runs it.
+        Side whose interpreter runs it.
     folder : Path
         Its working directory.
     timeout : float
@@ -85,7 +85,7 @@ class Process:
             )
 
     def restart(self) -> None:
-        """Put a fresh process in place of one that died, hung or failed at a task; errors as `ask`."""
+        """Replace a process that died, hung or failed at a task with a fresh one; raise as `ask` does."""
         self._end()
         self._said.seek(0)
         self._said.truncate()
@@ -93,7 +93,7 @@ class Process:
         self.ask("hello")
 
     def send(self, do: str, **task: Any) -> None:
-        """Ask for a task without waiting for it; raises SideError when the process is gone."""
+        """Send a task without waiting for its answer; raise SideError if the process is gone."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **task}).encode() + b"\n")
@@ -107,7 +107,7 @@ class Process:
         Raises
         ------
         SideError
-            When the task failed, hung, or took the process down.
+            If the task failed, hung, or ended the process.
         """
         assert self._process.stdout is not None
         with heard():
@@ -123,7 +123,7 @@ class Process:
         return answer
 
     def ask(self, do: str, **task: Any) -> dict[str, Any]:
-        """Run a task and return its answer; errors as `send` and `receive`."""
+        """Run a task and return its answer; raise as `send` and `receive` do."""
         self.send(do, **task)
         return self.receive()
 
@@ -135,7 +135,7 @@ class Process:
         return f": its process ended with exit code {code} and said: {said}."
 
     def _end(self) -> None:
-        """Let the process end; kill it when it does not."""
+        """Let the process end by itself; kill it if it does not."""
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):  # it is gone already
                 if pipe is not None:
@@ -155,21 +155,21 @@ class Process:
 
 
 def output(command: Sequence[str], environment: dict[str, str]) -> tuple[int, str, str]:
-    """Run a command that reads nothing, and end it with all that it started when Ctrl-C comes.
+    """Run a command without input; on Ctrl-C, end it with all that it started.
 
     Returns
     -------
     int
         Its exit code.
     str, str
-        What it said on standard output and on standard error.
+        Its standard output and standard error.
 
     Raises
     ------
     OSError
-        When it cannot be started.
+        If it cannot be started.
     KeyboardInterrupt
-        When Ctrl-C came; nothing of it runs any more.
+        On Ctrl-C; none of its processes runs any more.
     """
     with deferred():
         process = subprocess.Popen(
@@ -179,7 +179,7 @@ def output(command: Sequence[str], environment: dict[str, str]) -> tuple[int, st
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            start_new_session=True,  # an installer starts others, which go with its group
+            start_new_session=True,  # an installer starts others, which end with its group
         )
         try:
             with heard():

@@ -1,4 +1,4 @@
-"""Two runs that were made one after the other: what such unpaired data can show, and what it cannot."""
+"""Comparison of two stored runs, made one after the other: what such unpaired data can show, and what they cannot."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _NOTHING = "no cell is ok in both runs. Compare runs of the same formats, suites
 _COUNTED = {"bytes_read": "bytes_read", "requests": "requests", "files_opened": "files_opened"} | {
     "size_bytes": "bytes", "files": "files"
 }  # fmt: skip
-_SHOWN = 6  # cells that a note names
+_SHOWN = 6  # cells named in a note
 
 
 def is_stored(text: str) -> bool:
-    """Say whether an argument names a run's folder or a bundle, and not a commit."""
+    """Return whether an argument names a run's folder or a bundle, and not a commit."""
     path = Path(text)
     return path.name.endswith(SUFFIX) or (path.is_dir() and (path / "run.json").exists())
 
@@ -54,21 +54,21 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
     Parameters
     ----------
     base, head : str
-        Folders or bundles.
+        Folders or bundles of runs.
     threshold : float
         The slowdown that matters.
 
     Returns
     -------
     Outcome
-        Red by deterministic figures and by cells that are ok in base and not in head. A time is ``no regression`` where
-        the unpaired interval ends below the threshold, else ``inconclusive``, with no number of rounds, for none would
-        make it paired.
+        Red by deterministic figures and by cells that are ok in base and not in head. A time is ``no regression`` if
+        the unpaired interval ends below the threshold, else ``inconclusive``. It has no number of rounds, because none
+        would make it paired.
 
     Raises
     ------
     NotComparable
-        When the two differ in machine, seed or data, or have too few rounds; names the difference.
+        If the two differ in machine, seed or data, or have too few rounds; the message names the difference.
     """
     with opened_run(Path(base)) as first, opened_run(Path(head)) as second:
         _require_alike(first, second)
@@ -95,7 +95,7 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
 
 
 def cells_of(folder: Path) -> dict[Cell, CellSamples]:
-    """Read the cells of the run in a folder, of formats and of the raw ceiling: what the rows in force say of each."""
+    """Return the cells of a run, of formats and of the raw ceiling, with their samples in force."""
     table = SampleTable.of(read_samples(folder / "samples.csv"))
     found = [(case.case, cell) for case in table.cases for cell in case.cells]
     return {_cell(case, cell.contender): cell for case, cell in found if not cell.contender.is_control}
@@ -114,7 +114,7 @@ def _label(name: str, profile: str, reader: str = "") -> str:
 
 
 def _note_exact(record: Record, side: str, folder: Path, good: dict[Cell, CellSamples]) -> None:
-    """Note the sizes of archives, and what was counted or weighed in cells that are ok in both."""
+    """Record the sizes of archives, and the exact figures of cells that are ok in both runs."""
     for (trace, n_res, name, profile), (archive, *_) in archives_of(folder).items():
         if Contender(name, profile).competes:
             cell = Cell(*sized(), _label(name, profile), trace, n_res)
@@ -126,7 +126,7 @@ def _note_exact(record: Record, side: str, folder: Path, good: dict[Cell, CellSa
 
 
 def _lost(base: dict[Cell, CellSamples], head: dict[Cell, CellSamples]) -> list[Entry]:
-    """Name every cell that is ok in base and not in head, or has a time in base and none in head."""
+    """Return an entry for every cell that is ok in base and not in head, or has a time in base and none in head."""
     found = []
     for cell, ours in sorted(base.items(), key=str):
         theirs = head.get(cell)
@@ -142,7 +142,7 @@ def _lost(base: dict[Cell, CellSamples], head: dict[Cell, CellSamples]) -> list[
 
 
 def _not_in_base(base: dict[Cell, CellSamples]) -> list[str]:
-    """Say which cells nothing is said of, because they are not ok in base."""
+    """Return a note on the cells that are not compared, because they are not ok in base."""
     bad = [f"{cell} ({found.status})" for cell, found in base.items() if found.status not in ("ok", "skipped")]
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
     return [f"Not compared, because base has no good measurement: {', '.join(bad[:_SHOWN])}{more}."] if bad else []
@@ -154,11 +154,11 @@ def _require_alike(first: Path, second: Path) -> None:
     for name in (*_MACHINE, *(name for name in _LIMITS if all(name in machine for machine in machines))):
         _require_same(f"machines ({name})", *(machine.get(name) for machine in machines))
     _require_same("seeds", *(config.seed for config in configs))
-    # What bounds a plan may differ where the plans do not, which are compared below.
+    # Limits of a plan may differ if the plans do not, which are compared below.
     _require_same("data definitions (options)", *(dataclasses.replace(c.options, parallel_bytes=None) for c in configs))
     for name in sorted({name for config in configs for name in config.measurements}):
         ours, theirs = (config.measurements.get(name, {}) for config in configs)
-        both = set(ours) & set(theirs) or set(ours) | set(theirs)  # what earlier versions did not record cannot be held
+        both = set(ours) & set(theirs) or set(ours) | set(theirs)  # earlier versions did not record all of them
         _require_same(f"data definitions ({name})", *({key: p.get(key) for key in both} for p in (ours, theirs)))
     plans = [{(s["trace"], s["n_res"]): s for s in read_plan(folder / "plan.json")} for folder in (first, second)]
     for subject in plans[0].keys() & plans[1].keys():
@@ -175,7 +175,7 @@ def _require_alike(first: Path, second: Path) -> None:
         for folder in (first, second)
     ]
     for place, before in digests[0].items():
-        after = digests[1].get(place) or before  # what head has not, or could not make, is lost, cell by cell
+        after = digests[1].get(place) or before  # what head lacks, or could not make, is reported as lost, cell by cell
         if wrong := [path for path in {**before, **after} if before.get(path) != after.get(path)]:
             raise NotComparable(
                 f"The runs have different data definitions: {place[0]} holds other values in {wrong[0]}."
@@ -214,7 +214,7 @@ def _software(first: Path, second: Path) -> list[str]:
 
 
 def _time(cell: Cell, before: np.ndarray, after: np.ndarray, threshold: float) -> Entry | None:
-    """Judge a cell that has times in both runs, and more than one by design."""
+    """Judge a cell that has times in both runs; return None without them, or for an access with one time by design."""
     if access_named(cell.access.split()[0], cell.suite).once or not (len(before) and len(after)):
         return None
     ratio = unpaired(before, after)
@@ -234,7 +234,7 @@ def _time(cell: Cell, before: np.ndarray, after: np.ndarray, threshold: float) -
 
 
 def unpaired(base: np.ndarray, head: np.ndarray) -> Interval:
-    """Estimate the ratio of two medians, each with rounds drawn anew by itself.
+    """Estimate the ratio of two medians; the rounds of each run are resampled independently.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def unpaired(base: np.ndarray, head: np.ndarray) -> Interval:
     Returns
     -------
     Interval
-        Of head over base. It holds the spread within each run, and nothing of what changed between them.
+        Of head over base. It covers the spread within each run, but no change between them.
     """
     after, before = (resampled_medians(times[None], seed)[:, 0] for seed, times in enumerate((head, base)))
     ratio = after / before

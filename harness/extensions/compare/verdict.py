@@ -1,4 +1,4 @@
-"""The verdict of a comparison: which cells became slower, which did not, and how many rounds would settle the rest."""
+"""Verdicts of a comparison: cells that became slower, cells that did not, and rounds that would settle the rest."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from harness.extensions.compare.question import Cell
 from harness.extensions.compare.record import Block
 
 AGREEMENT = 0.05
-"""Two-sided significance at which fresh rounds agree with a suspicion."""
+"""Two-sided significance at which fresh rounds confirm a suspicion."""
 
 MOST_ROUNDS = 1000
-"""Beyond this, more rounds are no answer."""
+"""Largest number of rounds to suggest; beyond it, more rounds are no answer."""
 
 
 def pair(blocks: Sequence[Block]) -> dict[Cell, np.ndarray]:
-    """Reduce blocks to the fastest repetitions that base and head had in each round.
+    """Reduce blocks to the fastest repetitions of base and head in each round.
 
     Parameters
     ----------
     blocks : sequence of Block
-        Of any number of cells and rounds.
+        Blocks of any number of cells and rounds.
 
     Returns
     -------
     dict of Cell to ndarray, shape (rounds, 2)
-        Seconds, rounds in order; only blocks that both sides have count, and a round without one is left out.
+        Seconds, rounds in order. Only blocks that both sides have count; a round without one is left out.
     """
     rounds: dict[tuple[Cell, int], dict[int, dict[str, float]]] = {}
     for block in blocks:
@@ -46,17 +46,17 @@ def pair(blocks: Sequence[Block]) -> dict[Cell, np.ndarray]:
 
 
 def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> list[Entry]:
-    """Put every cell into a word, all together, because each is a chance to be wrong.
+    """Return the verdict of every cell; all are judged together, because each is a chance to be wrong.
 
-    Chance and false discoveries are controlled as in a run's report (`harness.analysis.verdict.judge`), with half the
-    threshold as the difference below which none is reported.
+    Chance and false discoveries are controlled as in a run's report (`harness.analysis.verdict.judge`). No difference
+    below half the threshold is reported.
 
     Parameters
     ----------
     paired : mapping of Cell to ndarray
         From `pair`.
     threshold : float
-        As a part of base's time.
+        As a fraction of base's time.
 
     Returns
     -------
@@ -96,23 +96,23 @@ def _word(comparison: Comparison, word: str, threshold: float) -> str:
 
 
 def rounds_needed(logs: np.ndarray, threshold: float) -> int | None:
-    """Say with how many rounds in all a cell would most likely be settled, were later rounds like these.
+    """Return the total number of rounds that would most likely settle a cell, if later rounds are like these.
 
-    Settled is a cell whose interval ends below the threshold, or whose estimate lies beyond half of it and whose
-    interval begins above 1. The interval of a median shrinks with the root of the number of rounds; its half width is
-    taken from these rounds, and has to be at most the way from the estimate to whichever of the two is nearer.
+    A cell is settled if its interval ends below the threshold, or if its estimate lies beyond half the threshold and
+    its interval begins above 1. The interval of a median shrinks with the root of the number of rounds. Its half width
+    is taken from these rounds; it must not exceed the distance from the estimate to the farther of the two limits.
 
     Parameters
     ----------
     logs : ndarray, shape (rounds,)
-        Of ratios.
+        Logarithms of ratios.
     threshold : float
-        As a part of base's time.
+        As a fraction of base's time.
 
     Returns
     -------
     int or None
-        None where it would be more than `MOST_ROUNDS`, or too few rounds show no spread.
+        None if it would be more than `MOST_ROUNDS`, or if one round shows no spread.
     """
     count, median = len(logs), float(np.median(logs))
     low, high = interval_ends(np.sort(logs))
@@ -129,21 +129,21 @@ def rounds_needed(logs: np.ndarray, threshold: float) -> int | None:
 def settle(
     take: Callable[[range, Collection[Cell] | None], Sequence[Block]], rounds: int, threshold: float = THRESHOLD
 ) -> list[Entry]:
-    """Take rounds, and more for the cells that these do not settle or show to be slower: as many, then twice as many.
+    """Take rounds, then more for cells that are unsettled or slower: as many again, then twice as many.
 
     Parameters
     ----------
     take : callable
-        Takes the rounds of these numbers, of some cells or, with None, of all, and returns their blocks.
+        Takes the rounds of these numbers, of some cells or, for None, of all, and returns their blocks.
     rounds : int
-        How many to begin with; `MOST_LOOKS` times as many at most.
+        Number of rounds to begin with; at most `MOST_LOOKS` times as many are taken.
     threshold : float
         As for `decide`.
 
     Returns
     -------
     list of Entry
-        Every cell, ``slower`` only where fresh rounds confirmed it. No more are taken once one is.
+        Every cell, ``slower`` only if fresh rounds confirmed it. No more rounds are taken once a cell is confirmed.
     """
     blocks = list(take(range(rounds), None))
     judged = latest = decide(pair(blocks), threshold)
@@ -154,7 +154,7 @@ def settle(
             break
         fresh = take(range(start, stop), unsettled)
         blocks += fresh
-        before = {one.cell: one for one in latest}  # what all rounds until now say
+        before = {one.cell: one for one in latest}  # the verdicts of all rounds until now
         latest = decide(pair([block for block in blocks if block.cell in unsettled]), threshold)
         first = [before[one.cell] if one.cell in unsettled else one for one in judged]
         judged = confirm(first, decide(pair(fresh), threshold), latest, threshold)
@@ -164,10 +164,10 @@ def settle(
 def confirm(
     first: Sequence[Entry], again: Sequence[Entry], pooled: Sequence[Entry], threshold: float = THRESHOLD
 ) -> list[Entry]:
-    """Keep a suspicion only where fresh rounds show it too.
+    """Keep a suspicion only if fresh rounds show it too.
 
-    Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first,
-    agree with at most 2.5 % of these: about one cell in 8000 is red by chance, and one in 4000 where `settle` confirms
+    If the sides are equal, at most 0.5 % of cells are suspected. The fresh rounds are independent of the first, and
+    agree with at most 2.5 % of these. So about one cell in 8000 is red by chance, and one in 4000 if `settle` confirms
     twice.
 
     Parameters
@@ -175,18 +175,18 @@ def confirm(
     first : sequence of Entry
         All cells, from the rounds before.
     again : sequence of Entry
-        Those that were measured again, from the fresh rounds alone.
+        Cells that were measured again, from the fresh rounds alone.
     pooled : sequence of Entry
-        The same from all rounds.
+        The same cells from all rounds.
     threshold : float
         As for `decide`.
 
     Returns
     -------
     list of Entry
-        A cell that was slower at first, that fresh rounds alone agree with (beyond half the threshold, at
-        `AGREEMENT`), and that is slower in all rounds together, is ``slower``; any other is what all rounds say, but
-        never ``slower``.
+        A cell is ``slower`` if it was slower at first, fresh rounds alone agree (beyond half the threshold, at
+        `AGREEMENT`), and it is slower in all rounds together. Any other cell has the verdict of all rounds, but never
+        ``slower``.
     """
     second, together = ({judged.cell: judged for judged in found} for found in (again, pooled))
     settled = []

@@ -1,4 +1,4 @@
-"""What must hold in an archive of a complex: tables that fit its tensors, steps in order, samples of one length."""
+"""Rules for an archive of a complex: tables that fit its tensors, steps in order, samples of one length."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from harness.trace.schema import Role, SchemaError
 from harness.trace.stream import Trace, read_whole
 
 _Row = tuple[str, Role, *tuple[str, ...]]
-"""A pattern of paths, and the role and axes of tensors there."""
+"""A pattern of paths, with the role and the possible axes of their tensors."""
 
 _SEED = r"(?:seed_\d+/)?"
 _SAMPLE = r"(?:seed_\d+_)?sample_\d+/"
@@ -38,7 +38,7 @@ _OUTPUTS = {
     "chain_ptm|chain_iptm": ("chain",),
     "chain_pair_iptm": ("chain chain", "chain_pair"),
 }
-"""Axes of what is computed for each sample: behind the axis ``sample``, or where the path is of one sample alone."""
+"""Axes of the outputs of each sample: after the axis ``sample``, or alone if the path names a single sample."""
 
 
 def _of_outputs(names: str, axes: tuple[str, ...]) -> tuple[_Row, _Row]:
@@ -81,7 +81,7 @@ _OF_TOKENS: tuple[_Row, ...] = (
     (rf"recycle/{_SEED}step_\d+/(?:single_repr|single/layer_\d+)", Role.SINGLE, "token channel"),
     (rf"recycle/{_SEED}step_\d+/(?:pair_repr|pair/layer_\d+)", Role.PAIR, "token token channel"),
 )
-"""Where an archive has a table of tokens, these are of tokens and atoms, and not of the residues of one chain."""
+"""Tensors over tokens and atoms, not over the residues of one chain, if an archive has a table of tokens."""
 
 
 def _place(path: str, paths: Collection[str]) -> Place | None:
@@ -104,7 +104,7 @@ def _tables(trace: Trace) -> Iterator[str]:
     diffuses = any(path.startswith("diffusion/") for path in paths)
     if not (any(has.values()) or diffuses):
         return
-    of_tokens = has[TOKENS] or diffuses or ATOM_TOKEN in paths  # a source need not say what its tokens are
+    of_tokens = has[TOKENS] or diffuses or ATOM_TOKEN in paths  # a source may leave out the table of tokens
     needed = {CHAIN_NAMES: True, TOKEN_CHAIN: of_tokens, ATOM_TOKEN: of_tokens and has[ATOMS]}
     lacking = [path for path, is_needed in needed.items() if is_needed and path not in paths]
     yield from differing_lengths(trace.manifest.tensors, COMPLEX_AXES)
@@ -133,7 +133,7 @@ def _tables(trace: Trace) -> Iterator[str]:
 
 
 def _indices(path: str, index: np.ndarray, count: int, what: str) -> Iterator[str]:
-    """Check a column that names a row of another table for each of its own rows, in ascending order."""
+    """Yield problems of a column that names a row of another table for each of its own rows, in ascending order."""
     own = path.split("/")[1].removesuffix("s")
     wrong = np.flatnonzero((index < 0) | (index >= count))
     if len(wrong):

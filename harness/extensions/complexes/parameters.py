@@ -1,4 +1,4 @@
-"""What ``--trace synthetic:model=af3,key=value,...`` may set."""
+"""Parameters of ``--trace synthetic:model=af3,key=value,...``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.trace.stream import ParameterValues, parse_parameters
 
 _MOST_LAYERS, _MOST_OTHERS = 5000, 1_000_000
 ROLLOUT = 200
-"""Steps of the whole schedule of the diffusion, of which ``steps`` are kept, evenly."""
+"""Steps of the complete schedule of the diffusion, of which ``steps`` are kept, evenly spaced."""
 
 _DIMENSIONS = ("heads", "single_dim", "pair_dim", "diffusion_dim")
 _KNOWN: Mapping[str, ParameterValues] = {
@@ -30,7 +30,7 @@ _KNOWN: Mapping[str, ParameterValues] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ComplexParameters:
-    """What ``--trace synthetic:model=af3,key=value,...`` may set."""
+    """Parameters that ``--trace synthetic:model=af3,key=value,...`` may set."""
 
     tokens: int  # Number of tokens: residues of polymers, and atoms of ligands.
     # Protein chains, and ligands of up to 20 atoms.
@@ -60,19 +60,20 @@ class ComplexParameters:
 
 
 def parse(text: str, tokens: int | None) -> ComplexParameters:
-    """Read parameters from the text after ``synthetic:model=af3,``.
+    """Parse the text after ``synthetic:model=af3,`` into parameters.
 
-    ComplexParameters
+    Parameters
     ----------
     text : str
         ``key=value,...``; may be empty.
     tokens : int or None
-        Number of tokens, where it is given apart from the text.
+        Number of tokens, if it is given apart from the text; else None.
 
     Raises
     ------
     UsageError
-        For an unknown key, a value out of range, no or two numbers of tokens, or fewer tokens than chains need.
+        For an unknown key, a value out of range, no number of tokens or two different ones, or fewer tokens than chains
+        and ligands need.
     """
     given = parse_parameters(text, _KNOWN, "synthetic:model=af3")
     if tokens is not None and given.setdefault("tokens", tokens) != tokens:

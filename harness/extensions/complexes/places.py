@@ -1,4 +1,4 @@
-"""Where the tensors of a model of complexes lie, and their axes; docs/complexes.md specifies both."""
+"""Paths of the tensors of a model of complexes, and their axes; docs/complexes.md specifies both."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class DiffusionPlace:
     seed: str  # ``seed_NUMBER/``, or empty in a trace of one seed.
     step: int  # Number of the step within the model's schedule, counted from 0.
     layer: int | None  # Layer of the diffusion transformer; None for a tensor of the step itself.
-    name: str  # What the tensor is, such as ``token_repr``.
+    name: str  # Kind of tensor, such as ``token_repr``.
     spec: TensorSpec  # The tensor.
 
 
 def diffusion_place(spec: TensorSpec) -> DiffusionPlace | None:
-    """Return where a tensor belongs in the diffusion; None for one of something else."""
+    """Return the place of a tensor in the diffusion; None for a tensor of something else."""
     found = _DIFFUSION.fullmatch(spec.path)
     if found is None:
         return None
@@ -51,10 +51,10 @@ def sample_of(path: str) -> int | None:
 
 
 def has_samples(spec: TensorSpec) -> bool:
-    """Say whether a tensor has values of each sample of one seed; a ranking lists samples of all seeds."""
+    """Return whether a tensor has values of each sample of one seed; a ranking lists samples of all seeds."""
     return "sample" in spec.axes and not spec.path.startswith("outputs/ranking/")
 
 
 def without_sample(path: str) -> str:
-    """Return a path without the number of the sample that it names: equal for tensors that samples have in common."""
+    """Return a path without the number of its sample: equal for tensors that samples have in common."""
     return _SAMPLE.sub(lambda found: found[0].replace(found[1], ""), path)

@@ -67,7 +67,7 @@ def _chains(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) 
 
 
 def _sample(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> Access:
-    """Plan all tensors of one sample of one seed: named by its path, or at one index of the axis ``sample``."""
+    """Plan all tensors of one sample of one seed: named by the path, or at one index of the axis ``sample``."""
     found: defaultdict[tuple[int | None, int], list[Read]] = defaultdict(list)
     for spec in manifest.tensors:
         seed, named = seed_of(spec.path), sample_of(spec.path)
@@ -89,16 +89,16 @@ def _drawn(choices: list[T], rng: np.random.Generator) -> T:
 
 
 def part_reads(spec: TensorSpec, ranges: Mapping[int, slice], options: PlanOptions) -> tuple[Read, ...]:
-    """Plan reading a part of a tensor, as `harness.workload.whole_reads` does of all of it.
+    """Plan the reads of a part of a tensor, as `harness.workload.whole_reads` does for a complete one.
 
     Parameters
     ----------
     spec : TensorSpec
         The tensor.
     ranges : mapping of int to slice
-        What is read of an axis, with both ends; all of the others.
+        Range to read of an axis, with both ends; other axes are read completely.
     options : PlanOptions
-        With the size limit of one read, and the size of blocks above it.
+        Size limit of one read, and the size of blocks above it.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Synthetic traces of a model of complexes in any length: ``synthetic:model=af3,tokens=...``, made as they are read.
+"""Synthetic traces of a model of complexes in any length: ``synthetic:model=af3,tokens=...``, computed while read.
 
 Pair and single representations, and attention over tokens, have the statistics of AlphaFold2's real tensors
-(`harness.trace.protein`). Nothing of a diffusion, of attention between atoms or of confidences was at hand: those
-values have plausible ranges and are labelled as not calibrated.
+(`harness.trace.protein`). No tensors of a diffusion, of attention between atoms or of confidences were available:
+those values have plausible ranges and are labelled as not calibrated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RAISED, _RAISED_ABOVE = 1.8, 1.0  # 1 + gamma_0, and gamma_min in Angstrom
 
 
 def generate(text: str, tokens: int | None) -> ComplexTrace:
-    """Open the trace that the text after ``synthetic:model=af3,`` asks for; raises `UsageError` as `parse`."""
+    """Open the trace for the text after ``synthetic:model=af3,``; raise `UsageError` as `parse` does."""
     return ComplexTrace(parse(text, tokens))
 
 
@@ -70,7 +70,7 @@ class ComplexTrace(Trace):
         validate(self.manifest)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
-        self.manifest[path]  # says so where there is no such tensor
+        self.manifest[path]  # raises if there is no such tensor
         return self._made[path]()
 
     @cached_property
@@ -84,7 +84,7 @@ class ComplexTrace(Trace):
         self._made[path] = made
 
     def _list(self) -> None:
-        """List all tensors in the order in which a model computes them."""
+        """Add all tensors in the order in which a model computes them."""
         p, n = self.parameters, self.parameters.tokens
         for spec, array in self._molecules.arrays().items():
             self._specs.append(spec)
@@ -162,7 +162,7 @@ class ComplexTrace(Trace):
         return len(self._molecules.atoms["token"])
 
     def _stored(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield float32 blocks in the type in which they are stored; those of bfloat16 hold such values already."""
+        """Yield float32 blocks in their stored type; blocks for bfloat16 have bfloat16 values already."""
         for block in blocks:
             yield bfloat16_bits(block) if self.parameters.dtype == "bfloat16" else block
 
@@ -191,7 +191,7 @@ class ComplexTrace(Trace):
         return protein.attention_heads(p.seed, f"attention {name}", p.tokens, protein.sharpness(layer, p.heads))
 
     def _windows(self, name: str) -> Iterator[np.ndarray]:
-        """Make the attention of 32 atoms to the 128 around them, head by head; keys that are no atom have weight 0."""
+        """Yield the attention of 32 atoms to the 128 around them, head by head; keys that are no atom have weight 0."""
         stream = Stream(self.parameters.seed, f"atom attention {name}")
         count = -(-self._atoms // _QUERIES)
         first = np.arange(count) * _QUERIES - (_KEYS - _QUERIES) // 2
@@ -212,7 +212,7 @@ class ComplexTrace(Trace):
                 yield block[None]
 
     def _positions(self, name: str, seed: str, noise: float) -> Iterator[np.ndarray]:
-        """Place the atoms of each sample of a seed: the same complex, moved a little, and as noisy as the step."""
+        """Yield the positions of the atoms in each sample: the same complex, moved a little, as noisy as the step."""
         p = self.parameters
         for sample in range(p.samples):
             moved = Stream(p.seed, f"{seed}sample").normal((self._atoms, 3), sample) * np.float32(0.5)
@@ -220,7 +220,7 @@ class ComplexTrace(Trace):
             yield (self._molecules.atoms["reference_position"] + moved + added)[None]
 
     def _errors(self, name: str) -> Iterator[np.ndarray]:
-        """Make predicted errors between tokens in Angstrom, larger the farther two are apart."""
+        """Yield predicted errors between tokens in Angstrom, larger for tokens that are farther apart."""
         p = self.parameters
         atoms = self._molecules.atoms
         first = np.flatnonzero(np.concatenate(([True], np.diff(atoms["token"]) > 0)))
@@ -260,7 +260,7 @@ def noise_levels() -> np.ndarray:
 
 
 def kept_steps(count: int) -> list[int]:
-    """Return the numbers of so many steps, spread evenly over the schedule, the first and the last among them."""
+    """Return the numbers of `count` steps, spread evenly from the first to the last step; of one, the last."""
     if count == 1:
         return [ROLLOUT - 1]
     return [k * (ROLLOUT - 1) // (count - 1) for k in range(count)]

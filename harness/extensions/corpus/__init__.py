@@ -1,1 +1,1 @@
-"""Representations of many proteins in one trace, and the reads of whoever trains on them."""
+"""Representations of many proteins in one trace, and the reads of training on them."""

@@ -1,4 +1,4 @@
-"""A folder of archives, each of one protein, as one corpus: what is damaged is named and left out, the rest goes on."""
+"""A folder of archives, each of one protein, as one corpus; damaged archives are named and left out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LAYER_NAME = re.compile(r"(?:layer|step)_\d+")
 
 
 class _Kind(NamedTuple):
-    """What has to be alike for rows of several proteins to be rows of one layer."""
+    """Properties that must be equal for rows of several proteins to be rows of one layer."""
 
     path: str
     width: int
@@ -34,7 +34,7 @@ class _Kind(NamedTuple):
 
 
 def _recognises(path: Path) -> bool:
-    """Say whether a folder holds two archives of this harness or more; one alone is read as an archive."""
+    """Return whether a folder holds two archives of this harness or more; one alone is read as an archive."""
     if not path.is_dir():
         return False
     sealed = 0
@@ -97,12 +97,12 @@ def _was_archive(path: Path) -> bool:
 
 
 def _name(part: Path) -> str:
-    """Return the group of a protein; one that is called as a layer gets another name."""
+    """Return the group of a protein; a name in the form of a layer's gets the prefix ``_``."""
     return f"proteins/{'_' * bool(_LAYER_NAME.fullmatch(part.name))}{part.name}"
 
 
 def _layers(trace: ArchiveTrace) -> dict[_Kind, list[TensorSpec]]:
-    """Find the layers of one row for each residue, by their names without the layer, their width and their type."""
+    """Return the layers with one row for each residue, by their path without the layer, their width and their type."""
     found: dict[_Kind, list[TensorSpec]] = {}
     for spec in trace.manifest.tensors:
         rows = len(spec.axes) == 2 and spec.axes[0] in _POSITIONS and spec.axes[1] == "channel"

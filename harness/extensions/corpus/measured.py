@@ -1,4 +1,4 @@
-"""What a run measured of corpora: rows a second and bytes read, and what follows for many more proteins."""
+"""Measurements of corpora in a run: rows per second and bytes read, and a projection to many more proteins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.run.plan import read_plan
 from harness.trace.manifest import Manifest
 
 PROTEINS = 100_000
-"""Proteins to which is projected."""
+"""Number of proteins of the projection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Corpus:
     # Number of proteins, and of the rows of one layer.
     proteins: int
     rows: int
-    # What has to be the same in two corpora for one to be a larger copy of the other: layers, width, type, and whether
-    # the rows of all proteins are in one tensor.
+    # Properties that must be equal for one corpus to be a larger copy of another: layers, width, type, and whether the
+    # rows of all proteins are in one tensor.
     kind: tuple[int, int, str, bool]
     row_bytes: int  # Bytes of a row.
 
     @classmethod
     def of(cls, manifest: Manifest) -> Corpus | None:
-        """Describe a trace; None for one that is no corpus."""
+        """Describe a trace; return None if it is no corpus."""
         specs = [s for s in manifest.tensors if s.axes in (PROTEIN_AXES, ROW_AXES) and s.layer is not None and s.items]
         if not specs:
             return None
@@ -54,40 +54,40 @@ class Corpus:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectedCorpus:
-    """What `PROTEINS` proteins would take in a format, in proportion to the largest corpus that was measured."""
+    """Projection to `PROTEINS` proteins in a format, in proportion to the largest corpus that was measured."""
 
-    # From which corpus, and in which format.
+    # Trace of that corpus, and the format with its profile.
     trace: str
     format: str
     profile: str
     corpus: Corpus  # That corpus.
-    stored: float  # Bytes; NaN where the run measured no sizes.
-    layer_seconds: float  # Reading one layer of every protein from disk; NaN where the run did not read cold.
-    # By how much the same rule misses that corpus from the next smaller one, in time or else in size, as a part of one;
-    # NaN where there is none.
+    stored: float  # Bytes; NaN if the run measured no sizes.
+    layer_seconds: float  # Seconds to read one layer of every protein from disk; NaN if the run did not read cold.
+    # Relative error of the same rule from the next smaller corpus to that one, in time or else in size; NaN if there is
+    # no smaller one.
     error: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MeasuredCorpora:
-    """What a run measured of corpora."""
+    """Figures of corpora in a run."""
 
     corpora: Mapping[str, Corpus]  # By the label of their trace.
-    # The cells of `NAME`, of stock contenders and of the ceiling, with ``rows`` of a sample and ``rows_per_second``.
+    # The cells of `NAME`, of stock contenders and of the ceiling, with ``rows`` per sample and ``rows_per_second``.
     cells: pd.DataFrame
     projected: list[ProjectedCorpus]  # In the order of the cells.
-    notes: list[str]  # Of each corpus that was imported, what was left out of it.
+    notes: list[str]  # What was left out of each imported corpus.
 
 
 def measured(folder: Path, samples: pd.DataFrame, summary: pd.DataFrame) -> MeasuredCorpora | None:
-    """Gather what a run measured; None for a run without the suite.
+    """Return the figures of corpora in a run; None for a run without the suite.
 
     Parameters
     ----------
     folder : Path
-        Of the run, with its plan.
+        Folder of the run, with its plan.
     samples, summary : DataFrame
-        Its tables.
+        Tables of the run.
     """
     cells = summary[summary["suite"].eq(NAME) & summary["status"].eq("ok")]
     if cells.empty:
@@ -111,7 +111,7 @@ def measured(folder: Path, samples: pd.DataFrame, summary: pd.DataFrame) -> Meas
 
 
 def _projected(corpora: Mapping[str, Corpus], cells: pd.DataFrame, sizes: pd.DataFrame) -> Iterator[ProjectedCorpus]:
-    """Project each format from the largest corpus of each kind."""
+    """Yield the projection of each format from the largest corpus of each kind."""
     layers = cells[cells["access"].eq(LAYER) & cells["cache"].eq("cold") & cells["workers"].eq(1)]
     times = _by_place(layers, "median_seconds")
     stored = _by_place(sizes, "size_bytes")
@@ -148,7 +148,7 @@ def _scaled(measured: _Places, name: str, arm: tuple[str, str], corpora: Mapping
 def _error(
     measured: _Places, name: str, smaller: list[str], arm: tuple[str, str], corpora: Mapping[str, Corpus]
 ) -> float:
-    """Return by how much the largest corpus is missed from the next smaller one with fewer proteins."""
+    """Return the relative error of the projection to the largest corpus from the next one with fewer proteins."""
     known = [n for n in smaller if (n, *arm) in measured and corpora[n].proteins < corpora[name].proteins]
     if not known or (name, *arm) not in measured:
         return math.nan

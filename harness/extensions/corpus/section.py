@@ -1,4 +1,4 @@
-"""The section of a report on corpora: rows a second, bytes read for each byte wanted, and a projection."""
+"""Report section on corpora: rows per second, bytes read for each byte wanted, and a projection."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PROJECTION = f"Projection to {PROTEINS:,} proteins, not a measurement"
 
 
 class CorpusSection(Section):
-    """What training reads of corpora, and a projection that is named as one."""
+    """What training reads of corpora, and a projection that is labelled as one."""
 
     name, title = "corpus", "Corpora"
     order = 62
 
     def find(self, folder: Path, findings: Findings) -> MeasuredCorpora | None:
-        """Gather the cells of corpora; None where there are none, or where the run's reads are no basis for figures."""
+        """Return the figures of corpora; None if there are none, or if the run's reads are no basis for figures."""
         return None if findings.withdrawn else measured(folder, findings.samples, findings.summary)
 
     def blocks(self, found: MeasuredCorpora, findings: Findings) -> list[Block]:
-        """Show the cells in rows a second, and the projection with its assumptions."""
+        """Show the cells in rows per second, and the projection with its assumptions."""
         shown = Table(
             label="Rows of corpora", caption="Each access in rows a second.", columns=_COLUMNS, rows=_rows(found),
             figures=True, folded="In figures" if len(found.cells) > _MOST else "",
@@ -41,7 +41,7 @@ _MEANING = (
     "Bytes read: by the process, for each byte wanted; what a mapped file reads is not counted. Peak memory: of the "
     "process that reads."
 )
-_MOST = 40  # rows that are shown unfolded
+_MOST = 40  # rows that are shown without folding
 _COLUMNS = (
     "Case", "Format", "Rows a second", "Opening and reading", "Bytes read for each wanted", "Peak memory",
 )  # fmt: skip

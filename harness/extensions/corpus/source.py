@@ -21,7 +21,7 @@ from harness.trace.schema import MOST_TENSORS, Role, TensorSpec, tensor
 from harness.trace.stream import ParameterValues, Trace, TraceSource, block_rows, parse_parameters, split
 
 _MEDIAN, _SPREAD = 300.0, 0.635
-"""Of log-normal lengths: the spread is sqrt(2 log(mean / median))."""
+"""Median and spread of log-normal lengths: the spread is sqrt(2 log(mean / median))."""
 _SHORTEST, _LONGEST = 20, 4000
 
 _KNOWN: Mapping[str, ParameterValues] = {
@@ -34,15 +34,15 @@ _KNOWN: Mapping[str, ParameterValues] = {
 }
 
 STARTS = "rows/starts"
-"""The tensor that says where each protein begins among the rows of all; its last value is their number."""
+"""Tensor with the first row of each protein among the rows of all; its last value is the number of rows."""
 
 PROTEIN_AXES, ROW_AXES = ("position", "channel"), ("row", "channel")
-"""Axes of a layer of one protein, and of a layer of all."""
+"""Axes of a layer of one protein, and of a layer of all proteins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusParameters:
-    """What ``--trace corpus:key=value,...`` may set."""
+    """Parameters that ``--trace corpus:key=value,...`` may set."""
 
     # Number of proteins, of layers of each, and of channels of a row.
     proteins: int = 100
@@ -80,8 +80,8 @@ def lengths(seed: int, count: int) -> np.ndarray:
 def starts_of(manifest: Manifest) -> np.ndarray | None:
     """Return the values of `STARTS`, int64 of shape ``(proteins + 1,)``, without reading them.
 
-    They follow from the seed. None where there is no such table, or where the rows are not as many, as of a trace that
-    was not made here.
+    They follow from the seed. Return None if there is no such table, or if it does not match the number of rows, as
+    for a trace that was not made here.
     """
     table = next((spec for spec in manifest.tensors if spec.path == STARTS and len(spec.shape) == 1), None)
     seed = manifest.provenance.seed
@@ -138,7 +138,7 @@ class CorpusTrace(Trace):
             yield tensor(f"rows/layer_{layer}", shape, p.dtype, axes=ROW_AXES, role=Role.ACTIVATION)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
-        self.manifest[path]  # says so where there is no such tensor
+        self.manifest[path]  # raises if there is no such tensor
         if path == STARTS:
             yield from split(_starts(self.lengths))
             return

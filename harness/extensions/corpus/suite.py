@@ -1,4 +1,4 @@
-"""How long whoever trains on a corpus waits: random rows over all proteins, a layer of all, one protein whole."""
+"""Waiting times of training on a corpus: random rows over all proteins, a layer of all, one complete protein."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NAME, ROWS, ONCE, LAYER, PROTEIN = "corpus_access", "row_batch", "row_batch_load
 """The suite, and its accesses."""
 
 BATCH = 1024
-"""Rows of a batch, as sparse autoencoders are trained with."""
+"""Rows of a batch, as in the training of sparse autoencoders."""
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
-    """Draw a batch of rows of one layer, by one reader and by several; read one layer of all, and one protein."""
+    """Plan a batch of rows of one layer, by one reader and by several; one layer of all proteins; and one protein."""
     layers: defaultdict[int, list[TensorSpec]] = defaultdict(list)
     for spec in manifest.tensors:
         if spec.axes in (PROTEIN_AXES, ROW_AXES) and spec.layer is not None and spec.items:
@@ -37,7 +37,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
 
 
 def _batches(manifest: Manifest, batch: tuple[Read, ...], options: PlanOptions) -> list[Access]:
-    """Plan a batch row by row, and once more as load once, then slice: never a part of one, which would not compare."""
+    """Plan a batch row by row, and again as load once, then slice: never a part of a batch, which is not comparable."""
     touched = {read.path: manifest[read.path].nbytes for read in batch}
     each = sum(touched[read.path] for read in batch)
     planned: list[Access] = []
@@ -53,7 +53,7 @@ def _batches(manifest: Manifest, batch: tuple[Read, ...], options: PlanOptions) 
     if (held := sum(touched.values())) > options.whole_bytes:
         reason = f"nobody loads {held / 1e9:.1f} GB into memory for {len(batch)} rows"
         return [*planned, Absent(name=ONCE, reason=reason)]
-    # What a sensible user does where a format has no partial reads. Warm only: cold, it reads a layer of all.
+    # What a sensible user does if a format has no partial reads. Warm only: cold, it reads a layer of all.
     return [*planned, ReadAccess(name=ONCE, reads=batch, load_once=True, caches=("warm",))]
 
 
@@ -70,7 +70,7 @@ def _batch(specs: list[TensorSpec], rng: np.random.Generator) -> tuple[Read, ...
 
 
 def _protein(manifest: Manifest, rng: np.random.Generator) -> Access:
-    """Plan all layers of one protein; of a corpus of rows, its place in the table of starts and then its rows."""
+    """Plan all layers of one protein; in a corpus of rows, its entry in the table of starts and then its rows."""
     found: defaultdict[str, list[TensorSpec]] = defaultdict(list)
     for spec in manifest.tensors:
         if spec.axes == PROTEIN_AXES and spec.layer is not None:

@@ -1,4 +1,4 @@
-"""A Dask cluster as it is reached: the user's own scheduler or a local one, and which of its workers are alive."""
+"""Connection to a Dask cluster, the user's own scheduler or a local one, and the workers that are alive."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harness.errors import MachineError, UsageError
 EXTRA = "pip install 'trace-format-harness[dask]'"
 
 _START = 60.0  # seconds for workers to start
-_CONNECT = 5.0  # seconds to reach a scheduler, and to find one again that was lost
-_PAUSE = 0.05  # seconds between two looks for workers that start
+_CONNECT = 5.0  # seconds to reach a scheduler, and to find a lost one again
+_PAUSE = 0.05  # seconds between two checks for workers that start
 
 
 def distributed_package() -> Any:
-    """Import Dask's ``distributed``, without what it logs: what goes wrong is said by who asked.
+    """Import Dask's ``distributed`` and silence its log: the callers report what goes wrong.
 
     Raises
     ------
     UsageError
-        When it is not installed.
+        If it is not installed.
     """
     try:
         import distributed
@@ -33,19 +33,19 @@ def distributed_package() -> Any:
 
 
 def require_workers(scheduler: str | None, most: int) -> None:
-    """Refuse a run whose scheduler cannot be reached or has too few workers, before anything is written.
+    """Raise UsageError if a run's scheduler cannot be reached or has too few workers, before anything is written.
 
     Parameters
     ----------
     scheduler : str or None
         Address such as ``tcp://host:8786``; None for a cluster of the harness's own.
     most : int
-        The most workers that the run asks for.
+        Largest number of workers that the run needs.
 
     Raises
     ------
     UsageError
-        In one sentence, within seconds.
+        Within seconds, with one sentence.
     """
     distributed_package()
     if scheduler is not None:
@@ -68,18 +68,18 @@ def _client(address: str) -> Any:
 
 
 class Cluster:
-    """A client of one scheduler: the user's own, by its address, or that of a local cluster, one process a worker."""
+    """Client of one scheduler: the user's own, by its address, or that of a local cluster, one process per worker."""
 
     def __init__(self, scheduler: str | None) -> None:
         self._scheduler = scheduler
         self._local: Any = None
         self._client: Any = None
-        self._most = 0  # workers that were seen alive at once
-        self._restarted = False  # whether something starts workers anew that die
-        self._in_vain = False  # whether they were waited for and did not come
+        self._most = 0  # largest number of workers seen alive at once
+        self._restarted = False  # whether something restarts workers that die
+        self._in_vain = False  # whether a wait for restarted workers was in vain
 
     def lost(self) -> bool:
-        """Say whether the scheduler is gone; the client looks for it again by itself, for seconds and not for ever."""
+        """Return whether the scheduler is gone; the client tries to find it again by itself for some seconds."""
         return self._client is not None and self._client.status != "running"
 
     @property
@@ -89,7 +89,7 @@ class Cluster:
         Raises
         ------
         MachineError
-            When the scheduler is gone.
+            If the scheduler is gone.
         """
         if self.lost():
             raise MachineError(f"the connection to the Dask scheduler at {self._scheduler} was lost")
@@ -101,22 +101,24 @@ class Cluster:
         Raises
         ------
         MachineError
-            When the scheduler is gone.
+            If the scheduler is gone.
         """
         found = self.client.scheduler_info(n_workers=-1).get("workers", {})
         self._restarted |= any(worker.get("nanny") for worker in found.values())
         self._most = max(self._most, len(found))
-        if self.lost():  # meanwhile, so that nothing was found
+        if self.lost():  # lost meanwhile, so that nothing was found
             return self.alive()
         return sorted(found)
 
     def workers(self, count: int) -> list[str]:
-        """Connect where that was not done, and return the addresses of at least so many workers.
+        """Connect if that is not done, and return the addresses of at least `count` workers.
 
         Raises
         ------
+        UsageError
+            If the user's scheduler cannot be reached or has fewer workers, and nothing restarts them.
         MachineError
-            When there are not so many, and nothing starts them anew.
+            If the scheduler is gone, or the workers of a local cluster do not start.
         """
         if self._scheduler is None:
             return self._own(count)
@@ -133,14 +135,14 @@ class Cluster:
         return found
 
     def wait(self, count: int) -> list[str]:
-        """Wait for so many workers to be there, not for ever, and return the addresses of those that are alive."""
+        """Wait up to `_START` seconds for `count` workers, and return the addresses of those that are alive."""
         deadline = time.monotonic() + _START
         while len(found := self.alive()) < count and time.monotonic() < deadline:
             time.sleep(_PAUSE)
         return found
 
     def _own(self, count: int) -> list[str]:
-        """Return the workers of a local cluster, started where that was not done."""
+        """Return the workers of a local cluster; start the cluster if that is not done."""
         if self._local is None:
             distributed = distributed_package()
             self._local = distributed.LocalCluster(
@@ -155,7 +157,7 @@ class Cluster:
         return found
 
     def close(self) -> None:
-        """Disconnect, and end a cluster of its own."""
+        """Disconnect, and end a local cluster."""
         if self._client is not None:
             self._client.close()
         if self._local is not None:

@@ -9,16 +9,16 @@ from harness.sampling.executor import Executor, Readers, Settings
 
 
 class DaskWorkers(Executor):
-    """Workers of one scheduler, a process each."""
+    """Workers of one scheduler, one process each."""
 
     name, order, unasked = "dask", 4, False
     options: ClassVar[Mapping[str, tuple[str, str]]] = {
         "scheduler": ("ADDRESS", "Dask scheduler for the executor dask (default: a local cluster)")
     }
-    stores = False  # a worker is asked whether it sees the archive on a disk
-    counted = False  # it may be another machine's
+    stores = False  # each worker checks whether it sees the archive on a disk
+    counted = False  # a worker may be on another machine
     aside = 128 << 10  # modules at first, /proc twice a second
-    pausable = False  # its scheduler takes a worker that is silent for dead
+    pausable = False  # its scheduler takes a silent worker for dead
     rejects = True
     worker = ("Dask worker", "Dask workers")
 

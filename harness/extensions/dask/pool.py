@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster as readers: each task opens, waits for the common start, reads, times and checks itself."""
+"""Readers on workers of a Dask cluster: each task opens, waits for the common start, reads, times and checks."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from harness.sampling.executor import Readers, Share
 from harness.sampling.parallel_sample import WorkerPart, combine
 from harness.sampling.sample import Reading
 
-_LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
-_LOOK = 0.5  # seconds between two looks at which workers are alive
-_DEATHS = 2  # samples that may be rejected one after the other because a worker died
+_LEAD = 0.1  # seconds from handing out the shares to the common start, to open the readers
+_LOOK = 0.5  # seconds between two checks which workers are alive
+_DEATHS = 2  # samples in a row that may be rejected because a worker died
 
 
 def read_share(share: Share, start: float, allowed: tuple[registry.Name, ...]) -> tuple[str, WorkerPart]:
-    """Read one share inside a Dask worker; returns which process that is, and what it did.
+    """Read one share inside a Dask worker; return the name of the process, and what it did.
 
-    It begins at a time on the wall clock, which machines share as far as theirs are set right.
+    The read begins at a wall-clock time, which machines share as far as their clocks are set correctly.
     """
     registry.allow(*allowed)
     return _here(), share.take(lambda: time.sleep(max(0.0, start - time.time())))
 
 
 def probe(backend: str, profile: Profile, archive: Path, allowed: tuple[registry.Name, ...]) -> tuple[str, str]:
-    """Return the seal of an archive as a Dask worker sees it and which process that is; load it into the page cache.
+    """Return the seal of an archive as a Dask worker sees it, and the name of the process.
 
-    Everything else that only the first use of a format in a process does is done here too.
+    Load the archive into the page cache.
     """
     registry.allow(*allowed)
     seal = read_seal(archive)
@@ -49,7 +49,7 @@ def probe(backend: str, profile: Profile, archive: Path, allowed: tuple[registry
 
 
 def _here() -> str:
-    """Name the process of a worker, which may be a new one at an old address."""
+    """Return the name of a worker's process, which may be a new one at an old address."""
     return f"{platform.node()} {os.getpid()}"
 
 
@@ -67,7 +67,7 @@ class _WorkerDied(Exception):
 
 
 class DaskPool(Readers):
-    """The workers of one scheduler, by its address, as readers; those of a local cluster without one."""
+    """Readers on the workers of one scheduler, given by its address, or of a local cluster without an address."""
 
     def __init__(self, scheduler: str | None) -> None:
         self._cluster = Cluster(scheduler)
@@ -75,20 +75,20 @@ class DaskPool(Readers):
         self._deaths = 0  # samples over which a worker died, since the last one over which none did
 
     def read(self, share: Share, workers: int) -> Reading:
-        """Take one sample with the reads split over workers.
+        """Take one sample, with the reads split over workers.
 
         Returns
         -------
         Reading
-            Its time is that of the slowest worker, because the clocks of machines cannot be compared so finely.
-            Rejected where a share was read again elsewhere, as after the death of its worker: every value came back
-            right, but not from so many workers at once.
+            Its time is that of the slowest worker, because clocks of machines are not comparable at this precision.
+            Rejected if a worker died over its share, or was restarted while it read: then every value came back right,
+            but not from so many workers at once.
 
         Raises
         ------
         HarnessError
-            When the scheduler or too many workers are gone, a worker does not see the archive, the format raised, or
-            worker after worker died over a share.
+            If the scheduler or too many workers are gone, a worker does not see the archive, the format raised, or one
+            worker after the other died over a share.
         """
         try:
             addresses = self._ready(share, workers)
@@ -109,7 +109,7 @@ class DaskPool(Readers):
         return dataclasses.replace(reading, seconds=max(reading.worker_seconds), rejected=rejected)
 
     def _ready(self, share: Share, workers: int) -> list[str]:
-        """Choose workers; each reads the archive's seal once, which must be the one that is read here."""
+        """Choose workers; each reads the archive's seal once, which must equal the seal that is read here."""
         archive, seal = share.archive, read_seal(share.archive)
         try:
             addresses = self._cluster.workers(workers)[:workers]
@@ -132,12 +132,12 @@ class DaskPool(Readers):
         return addresses
 
     def _do(self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], addresses: Sequence[str]) -> list[Any]:
-        """Do each job on a worker of its own; raises `_WorkerDied` when one dies over it.
+        """Do each job on a worker of its own; raise `_WorkerDied` if one dies over it.
 
-        Dask would do it again, but a task that is bound to a worker waits for that one to come back.
+        Dask would repeat it, but a task that is bound to a worker waits for that worker to return.
         """
         client = self._cluster.client
-        tasks = [  # pure=False, or Dask would take an equal job for done
+        tasks = [  # pure=False, or Dask would treat an equal job as done
             client.submit(function, *job, workers=[address], allow_other_workers=False, pure=False)
             for job, address in zip(jobs, addresses, strict=True)
         ]
@@ -151,19 +151,19 @@ class DaskPool(Readers):
                 if all(task.status == "finished" for task in tasks):
                     return [_answer(task) for task in tasks]
         except (CancelledError, OSError):
-            _ = self._cluster.client  # raises where it is no answer of a task but the scheduler that is gone
+            _ = self._cluster.client  # raises if this is no answer of a task but the loss of the scheduler
             raise
         finally:
             if not self._cluster.lost():
                 client.cancel(tasks, force=True)
 
     def close(self) -> None:
-        """Disconnect, and end a cluster of its own."""
+        """Disconnect, and end a local cluster."""
         self._cluster.close()
 
 
 def _died(task: Any, alive: bool) -> bool:
-    """Say whether the worker of a task died before it had answered; raises what the task has raised."""
+    """Return whether the worker of a task died before it answered; raise what the task has raised."""
     if task.status == "error":
         if not isinstance(task.exception(), distributed_package().scheduler.KilledWorker):
             _answer(task)

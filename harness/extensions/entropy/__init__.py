@@ -1,1 +1,1 @@
-"""How small a trace could be under a stated model of its values, beside how small the formats make it."""
+"""Estimated size of a trace under a stated model of its values, next to its size in the formats."""

@@ -29,7 +29,7 @@ class EntropyDocument(TypedDict):
 
 
 def read(folder: Path) -> list[TraceEntropy]:
-    """Read the estimates of a run; none where there is no file."""
+    """Read the estimates of a run; empty if there is no file."""
     path = folder / FILE
     if not path.exists():
         return []
@@ -38,6 +38,6 @@ def read(folder: Path) -> list[TraceEntropy]:
 
 
 def write(folder: Path, traces: list[TraceEntropy]) -> None:
-    """Write the estimates of a run; the file is there when it is complete."""
+    """Write the estimates of a run; the file appears only when it is complete."""
     with appearing(folder / FILE) as made:
         made.write_text(json.dumps({"entropy_version": VERSION, "traces": traces}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Estimate the entropy of each trace of a run whose sizes are measured."""
+"""Measurement that estimates the entropy of each trace of a run whose sizes are measured."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class _Estimates(Measuring):
     """The estimates of one run, from the raw archive of each trace."""
 
     def begin(self, session: RunSession) -> None:
-        """Read what was estimated before the run was interrupted."""
+        """Read the estimates from before an interruption of the run."""
         self._folder: Path = session.folder
         self._step = session.step
         self._found = document.read(session.folder)
 
     def steps(self, subject: Subject | None) -> int:
-        """Count one step for a trace whose size is measured."""
+        """Return the number of steps: one for a trace whose size is measured."""
         return sum(_applies(access) for _, access in subject.plans) if subject else 0
 
     def complete(self, subject: Subject) -> bool:
-        """Say whether the trace has its estimate."""
+        """Return whether the trace has its estimate, or needs none."""
         return not self.steps(subject) or any(self._is_of(found, subject) for found in self._found)
 
     def after(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> None:
-        """Estimate the entropy of the whole trace, once."""
+        """Estimate the entropy of the complete trace, once."""
         if not _applies(access):
             return
         self._step("entropy")
@@ -58,12 +58,12 @@ class _Estimates(Measuring):
 
 
 class EntropyMeasurement(Measurement):
-    """The entropy of each trace, of every run that measures sizes."""
+    """Entropy of each trace, measured in every run that measures sizes."""
 
     name = "entropy"
 
     def open(self, config: RunConfig) -> Measuring | None:
-        """Open it for a run that has the traces on a local disk."""
+        """Open the measurement; it reads the raw archive of each trace on a local disk."""
         return _Estimates()
 
 

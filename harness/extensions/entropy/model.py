@@ -1,8 +1,8 @@
-"""The model: the bytes of each plane of a tensor are drawn independently, with the frequencies that they have.
+"""Entropy model: the bytes of each plane of a tensor are drawn independently, with the frequencies that they have.
 
-The entropy of a plane is ``-sum(p log2 p)`` bits a byte over the frequencies ``p`` of its 256 values (Shannon, C. E.
+The entropy of a plane is ``-sum(p log2 p)`` bits per byte over the frequencies ``p`` of its 256 values (Shannon, C. E.
 (1948), A Mathematical Theory of Communication, section 6). Planes are the first, second ... bytes of all values. A
-codec that finds more than this model knows, such as equal neighbours, is smaller; one that knows less is larger.
+codec that uses more than this model, such as equal neighbours, stores less; one that uses less stores more.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from harness.trace.schema import TensorSpec
 from harness.trace.stream import Trace, split
 
 MOST_BYTES = 256 << 20
-"""Bytes of a trace that are counted; of a larger one, blocks that are spread evenly over each tensor."""
+"""Bytes of a trace to count; of a larger trace, blocks that are spread evenly over each tensor."""
 
 
 def plane_counts(spec: TensorSpec, blocks: Iterable[np.ndarray], every: int = 1) -> np.ndarray:
-    """Count the values of the bytes of each plane of a tensor.
+    """Count the values of the bytes in each plane of a tensor.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def plane_counts(spec: TensorSpec, blocks: Iterable[np.ndarray], every: int = 1)
     blocks : iterable of ndarray
         Its values.
     every : int
-        Count the first of so many blocks, where one of more bytes than `harness.trace.stream.BLOCK_BYTES` is several.
+        Count only the first of so many blocks; a block larger than `harness.trace.stream.BLOCK_BYTES` is several.
 
     Returns
     -------
@@ -44,12 +44,12 @@ def plane_counts(spec: TensorSpec, blocks: Iterable[np.ndarray], every: int = 1)
         if number % every == 0:
             planes = values.view(np.uint8).reshape(-1, itemsize)
             for plane in range(itemsize):
-                counts[plane] += np.bincount(planes[:, plane], minlength=256)  # which takes 8 bytes for each value
+                counts[plane] += np.bincount(planes[:, plane], minlength=256)  # bincount takes 8 bytes for each value
     return counts
 
 
 def entropy_bits(counts: np.ndarray) -> float:
-    """Return the entropy of a value in bits, the sum over its planes; 0 where nothing was counted."""
+    """Return the entropy of a value in bits, the sum over its planes; 0 if nothing was counted."""
     total = 0.0
     for plane in counts:
         number = int(plane.sum())
@@ -59,14 +59,14 @@ def entropy_bits(counts: np.ndarray) -> float:
 
 
 def entropy_bytes(trace: Trace, most: int = MOST_BYTES) -> tuple[float, float]:
-    """Return how many bytes a trace takes under the model, and the share of its bytes that was counted.
+    """Return the bytes of a trace under the model, and the share of its bytes that was counted.
 
     Parameters
     ----------
     trace : Trace
-        Read once; tensors that are equal are counted each.
+        Trace to read once; equal tensors are counted each.
     most : int
-        Bytes to count at most, about.
+        Most bytes to count, approximately.
     """
     manifest: Manifest = trace.manifest
     every = max(1, -(-manifest.nbytes // most))

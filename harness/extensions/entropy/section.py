@@ -1,4 +1,4 @@
-"""The section that sets sizes beside the entropy of each trace under a stated model."""
+"""Report section that compares sizes with the entropy of each trace under a stated model."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MODEL = (
 
 
 class EntropySection(Section):
-    """Sizes beside the entropy of each trace."""
+    """Sizes next to the entropy of each trace."""
 
     name, title = "entropy", "Sizes beside an entropy estimate"
     order = 75
     measured: ClassVar = {document.FILE: f"the entropy of each trace, in {document.FILE}"}
 
     def find(self, folder: Path, findings: Findings) -> list[TraceEntropy] | None:
-        """Read the estimates; None where there are none."""
+        """Read the estimates; return None if there are none."""
         return document.read(folder) or None
 
     def document(self, found: list[TraceEntropy]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Write archives in the layouts of other programs, complete or not at all."""
+"""Export of archives to the layouts of other programs; an export is complete or leaves nothing behind."""

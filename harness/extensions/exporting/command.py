@@ -1,4 +1,4 @@
-"""The command that writes an archive in the layout of another program: ``export``."""
+"""The command ``export``: write an archive in the layout of another program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.extensions.exporting.layout import ExportLayout, export
 from harness.formats.archive import archive_size, check_destination, require_outside
 from harness.formats.archive_trace import open_archived
 
-_SHOWN = 8  # paths of tensors that are left out for one reason
+_SHOWN = 8  # paths listed for each reason to leave tensors out
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

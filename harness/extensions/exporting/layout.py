@@ -1,4 +1,4 @@
-"""The interface of a layout of another program; export of an archive, read back and compared."""
+"""Interface of export layouts, and the export itself: write an archive, read the result back, compare the digests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMPY = (
     *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")),
     *("float16", "float32", "float64", "complex64", "complex128"),
 )
-"""The types that numpy has by itself."""
+"""Data types that numpy supports without other packages."""
 
 
 class ExportLayout(ABC):
@@ -33,7 +33,7 @@ class ExportLayout(ABC):
     name, description : str
         Registered name, and one line for the help.
     dtypes : tuple of str
-        Types of values that it can store.
+        Data types that it can store.
     """
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class ExportLayout(ABC):
 
     @staticmethod
     def missing() -> str:
-        """Return how to install its library; empty if it is installed."""
+        """Return how to install the layout's library; empty if it is installed."""
         return ""
 
     def lacking(self, manifest: Manifest) -> dict[str, str]:
@@ -57,52 +57,52 @@ class ExportLayout(ABC):
         Parameters
         ----------
         trace : Trace
-            Without the tensors that the layout lacks.
+            The trace without the tensors that the layout cannot store.
         path : Path
-            Where.
+            File or folder to create.
         whole : Trace
-            With them, for a layout that stores some of their contents in another form.
+            The trace with all tensors, for a layout that stores some of the others in another form.
 
         Returns
         -------
         list of str
-            Sentences about information that readers of the layout require and the trace lacks, and about values that
-            it does not hold.
+            Sentences about information that readers of the layout require but the trace lacks, and about values that
+            the file does not hold.
         """
 
     @abstractmethod
     def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
         """Yield the stored values of a tensor, in C order and in pieces of any shape.
 
-        Values that the notes of `write` say it does not hold are yielded as those of the trace.
+        Values that the file does not hold, according to the notes of `write`, come from the trace.
         """
 
 
 def export(trace: Trace, layout: ExportLayout, destination: Path) -> tuple[dict[str, str], list[str]]:
-    """Write a trace in a layout and compare what can be read back with the trace's digests.
+    """Write a trace in a layout, read it back, and compare the values with the trace's digests.
 
     Parameters
     ----------
     trace : Trace
-        With digests, as that of an archive.
+        A trace with digests, such as that of an archive.
     layout : ExportLayout
-        How.
+        The layout to write.
     destination : Path
-        A file or folder, which must not exist; it appears when it is complete, compared and on disk.
+        File or folder, which must not exist. It appears under this name once it is complete, compared and on disk.
 
     Returns
     -------
     lacking : dict of str to str
-        The tensors that were left out, by path, with the reason.
+        Reason for each tensor that was left out, by path.
     notes : list of str
-        Sentences of `ExportLayout.write`.
+        Sentences from `ExportLayout.write`.
 
     Raises
     ------
     UsageError
-        When the destination exists or cannot be written, or the layout can hold nothing of the trace.
+        If the destination exists or cannot be written, or if the layout can store no tensor of the trace.
     HarnessError
-        When the trace is damaged, the layout's library fails, or what it reads back differs.
+        If the trace is damaged, the layout's library fails, or the values read back differ.
     """
     lacking = layout.lacking(trace.manifest)
     held = {spec: spec.path for spec in trace.manifest.tensors if spec.path not in lacking}
@@ -124,7 +124,10 @@ def export(trace: Trace, layout: ExportLayout, destination: Path) -> tuple[dict[
 
 
 def facts(manifest: Manifest) -> dict[str, str | int]:
-    """Return what an archive says of its values as plain text and numbers; shapes and types the tensors say."""
+    """Return the metadata and provenance of a trace as plain text and numbers.
+
+    Attributes named ``tensor_*`` are left out: the tensors carry shapes and types themselves.
+    """
     source = manifest.provenance
     own = {"source": source.source, "note": source.note, "trained": source.trained}
     said = {name: value for name, value in manifest.attributes().items() if not name.startswith("tensor_")}

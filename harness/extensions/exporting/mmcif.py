@@ -1,7 +1,7 @@
-"""mmCIF for structure viewers: positions of atoms, confidences as B factors; a model for each sample of each seed.
+"""mmCIF export for structure viewers: atom positions, confidences as B factors, one model per sample of each seed.
 
-Categories and items are those of the dictionary PDBx/mmCIF 5 (https://mmcif.wwpdb.org). Values have as many digits as
-tell a number of their type from its neighbours, so that they are read back equal.
+Categories and items are those of the dictionary PDBx/mmCIF 5 (https://mmcif.wwpdb.org). Values are written with enough
+digits to distinguish a number of their type from its neighbours, so they read back equal.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _UNKNOWN = "UNK"
 _NAMES = {
     "type_symbol", "label_atom_id", "label_comp_id", "label_asym_id", "label_entity_id", "auth_asym_id"
 }  # fmt: skip
-"""Items that may need quotes; of the others a quoted ``.`` would be no missing value."""
+"""Items whose values may need quotes. The others are never quoted: a quoted ``.`` would not mean a missing value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _AtomNames:
-    """What each atom of a model is called: one text or number for each.
+    """Names and numbers of the atoms of a model: one entry per atom in each field.
 
-    ``rows`` says where the value of each atom is in a tensor, by the axes of the tensor, as one index over all of them.
+    ``rows`` maps the axes of a tensor to the index of each atom's value, counted over these axes flattened.
     """
 
     atoms: Sequence[str]
@@ -56,9 +56,9 @@ class _AtomNames:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """How a tensor is read back: its models and items, the row of each atom, and what of it belongs to no atom.
+    """How to read a tensor back: its models, its items, the row of each atom, and the values that belong to no atom.
 
-    The latter is in no file: it is the trace's own, so that only values of atoms are compared.
+    The file does not hold the latter, in `others`. They come from the trace, so the comparison covers atoms only.
     """
 
     models: slice
@@ -68,7 +68,7 @@ class _Part:
 
 
 class MmcifLayout(ExportLayout):
-    """One mmCIF file of positions, and of the confidences of their atoms."""
+    """One mmCIF file with atom positions and the confidences of these atoms."""
 
     name = "mmcif"
     description = "one file with positions and confidences, for structure viewers; no other tensors"
@@ -87,7 +87,7 @@ class MmcifLayout(ExportLayout):
         return {spec.path: why for spec in manifest.tensors if spec.path not in kept}
 
     def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
-        from gemmi import cif  # a compiled library that not everybody has
+        from gemmi import cif  # an optional compiled library
 
         structures, notes = _structures(trace.manifest, whole.manifest), []
         of_residues = structures[0].axes[0] == "residue"
@@ -119,7 +119,7 @@ class MmcifLayout(ExportLayout):
     def _columns(
         self, trace: Trace, spec: TensorSpec, items: tuple[str, ...], names: _AtomNames, first: int
     ) -> np.ndarray:
-        """Return the texts of a tensor's values by model, atom and item, and keep how they are read back."""
+        """Return the texts of a tensor's values by model, atom and item; store in `_parts` how to read them back."""
         count = spec.shape[0] if spec.axes[0] == "sample" else 1
         values = read_whole(trace, spec.path).reshape(count, -1, len(items))
         rows = names.rows[_of_model(spec, items)]
@@ -144,13 +144,13 @@ class MmcifLayout(ExportLayout):
 
 
 def _of_model(spec: TensorSpec, items: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the axes of a tensor that count the parts of one model."""
+    """Return the axes of a tensor that index atoms, tokens or residues within one model."""
     axes = spec.axes[1:] if spec.axes[0] == "sample" else spec.axes
     return axes[:-1] if items == _COORDINATES else axes
 
 
 def _structures(manifest: Manifest, whole: Manifest | None = None) -> list[TensorSpec]:
-    """List the positions whose atoms are known: by the table of atoms, or by AlphaFold's 37 types and the sequence."""
+    """Return the positions with known atoms: by the atom table, or by AlphaFold's 37 atom types and the sequence."""
     paths = {spec.path: spec for spec in (whole or manifest).tensors}
     chains = (whole or manifest).chains
     found = []
@@ -167,7 +167,7 @@ def _structures(manifest: Manifest, whole: Manifest | None = None) -> list[Tenso
 
 
 def _confidences_of(structure: TensorSpec, manifest: Manifest) -> TensorSpec | None:
-    """Return the confidences of the atoms of a structure, or of their tokens or residues; None where none fit."""
+    """Return the confidences of a structure's atoms, or else of their tokens or residues; None if none fit."""
     found = _POSITIONS.fullmatch(structure.path)
     label, of_atoms = found[1] if found else "", structure.axes[:-1]
     known = {
@@ -182,7 +182,7 @@ def _confidences_of(structure: TensorSpec, manifest: Manifest) -> TensorSpec | N
 
 
 def _table_atoms(trace: Trace) -> _AtomNames:
-    """Name the atoms of a complex by its tables; what a table does not have is named after its place."""
+    """Name the atoms of a complex from its tables; derive names that a table lacks from the position in it."""
     token = read_whole(trace, ATOM_TOKEN).astype(np.int64)
     chain = read_whole(trace, TOKEN_CHAIN).astype(np.int64)
     first = np.searchsorted(chain, chain)
@@ -198,7 +198,7 @@ def _table_atoms(trace: Trace) -> _AtomNames:
 
 
 def _of_chains(chains: Sequence[Chain], chain: np.ndarray) -> dict[str, list[Any]]:
-    """Return what atoms have of the chain that each belongs to."""
+    """Return the fields of `_AtomNames` that each atom inherits from its chain."""
     entities = np.array([each.entity or str(k + 1) for k, each in enumerate(chains)])[chain]
     polymer = np.array([each.kind not in ("ligand", "ion") for each in chains])[chain]
     names = np.array([each.name for each in chains])[chain]
@@ -206,7 +206,7 @@ def _of_chains(chains: Sequence[Chain], chain: np.ndarray) -> dict[str, list[Any
 
 
 def _column(trace: Trace, path: str, otherwise: np.ndarray) -> np.ndarray:
-    """Return a column of the tables, letters as texts, or else what is given."""
+    """Return a column of the tables, with letters joined to texts; `otherwise` if the trace lacks the column."""
     if path not in {spec.path for spec in trace.manifest.tensors}:
         return otherwise
     values = read_whole(trace, path)
@@ -214,7 +214,7 @@ def _column(trace: Trace, path: str, otherwise: np.ndarray) -> np.ndarray:
 
 
 def _residue_atoms(trace: Trace) -> _AtomNames:
-    """Name the atoms of protein chains by their types; they are of one chain where the manifest names none."""
+    """Name the atoms of protein chains by their atom types; without chains in the manifest, all are of one chain."""
     residue, kind = np.nonzero(read_whole(trace, _MASK) > 0)
     sequence = bytes(read_whole(trace, _SEQUENCE).astype(np.uint8)).decode("ascii", "replace")
     names = [ATOM_TYPES[each] for each in kind]
@@ -231,7 +231,7 @@ def _residue_atoms(trace: Trace) -> _AtomNames:
 
 
 def _items(names: _AtomNames, models: Sequence[np.ndarray]) -> dict[str, list[str]]:
-    """Return the columns of ``_atom_site`` by item, one model behind the other."""
+    """Return the columns of ``_atom_site`` by item, one model after the other."""
     times, count = len(models), len(names.atoms)
     x, y, z, scores = np.concatenate(models).T.tolist()
     numbers = list(map(str, names.numbers))

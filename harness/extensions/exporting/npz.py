@@ -1,4 +1,4 @@
-"""Plain NPZ, as ``numpy.savez`` writes it."""
+"""Export to plain NPZ, as ``numpy.savez`` writes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.trace.stream import BLOCK_BYTES, Trace
 
 
 class NpzLayout(ExportLayout):
-    """Each tensor a member that is not compressed, under its path; metadata have no place in it."""
+    """An uncompressed member for each tensor, named by its path; no metadata."""
 
     name = "npz"
     description = "one file as numpy.savez writes it, each tensor under its path; no metadata"
@@ -35,7 +35,7 @@ class NpzLayout(ExportLayout):
         return []
 
     def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
-        # numpy.load would hold all of it; the header is read by numpy, and zipfile compares the checksum.
+        # numpy.load would load the complete tensor. Here numpy parses the header and zipfile verifies the checksum.
         with zipfile.ZipFile(path) as file, file.open(f"{spec.path}.npy") as member:
             member_header(member)
             while data := member.read(BLOCK_BYTES):

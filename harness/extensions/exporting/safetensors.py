@@ -1,4 +1,4 @@
-"""Safetensors: a header, and behind it the bytes of every tensor, as the library's ``save_file`` lays them out."""
+"""Export to safetensors: a header, then the bytes of every tensor, in the layout of the library's ``save_file``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import Trace, block_rows
 
-# Names from the format's description: https://github.com/huggingface/safetensors#format. The largest come first: the
-# library sorts tensors like that, so that the values of each lie at a multiple of their size.
+# Names from the format's description: https://github.com/huggingface/safetensors#format. The largest types come first:
+# the library sorts tensors in this order, so that values are aligned to a multiple of their size.
 _CODES = {
     "float64": "F64", "int64": "I64", "uint64": "U64", "complex64": "C64",
     "float32": "F32", "int32": "I32", "uint32": "U32",
@@ -27,9 +27,10 @@ _METADATA = "__metadata__"
 
 
 class SafetensorsLayout(ExportLayout):
-    """One file; what is known of the values stands in the header as text.
+    """One file with metadata as text in its header.
 
-    The library's own ``save_file`` wants all tensors in memory, so that only reading back is its part.
+    The library's own ``save_file`` needs all tensors in memory, so this class writes the file itself. The library only
+    reads it back.
     """
 
     name = "safetensors"
@@ -63,7 +64,7 @@ class SafetensorsLayout(ExportLayout):
         return []
 
     def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
-        import ml_dtypes  # noqa: F401 - numpy knows bfloat16 by it, and so the library reads that
+        import ml_dtypes  # noqa: F401 - registers bfloat16 with numpy, which the library needs to read it
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
@@ -72,9 +73,9 @@ class SafetensorsLayout(ExportLayout):
                 return
             part = file.get_slice(spec.path)
             step = block_rows(spec.shape, spec.nbytes // max(1, spec.items))
-            for start in range(0, spec.shape[0] if spec.items else 0, step):  # it refuses parts without values
-                block = part[start : min(start + step, spec.shape[0])]
-                yield block.view(spec.dtype) if spec.values else block  # older versions refuse an end beyond it
+            for start in range(0, spec.shape[0] if spec.items else 0, step):  # the library rejects empty slices
+                block = part[start : min(start + step, spec.shape[0])]  # older versions reject an end past the shape
+                yield block.view(spec.dtype) if spec.values else block
 
 
 def _type(spec: TensorSpec) -> str:

@@ -1,6 +1,6 @@
-"""The Zarr archives of VizFold: ``representations/single/layer_00``, ``attention/KIND/layer_00``, ``metadata``.
+"""Export to the Zarr layout of VizFold: ``representations/single/layer_00``, ``attention/KIND/layer_00``, ``metadata``.
 
-Names, shapes and fields are those that its archive utilities load and its offline reader looks for:
+Names, shapes and fields are those that VizFold's archive utilities load and its offline reader expects:
 https://github.com/AI2Science/vizfold-foundation (``vizfold/offline/archive_reader.py``), and issue 39 there.
 """
 
@@ -30,13 +30,13 @@ _LAYERS = {
     "single/": (2, slice(0, 1), "single representations as (residues, channels)"),
     "pair/": (3, slice(0, 2), "pair representations as (residues, residues, channels)"),
 }
-"""By the group: the number of axes, which of them have one length, and both in words."""
+"""By group: the number of axes, the axes that must have equal lengths, and both in words."""
 _ASKED = ("model_version", "config_version", "sequence", "num_residues", "num_recycles")
-"""Arrays in ``metadata`` without any of which its ``load_metadata`` raises."""
+"""Arrays that VizFold's ``load_metadata`` requires in ``metadata``: it raises if any is missing."""
 
 
 def place(path: str) -> str:
-    """Return the name that VizFold has for a tensor: numbers padded to two digits, representations in a group."""
+    """Return VizFold's name for a tensor: numbers padded to two digits, representations in a group."""
     if path == "inputs/residue_index":
         return "metadata/residue_index"
     padded = _NUMBERED.sub(lambda found: f"{found[1]}_{int(found[2]):02d}", path)
@@ -44,9 +44,9 @@ def place(path: str) -> str:
 
 
 class VizFoldLayout(ExportLayout):
-    """A folder of Zarr 2, which zarr-python reads since version 2.
+    """A folder in Zarr format 2, which zarr-python reads since version 2.
 
-    Attention is chunked by heads, for its loader takes one at a time.
+    Attention has one head per chunk, because VizFold's loader reads one head at a time.
     """
 
     name = "vizfold"
@@ -69,7 +69,7 @@ class VizFoldLayout(ExportLayout):
                 _write(root, spec, trace)
             return _describe(root, trace)
         except BaseException:
-            with contextlib.suppress(Exception):  # the first error is the one to report
+            with contextlib.suppress(Exception):  # report the first error
                 wait_for_writes()
             raise
 
@@ -84,19 +84,19 @@ class VizFoldLayout(ExportLayout):
 
 
 def _expected(spec: TensorSpec, images: bool) -> str:
-    """Return what VizFold takes a tensor for that is something else; an empty text where it is that."""
+    """Return in words what VizFold expects under a tensor's path; empty if the tensor fits or nothing is expected."""
     attention = spec.role is Role.ATTENTION or spec.path.startswith("attention/")
     group = "attention/" if attention else next((each for each in _LAYERS if spec.path.startswith(each)), "")
     if not group:
         return ""
     axes, alike, expected = _LAYERS[group]
-    several = attention and images  # its vision stage has maps of several images
+    several = attention and images  # VizFold's vision stage has attention maps of several images
     fits = len(spec.shape) in (axes, axes + several) and len(set(spec.shape[alike])) == 1
     return "" if fits else expected
 
 
 def _write(root: zarr.Group, spec: TensorSpec, trace: Trace) -> None:
-    """Write a tensor in the blocks of its chunks, those of zeros too: VizFold's importers call others lost."""
+    """Write a tensor chunk by chunk, including chunks of zeros: VizFold's importers report absent chunks as lost."""
     chunks = tuple(n or 1 for n in spec.shape)
     chunks = bounded(spec, (1, *chunks[1:]) if spec.role is Role.ATTENTION else chunks)
     name = place(spec.path)
@@ -114,7 +114,11 @@ def _write(root: zarr.Group, spec: TensorSpec, trace: Trace) -> None:
 
 
 def _describe(root: zarr.Group, trace: Trace) -> list[str]:
-    """Write metadata: what its loader takes as arrays without axes, and all else as attributes of their group."""
+    """Write metadata: fields that VizFold's loader reads as arrays, all others as attributes of the group.
+
+    All arrays are scalars, except for the names of representations.
+    Returns a sentence that lists missing fields, if there are any.
+    """
     said, metadata = facts(trace.manifest), trace.manifest.metadata
     arrays = {}
     for name in (*_ASKED, "recycle_info"):
@@ -136,7 +140,7 @@ def _describe(root: zarr.Group, trace: Trace) -> list[str]:
 
 
 def _letters(trace: Trace) -> str:
-    """Return the sequence where the trace has it as letters, one byte each; else nothing is said of it."""
+    """Return the sequence if the trace stores it as letters, one byte each; else an empty text."""
     if not any(spec.path == _SEQUENCE and spec.dtype == "uint8" for spec in trace.manifest.tensors):
         return ""
     text = read_whole(trace, _SEQUENCE).tobytes().decode("latin-1")

@@ -1,1 +1,1 @@
-"""Whether synthetic tensors resemble real ones."""
+"""Comparison of synthetic tensors with real ones."""

@@ -1,4 +1,4 @@
-"""The command that compares synthetic tensors with real ones: ``fidelity``."""
+"""The command ``fidelity``: compare synthetic tensors with real ones."""
 
 from __future__ import annotations
 

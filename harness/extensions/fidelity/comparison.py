@@ -1,4 +1,4 @@
-"""Whether synthetic tensors resemble real ones: the same statistics and compression ratios, measured on both."""
+"""Comparison of synthetic tensors with real ones, by the same statistics and compression ratios of both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.errors import UsageError
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Trace
 
-RESIDUES = 76  # pair and single tensors are cut to this many: statistics depend on how much of a tensor is its diagonal
-ATTENTION_BYTES = 4 << 20  # attention is read up to this much from each layer, in whole rows
+RESIDUES = 76  # pair and single tensors are cut to this length: statistics depend on the diagonal's share of a tensor
+ATTENTION_BYTES = 4 << 20  # read at most this much attention from each layer, in complete rows
 ATTENTION_LAYERS = 12
 COMPRESSION_BYTES = 4 << 20  # of each kind of tensor
 CHUNK_BYTES = 1 << 20  # compressed separately, as a chunked format does
@@ -68,18 +68,18 @@ _CODECS: Mapping[str, Callable[[np.ndarray], bytes]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticRow:
-    """One statistic of the synthetic tensors beside that of real ones."""
+    """One statistic of the synthetic tensors and of real ones."""
 
     role: Role  # The kind of tensor.
-    statistic: str  # What was measured.
+    statistic: str  # Name of the statistic.
     # The values.
     synthetic: float
     real: float
-    published: bool  # Whether `real` was taken from `PUBLISHED` and not measured now.
+    published: bool  # Whether `real` comes from `PUBLISHED` and was not measured now.
 
     @property
     def relative_difference(self) -> float:
-        """``(synthetic - real) / |real|``; 0 where they are equal, infinite where only the real value is zero."""
+        """``(synthetic - real) / |real|``; 0 if both are equal, infinite if only the real value is zero."""
         difference = self.synthetic - self.real
         if self.real == 0:
             return 0.0 if difference == 0 else math.copysign(math.inf, difference)
@@ -87,18 +87,18 @@ class StatisticRow:
 
 
 def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None = None) -> list[StatisticRow]:
-    """Measure a synthetic trace and set it beside real tensors.
+    """Measure a synthetic trace and compare it with real tensors.
 
     Only part of a large tensor is read (`RESIDUES`, `ATTENTION_BYTES`), so that this takes seconds.
 
     Parameters
     ----------
     synthetic : Trace
-        With tensors of the roles pair, single and attention; roles that it lacks are left out.
+        With tensors of the roles pair, single and attention; roles that it lacks are skipped.
     pair : Trace, optional
-        A real trace with a pair tensor, and maybe a single tensor; else the `PUBLISHED` figures are used.
+        A real trace with a pair tensor, and optionally a single tensor; without it, `PUBLISHED` values are used.
     attention : Trace, optional
-        A real trace with attention; else the `PUBLISHED` figures are used.
+        A real trace with attention; without it, `PUBLISHED` values are used.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None
     Raises
     ------
     UsageError
-        When a real trace has no tensor of the role it is given for.
+        If `pair` has no pair tensor, or `attention` no attention.
     """
     rows: list[StatisticRow] = []
     for role, real in ((Role.PAIR, pair), (Role.SINGLE, pair), (Role.ATTENTION, attention)):
@@ -140,13 +140,13 @@ def measure(trace: Trace, role: Role, residues: int = RESIDUES) -> dict[str, flo
     role : Role
         Pair, single or attention.
     residues : int
-        Pair and single tensors are cut to the first so many.
+        Number of leading residues to which pair and single tensors are cut.
 
     Returns
     -------
     dict of str to float
-        Value by statistic. Pair and single: the first tensor of the role; attention: all layers up to
-        `ATTENTION_LAYERS`.
+        Value by statistic: of the first tensor for pair and single, of the first `ATTENTION_LAYERS` layers for
+        attention.
     """
     specs = trace.manifest.with_role(role)
     if role is Role.ATTENTION:
@@ -170,12 +170,12 @@ def _leading(trace: Trace, spec: TensorSpec, residues: int) -> np.ndarray:
 
 
 def _as_floats(stored: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    """Return values that NumPy has no type for as float32, which holds them exactly."""
+    """Convert values of types that NumPy lacks to float32, which holds them exactly; return others unchanged."""
     return as_type(stored, spec, np.dtype(np.float32)) if spec.values else stored
 
 
 def _attention_rows(trace: Trace, spec: TensorSpec) -> np.ndarray:
-    """Read whole rows of a layer's maps, shape ``(rows, keys)``, spread evenly over the heads that are read."""
+    """Read complete rows of a layer's maps, shape ``(rows, keys)``, spread evenly over the heads that are read."""
     keys = spec.shape[-1]
     limit = max(1, ATTENTION_BYTES // (4 * keys))
     parts, count = [], 0
@@ -207,7 +207,7 @@ def single_statistics(single: np.ndarray) -> dict[str, float]:
 
 
 def attention_statistics(layers: list[np.ndarray]) -> dict[str, float]:
-    """Measure attention: of each layer, maps of shape ``(..., keys)`` whose rows sum to one.
+    """Measure attention. Each layer has maps of shape ``(..., keys)`` whose rows sum to one.
 
     Entropies are normalised: divided by the logarithm of the number of keys.
     """
@@ -263,7 +263,10 @@ def _bf16_fraction(array: np.ndarray) -> float:
 
 
 def compression_ratios(array: np.ndarray) -> dict[str, float]:
-    """Relate the size as float32 of the first `COMPRESSION_BYTES` of an array to that in compressed `CHUNK_BYTES`."""
+    """Return the compression ratio by codec: float32 bytes divided by compressed bytes.
+
+    Only the first `COMPRESSION_BYTES` of the array are used, compressed in chunks of `CHUNK_BYTES`.
+    """
     values = np.ascontiguousarray(array, dtype="<f4").reshape(-1)[: COMPRESSION_BYTES // 4]
     chunks = [values[start : start + CHUNK_BYTES // 4] for start in range(0, len(values), CHUNK_BYTES // 4)]
     return {name: values.nbytes / sum(len(encode(chunk)) for chunk in chunks) for name, encode in _CODECS.items()}

@@ -1,1 +1,1 @@
-"""Where the choice of a format flips, as a picture: a bar for every weight of a use, divided by the cheapest format."""
+"""A picture of where the choice of a format flips: one bar per weight of a use, divided by the cheapest format."""

@@ -1,4 +1,4 @@
-"""One picture of where the choice flips: a bar for every weight of a mix, divided by the cheapest format."""
+"""Drawing of where the choice of a format flips: one bar per weight of a mix, divided by the cheapest format."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from harness.analysis.choice.sensitivity import Flip
 from harness.formats.style import Style, styles
 from harness.report.drawing.figure import TEXT, drawing, halo, save_figure
 
-_WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; what is right of the bars is for words
+_WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; the space right of the bars is for text
 _BAR, _ROW = 0.24, 0.66
-_WORDS = 42  # characters that fit beside a bar
+_WORDS = 42  # characters that fit next to a bar
 _LABELS = {
     "cold": "accesses that find\na cold cache",
     "opens": "accesses that\nopen the archive",
@@ -34,9 +34,9 @@ _LABELS = {
 
 
 def draw_flips(decision: Decision, folder: Path) -> list[Path]:
-    """Draw where the choice of one decision flips, as ``decision.svg`` and PNG: every weight of which that is known.
+    """Draw where the choice of one decision flips, as ``decision.svg`` and PNG, for every weight with a known flip.
 
-    Returns nothing where there is none, or no preferred format.
+    Returns the files; none if no flip is known or the decision prefers no format.
     """
     shown = [flip for flip in decision.flips if _known(flip)]
     if decision.preferred is None or not shown:
@@ -46,7 +46,7 @@ def draw_flips(decision: Decision, folder: Path) -> list[Path]:
 
 
 def _known(flip: Flip) -> bool:
-    """Say whether it is known where another format becomes the cheapest: all of an interval lies within the weight."""
+    """Return whether a flip to another format is known: a complete interval lies within the range of the weight."""
     first, last = flip.segments[0][0], flip.segments[-1][1]
     low, high = flip.low_interval, flip.high_interval
     below = low is not None and first < min(low[0], flip.stays_low)
@@ -62,12 +62,11 @@ def _figure(decision: Decision, flips: list[Flip]) -> Figure:
     FigureCanvasAgg(figure)
 
     def write(x: float, y: float, text: str, **how: Any) -> None:
-        """Write at a place in inches; a dollar sign in a name starts no formula, but in the title it is escaped."""
+        """Write text at a position in inches."""
         figure.text(x / _WIDTH, y / height, text, **({"va": "top"} | how))
 
-    grey = {"color": TEXT, "parse_math": False}
     write(0.15, height - 0.12, _title(decision), fontsize=10.5, fontweight="bold")
-    write(0.15, height - 0.36, _answer(decision), fontsize=8.5, **grey)
+    write(0.15, height - 0.36, _answer(decision), fontsize=8.5, color=TEXT)
     figure.legend(
         handles=[Patch(**_area(style), label=name) for name, style in drawn.items()], loc="upper left",
         bbox_to_anchor=(_LEFT / _WIDTH, 1 - 0.58 / height), ncols=len(drawn), frameon=False, borderaxespad=0,
@@ -79,18 +78,18 @@ def _figure(decision: Decision, flips: list[Flip]) -> Figure:
         _row(axes, flip, drawn)
         write(_LEFT - 0.12, y + _BAR / 2, _label(flip.weight), ha="right", va="center", fontsize=8)
         write(_LEFT + _BAR_WIDTH + 0.15, y + _BAR / 2, _words(flip), va="center", fontsize=7.5, linespacing=1.2)
-    write(0.15, bottom - 0.08, "\n".join(caption), fontsize=7.5, linespacing=1.3, **grey)
+    write(0.15, bottom - 0.08, "\n".join(caption), fontsize=7.5, linespacing=1.3, color=TEXT)
     return figure
 
 
 def _area(style: Style) -> dict[str, Any]:
-    """Return how areas of a format are filled: its colour made pale, with its hatch."""
+    """Return the fill of a format's areas: its colour made pale, with its hatch."""
     pale = tuple(0.45 * part + 0.55 for part in to_rgb(style.colour))
     return {"facecolor": pale, "edgecolor": style.colour, "hatch": style.hatch}
 
 
 def _label(weight: str) -> str:
-    """Name a weight of the mix, which is the share of an access where it is nothing else."""
+    """Return the label of a weight of the mix; a weight without a label is the share of an access."""
     return _LABELS.get(weight) or "\n".join(textwrap.wrap(f"share of {several(weight)}", 20))
 
 
@@ -99,7 +98,7 @@ def _name(weight: str) -> str:
 
 
 def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
-    """Draw one bar: its parts, the value that the mix has, and how far each flip is known."""
+    """Draw one bar: its parts, the value of the mix, and the interval of each flip."""
     low, high = _span(flip)
     outside: Any = {"color": "black", "clip_on": False, "solid_capstyle": "butt"}
     axes.set_xlim(low, high)
@@ -108,7 +107,7 @@ def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
         axes.set_xscale("log")
     for index, (start, end, name) in enumerate(flip.segments):
         if flip.weight == "readers" and index == len(flip.segments) - 1:
-            end = high  # the largest number that was measured is drawn as wide as the steps before it
+            end = high  # draw the largest measured number as wide as the steps before it
         start, end = max(start, low), min(end, high)
         axes.axvspan(start, end, **_area(drawn[name]), lw=0)
         place = _place(axes, start, end, flip.value, name)
@@ -133,7 +132,10 @@ def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
 
 
 def _place(axes: Axes, start: float, end: float, value: float, name: str) -> float | None:
-    """Find room for a name in a part of the bar, beside the marker; the legend has those for which there is none."""
+    """Return the x position of a name in a part of the bar, clear of the marker; None if it does not fit.
+
+    The legend lists names that do not fit.
+    """
     left, right, marker = (
         axes.transAxes.inverted().transform(axes.transData.transform((x, 0)))[0] for x in (start, end, value or start)
     )
@@ -145,7 +147,7 @@ def _place(axes: Axes, start: float, end: float, value: float, name: str) -> flo
 
 
 def _span(flip: Flip) -> tuple[float, float]:
-    """Choose the range of the axis: all of a share, and of what is unbounded all that matters and a decade more."""
+    """Return the range of the axis: 0 to 1 for shares; for unbounded weights all known values plus one decade."""
     if not flip.log:
         return 0.0, 1.0
     first, last = flip.segments[0][0], flip.segments[-1][1]
@@ -176,7 +178,7 @@ def _ticks(axes: Axes, flip: Flip, low: float, high: float) -> None:
 
 
 def _words(flip: Flip) -> str:
-    """Say where the answer ends to hold, beside the bar."""
+    """Return the text next to the bar: the values at which the answer stops being valid."""
     lines = []
     before = next((name for _, end, name in flip.segments[:-1] if end == flip.stays_low), None)
     after = next((name for start, _, name in flip.segments[1:] if start == flip.stays_high), None)
@@ -219,7 +221,7 @@ def _short(value: float) -> str:
 
 def _title(decision: Decision) -> str:
     name = textwrap.shorten(decision.mix.name, 40, placeholder="…")
-    return f"Where the choice flips: what the mix {name!r} would have to be for another format".replace("$", r"\$")
+    return f"Where the choice flips: what the mix {name!r} would have to be for another format"
 
 
 def _answer(decision: Decision) -> str:

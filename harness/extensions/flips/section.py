@@ -1,4 +1,4 @@
-"""The picture of flips, which the core's section on uses shows where it was drawn."""
+"""Report section that draws the flips; the core's section on uses shows the picture."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from harness.report.section import Block, Section
 
 
 class FlipsSection(Section):
-    """Draws where the choice for the first use flips; it has no place of its own on the page."""
+    """Drawing of where the choice for the first use flips; it has no section of its own on the page."""
 
     name, title = "flips", "Where the choice flips"
     order = 9
     drawn = ("decision",)
 
     def find(self, folder: Path, findings: Findings) -> Decision | None:
-        """Return the decision that the page shows first, if one prefers a format."""
+        """Return the first decision on the page that prefers a format, or None."""
         return next(iter(preferring(findings)), None)
 
     def blocks(self, found: Decision, findings: Findings) -> list[Block]:
-        """Return nothing: the picture stands beside the use."""
+        """Return no blocks: the section on uses shows the picture."""
         return []
 
     def draw(self, found: Decision, folder: Path) -> list[Path]:

@@ -1,1 +1,1 @@
-"""How times grow with the length of a trace, where a run measured three lengths or more."""
+"""Growth of times with the length of a trace, for runs that measured three lengths or more."""

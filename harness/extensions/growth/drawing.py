@@ -1,4 +1,4 @@
-"""Growth with length: measured medians, and the power of the length that was fitted to them, with its exponent."""
+"""Drawing of growth with length: measured medians and the fitted power of the length, with its exponent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ACROSS = 3
 
 
 class _Apart(Page):
-    """A page whose panels each have an axis of their own."""
+    """A page with a separate axis for each panel."""
 
     GAP = 0.66
 
@@ -27,8 +27,8 @@ class _Apart(Page):
 def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the warm reads by one thread of the trace with the most fitted accesses.
 
-    `table` is that of `harness.extensions.growth.fitting.growth`, `summary` the cells it was fitted to. Returns
-    ``growth.svg`` and PNG, or nothing where no warm read was fitted.
+    `table` comes from `harness.extensions.growth.fitting.growth`; `summary` holds the cells that it was fitted to.
+    Returns ``growth.svg`` and PNG, or nothing if no warm read was fitted.
     """
     if table.empty:
         return []
@@ -46,8 +46,8 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> lis
         page = _Apart(
             title="Growth with length, warm (time; lower is faster, steeper grows faster; both axes logarithmic)",
             caption=[
-                f"{formatting.pretty_trace(str(trace))}. Points are medians over rounds; lines are the power of the length "
-                "that fits them best, drawn only between the lengths that were measured. Beside each format the "
+                f"{formatting.pretty_trace(str(trace))}. Points are medians over rounds; lines are the power of the "
+                "length that fits them best, drawn only between the lengths that were measured. Beside each format the "
                 "exponent with its 95 % interval: 2 is growth with the number of residue pairs.",
             ],
             legend=legend(arms.values()),
@@ -100,5 +100,4 @@ def _panel(axes: Axes, fitted: pd.DataFrame, cells: pd.DataFrame, arms: dict[Arm
         logarithmic(axes, min(times), max(times) * 2 ** (len(named) / 2), seconds=True, size=6.5, pad=1)
         axes.text(
             0.03, 0.98, "\n".join(named), transform=axes.transAxes, va="top", fontsize=6.4, linespacing=1.4,
-            parse_math=False,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How times grow with the length of a trace: the exponent b of seconds ~ N**b, for each access and format."""
+"""Growth of times with the length of a trace: the exponent b of seconds ~ N**b, for each access and format."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from harness.analysis.table import CaseKey, SampleTable
 from harness.records import Contender
 
 LEAST_LENGTHS = 3
-"""Lengths from which on an exponent is fitted: through two points goes every line."""
+"""Fewest lengths to which an exponent is fitted: two points always lie on a line."""
 
-_LAW = 0.1  # relative deviation from a power of the length that any time is taken to have
+_LAW = 0.1  # relative deviation from a power of the length that is assumed for every time
 
 GROWTH_COLUMNS = [
     "suite", "access", "trace", "cache", "executor", "workers", "format", "profile", "lengths", "shortest", "longest",
@@ -23,15 +23,15 @@ GROWTH_COLUMNS = [
 def growth(table: SampleTable) -> pd.DataFrame:
     """Fit ``seconds = c * N**b`` to the medians of every access that was measured at three lengths or more.
 
-    A line through the logarithms, each length weighted by the inverse of the variance of its logarithm over resampled
-    rounds, to which that of a deviation from the law by 10 % is added. Intervals are of the same fit to each resample,
-    so they show how rounds vary, and not that the law may be another: the largest deviation from the line shows that.
+    The fit is a line through the logarithms. The weight of a length is the inverse of a variance: that of the logarithm
+    over resampled rounds, plus that of a 10 % deviation from the law. Intervals come from the same fit to each
+    resample. They show how rounds vary, not whether another law holds: the largest deviation from the line shows that.
 
     Returns
     -------
     DataFrame
-        Columns `GROWTH_COLUMNS`, a row for each access, state and format; `largest_deviation` is that of a median
-        from its line, relative. It holds between the shortest and the longest length and says nothing beyond.
+        Columns `GROWTH_COLUMNS`, a row for each access, state and format. `largest_deviation` is the largest relative
+        deviation of a median from its line. The fit holds only between the shortest and the longest length.
     """
     groups: dict[CaseKey, dict[Contender, dict[int, np.ndarray]]] = {}
     for case in sorted((c for c in table.cases if c.case.n_res is not None), key=lambda c: c.case.n_res or 0):
@@ -54,26 +54,26 @@ def growth(table: SampleTable) -> pd.DataFrame:
 
 
 def fit(lengths: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Fit a line through logarithms, to what was measured and to each resample.
+    """Fit a line through the logarithms of the measured times and of each resample.
 
     Parameters
     ----------
     lengths : ndarray, shape (lengths,)
-        In residues, no two alike.
+        In residues, all different.
     times : ndarray, shape (lengths, 1 + resamples)
-        Seconds; column 0 is what was measured.
+        Seconds; column 0 holds the measured times.
 
     Returns
     -------
     slopes : ndarray, shape (1 + resamples,)
         The exponents.
     coefficient : float
-        Seconds that the line through what was measured has at a length of 1.
+        Seconds at a length of 1 on the line through the measured times.
     deviation : float
         The largest relative deviation of a measured time from its line.
     """
     x, y = np.log(lengths), np.log(times)
-    # No time is a power of the length to better than that: a median of a quiet moment does not outweigh all others.
+    # No time follows a power of the length more closely than `_LAW`. Without it, one quiet median outweighs all others.
     weights = 1 / (y[:, 1:].var(axis=1) + _LAW**2)
     centre, middle = (weights @ x) / weights.sum(), (weights @ y) / weights.sum()
     slopes = (weights * (x - centre)) @ y / (weights @ (x - centre) ** 2)

@@ -1,4 +1,4 @@
-"""The section on growth with length: its words, its table of exponents and its drawing."""
+"""Report section on growth with length: text, table of exponents, and drawing."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _PICTURE = (
 
 @dataclass(frozen=True)
 class FoundGrowth:
-    """The exponents of a run, none where lengths were too few or of several nodes; and the cells that are drawn."""
+    """Exponents of a run, and the cells to draw; no exponents for too few lengths or for runs of several nodes."""
 
     exponents: pd.DataFrame
     cells: pd.DataFrame
 
 
 class GrowthSection(Section):
-    """How times grow with length."""
+    """Section on growth of times with length."""
 
     name, title = "growth", "Growth with length"
     order = 40
@@ -41,13 +41,13 @@ class GrowthSection(Section):
     drawn = ("growth",)
 
     def find(self, folder: Path, findings: Findings) -> FoundGrowth:
-        """Fit a power of the length to the cells of stock readers."""
+        """Fit a power of the length to the cells of stock readers, if the run had a single node."""
         stock = findings.stock if findings.nodes < 2 else None
         exponents = pd.DataFrame(columns=GROWTH_COLUMNS) if stock is None else growth(stock)
         return FoundGrowth(exponents, standing(findings.summary))
 
     def tables(self, found: FoundGrowth) -> dict[str, pd.DataFrame]:
-        """Return the exponents, where there are any."""
+        """Return the exponents as ``growth.csv``, if there are any."""
         return {} if found.exponents.empty else {"growth.csv": found.exponents}
 
     def draw(self, found: FoundGrowth, folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ class GrowthSection(Section):
         return draw_growth(found.exponents, found.cells, folder)
 
     def limits(self, found: FoundGrowth, findings: Findings) -> list[str]:
-        """Say where rounds were too few."""
+        """Return a sentence if the run had too few rounds for a fit."""
         config, samples = findings.config, findings.samples
         few = config.rounds < VERDICT_ROUNDS and samples["n_res"].nunique() >= LEAST_LENGTHS
         if not found.exponents.empty or not few or findings.nodes > 1 or findings.without_formats:
@@ -63,7 +63,7 @@ class GrowthSection(Section):
         return [f"How times grow with length is not fitted to fewer than {VERDICT_ROUNDS} rounds."]
 
     def blocks(self, found: FoundGrowth, findings: Findings) -> list[Block]:
-        """Show the exponents of reads by one thread, and of writes."""
+        """Return text, picture and table of the exponents of reads by one thread, and of writes."""
         shown = [row for row in found.exponents.to_dict("records") if not load_executor(str(row["executor"])).parallel]
         if not shown or findings.without_formats:
             return []
@@ -88,13 +88,13 @@ def _said(shown: list[dict[Any, Any]]) -> list[Text]:
     return [
         Text(
             "The exponent b of seconds ~ N^b with its 95 % interval over rounds, fitted to the lengths that were "
-            f"measured, {lengths}; it says nothing beyond them. "
+            f"measured, {lengths}; it does not hold beyond them. "
             "2 is growth with the number of residue pairs, 0 no growth."
         ),
         Text(
             f"No time is further than {100 * float(worst['largest_deviation']):.0f} % from its line "
-            f"({_arm(worst)}, {worst['suite']}/{worst['access']}): where that is much, the growth is no power "
-            "of the length, as fixed costs at short lengths make it."
+            f"({_arm(worst)}, {worst['suite']}/{worst['access']}). A large deviation means that the growth is no power "
+            "of the length, for example because of fixed costs at short lengths."
         ),
     ]
 

@@ -1,1 +1,1 @@
-"""HAS IT BECOME SLOWER: runs of one kind of machine in one file, and the steps between them."""
+"""Run history of one kind of machine in one file, and the steps in its figures: has it become slower?"""

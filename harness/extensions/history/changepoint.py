@@ -1,13 +1,13 @@
-"""Steps in many series of the same runs: levels that change and stay, and not outliers, drift or chance.
+"""Step detection in many series of the same runs: levels that change and stay, not outliers, drift or chance.
 
-A series is fitted by constants with absolute deviations, as asv's ``step_detect`` does (Virtanen 2016), so that a
-single disturbed run moves no level. Every place between two runs is looked at through windows of several lengths,
-because a whole series hides a level that came and went again (Fleming et al. 2023 on Hunter; Kovács et al. 2023 on
-deterministic intervals), and what is found splits the series in two, each searched again (binary segmentation,
+The fit of a series is piecewise constant and minimises absolute deviations, as asv's ``step_detect`` does (Virtanen
+2016), so a single disturbed run moves no level. Every place between two runs is tested in windows of several lengths,
+because the full series hides a level that changed and returned (Fleming et al. 2023 on Hunter; Kovács et al. 2023 on
+deterministic intervals). A step splits the series in two parts, and each part is searched again (binary segmentation,
 Vostrikova 1981).
-Chance is excluded for all series together: the order of runs is shuffled, alike in every series, and a step counts only
-when hardly any shuffle has one as clear anywhere (Westfall & Young 1993; permutations as in the E-divisive method of
-Matteson & James 2014). That needs no distribution and keeps what series share.
+Chance is excluded for all series together. The order of runs is shuffled, in the same way in every series. A step
+counts only if hardly any shuffle has an equally clear step in any series (Westfall & Young 1993; permutations as in the
+E-divisive method of Matteson & James 2014). This assumes no distribution and keeps the correlation between series.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dataclasses import dataclass
 import numpy as np
 
 SIDE = 5
-"""Runs that a level needs on either side of a step; fewer are outliers."""
+"""Runs required on either side of a step; fewer are outliers."""
 
 LEAST_RUNS = 2 * SIDE + 1
-"""Runs from which on a step can be found: 10 can be ordered so that they look like one by chance too often."""
+"""Fewest runs in which a step can be found: the order of 10 runs looks like a step by chance too often."""
 
 FALSE_ALARMS = 0.01
-"""How often a history without any step, of however many cells, may be said to have one."""
+"""Accepted probability that a step is reported in a history without steps, for any number of cells."""
 
-_WINDOWS = ((20, 5), (20, 20), (5, 20))  # runs before and after; fewer where there are fewer
+_WINDOWS = ((20, 5), (20, 20), (5, 20))  # runs before and after; fewer at the ends of a series
 _SHUFFLES = 499
 _BATCH = 20
-_FINEST = 1e-3  # a mean deviation below 0.1 % is not believed
+_FINEST = 1e-3  # lower limit of the mean deviation: below 0.1 % it is not credible
 _FAR = 3.0
-_MARGIN = float(np.log(10))  # runs are not quite exchangeable: what lasts from run to run makes shuffles look too calm
+_MARGIN = float(np.log(10))  # runs are not quite exchangeable: correlation between runs makes shuffles too calm
 _SPREAD_OF_DIFFERENCES = 0.954  # median size of the difference of two standard normal values
 
 
@@ -40,25 +40,25 @@ class Change:
     """A step in a series."""
 
     place: int  # Number of the first value after it.
-    shift: float  # What the medians of the windows that show it best differ by, in the unit of the series.
+    shift: float  # Difference of the medians on both sides of it, in the window that shows it best.
     evidence: float  # The statistic of `scan`.
 
 
 def scan(values: np.ndarray) -> np.ndarray:
-    """Say how clearly each place of a series is a step.
+    """Return the evidence for a step at each place of each series.
 
     Parameters
     ----------
     values : ndarray, shape (series, runs)
-        Logarithms of times, say.
+        For example, logarithms of times.
 
     Returns
     -------
     ndarray, shape (series, runs)
-        For the place before each run, the largest over windows of ``(m - 2) log(S0 / S1)``: of ``m`` runs, ``S0`` is
-        the sum of absolute deviations from one median, ``S1`` that from two, one before and one after. Under Laplacian
-        noise this is the likelihood ratio, and shares its scale between window lengths. Minus infinity where a side
-        has fewer than `SIDE` runs.
+        For the place before each run, the maximum over windows of ``(m - 2) log(S0 / S1)``. For a window of ``m`` runs,
+        ``S0`` is the sum of absolute deviations from one median, ``S1`` that from two medians, one before and one after
+        the place. Under Laplacian noise this is the likelihood ratio, and its scale is the same for all window lengths.
+        Minus infinity where a side has fewer than `SIDE` runs.
     """
     count = values.shape[1]
     found = np.full(values.shape, -np.inf)
@@ -79,7 +79,7 @@ def scan(values: np.ndarray) -> np.ndarray:
 
 
 def _deviations(values: np.ndarray) -> np.ndarray:
-    """Return sums of absolute deviations from the median: the upper half minus the lower half."""
+    """Return the sum of absolute deviations from the median per row: the upper half minus the lower half."""
     count = values.shape[1]
     ordered = np.partition(values, count // 2, axis=1)
     return ordered[:, -(count // 2) :].sum(axis=1) - ordered[:, : count // 2].sum(axis=1)
@@ -91,17 +91,17 @@ def find_changes(values: np.ndarray, witnesses: Sequence[np.ndarray], least: flo
     Parameters
     ----------
     values : ndarray, shape (series, runs)
-        In the order of runs; NaN where a run has none.
+        Values in the order of runs; NaN where a run has none.
     witnesses : sequence of ndarray, shape (series, runs)
-        Other measures of the same, such as the time and its ratio to the raw ceiling: a step counts only where each
-        moves the same way, by half as much at least. NaN where `values` are.
+        Other measures of the same series, such as the time and its ratio to the raw ceiling. A step counts only if each
+        witness shifts in the same direction by at least half as much. NaN where `values` are.
     least : float
         The smallest shift that counts, in the unit of the series.
 
     Returns
     -------
     list of list of Change
-        For each series, in the order of runs. Equal arguments give equal results.
+        The steps of each series, in the order of runs. Equal arguments give equal results.
     """
     masks, group = np.unique(~np.isnan(values), axis=0, return_inverse=True)
     groups = [(np.flatnonzero(mask), np.flatnonzero(group == i)) for i, mask in enumerate(masks)]
@@ -123,14 +123,17 @@ def find_changes(values: np.ndarray, witnesses: Sequence[np.ndarray], least: flo
 
 
 def _clearest(measures: np.ndarray, evidence: np.ndarray, least: float) -> Change | None:
-    """Return the clearest place of a series whose shift is large enough and that its witnesses, below it, confirm."""
+    """Return the clearest step of a series that is large enough and that its witnesses confirm, or None.
+
+    Row 0 of `measures` is the series, the other rows are its witnesses.
+    """
     count = measures.shape[1]
     for place in np.argsort(-evidence, kind="stable"):
-        if not evidence[place] > -np.log(FALSE_ALARMS):  # less does not exclude chance at this one place
+        if not evidence[place] > -np.log(FALSE_ALARMS):  # less evidence does not exclude chance even at one place
             break
         start, stop = _window(measures[0], int(place))
         near = measures[:, start:stop]
-        # A few runs at an end that differ are no level yet, and make the places next to them look like one.
+        # A few deviating runs at an end are no level yet, but make places next to them look like steps.
         cut = max(range(1, stop - start), key=lambda cut: _evidence(near[0], cut))
         if not SIDE <= start + cut <= count - SIDE:
             continue
@@ -141,7 +144,7 @@ def _clearest(measures: np.ndarray, evidence: np.ndarray, least: float) -> Chang
 
 
 def _window(values: np.ndarray, place: int) -> tuple[int, int]:
-    """Return the ends of the window that shows a place best."""
+    """Return the start and stop of the window in which the evidence for a step at a place is largest."""
     windows = {(max(0, place - before), min(len(values), place + after)) for before, after in _WINDOWS}
     return max(sorted(windows), key=lambda ends: _evidence(values[ends[0] : ends[1]], place - ends[0]))
 
@@ -153,7 +156,7 @@ def _evidence(values: np.ndarray, cut: int) -> float:
 
 
 def calm(values: np.ndarray) -> np.ndarray:
-    """Draw single outliers in, so that they do not hide a step: Hampel's filter (Davies & Gather 1993).
+    """Clip single outliers, so that they do not hide a step: Hampel's filter (Davies & Gather 1993).
 
     Parameters
     ----------
@@ -163,8 +166,8 @@ def calm(values: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (series, runs)
-        A value is at most `_FAR` times the spread from run to run away from the median of the five runs around it. A
-        level that stays is not touched.
+        The values, clipped to the median of the five runs around each, plus or minus `_FAR` times the spread from run
+        to run. A level that stays is not changed.
     """
     around = np.pad(values, ((0, 0), (2, 2)), mode="symmetric")
     middle = np.median([around[:, k : k + values.shape[1]] for k in range(5)], axis=0)
@@ -173,7 +176,7 @@ def calm(values: np.ndarray) -> np.ndarray:
 
 
 def _split(measures: np.ndarray, first: Change | None, limit: float, least: float) -> list[Change]:
-    """Return a step that is clear enough, with those on either side of it."""
+    """Return a step with evidence above `limit` and the steps on either side of it; empty without such a step."""
     if first is None or not first.evidence > limit:
         return []
     found = [first]
@@ -185,14 +188,15 @@ def _split(measures: np.ndarray, first: Change | None, limit: float, least: floa
 
 
 def _limit(groups: Sequence[tuple[np.ndarray, np.ndarray]], candidates: Sequence[float]) -> float:
-    """Return ten times the evidence that shuffled histories reach in at most a part `FALSE_ALARMS` of cases.
+    """Return the evidence that at most a fraction `FALSE_ALARMS` of shuffled histories exceeds, plus `_MARGIN`.
 
-    Groups are the numbers of the runs that some series have, with those series. When shuffles exceed all candidates too
-    often, the rest of them is left out and the limit is infinite.
+    Evidence is a log-likelihood ratio, so the margin is a factor of ten. Each group holds the run numbers of some
+    series, and these series. If shuffles reach the largest candidate too often, the remaining shuffles are skipped and
+    the limit is infinite.
     """
     if not candidates:
         return np.inf
-    allowed = int(FALSE_ALARMS * (_SHUFFLES + 1)) - 1  # the order that was measured is one of them
+    allowed = int(FALSE_ALARMS * (_SHUFFLES + 1)) - 1  # the measured order counts as one of the shuffles
     rng = np.random.default_rng(0)
     last = max(runs[-1] for runs, _ in groups) + 1
     reached: list[float] = []
@@ -210,7 +214,7 @@ def _limit(groups: Sequence[tuple[np.ndarray, np.ndarray]], candidates: Sequence
 
 
 def common(raw: np.ndarray) -> np.ndarray:
-    """Return how much slower the machine was in each run than usual, from what no format has a part in.
+    """Return how much slower than usual the machine was in each run, from reads that involve no format.
 
     Parameters
     ----------
@@ -220,8 +224,8 @@ def common(raw: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (runs,)
-        The median over places of the deviation from each place's own median, which is one run's small part of any;
-        zeros without a place that all runs have.
+        The median, over places, of the deviation from each place's own median. One run hardly changes a place's median.
+        Only places that all runs have count; zeros if there is none.
     """
     everywhere = raw[~np.isnan(raw).any(axis=1)]
     if not len(everywhere):
@@ -230,7 +234,7 @@ def common(raw: np.ndarray) -> np.ndarray:
 
 
 def shared(values: np.ndarray, machine: np.ndarray) -> float:
-    """Return how much of what the machine did from run to run a series did too.
+    """Return the share of the machine's changes from run to run that a series follows.
 
     Parameters
     ----------
@@ -242,9 +246,9 @@ def shared(values: np.ndarray, machine: np.ndarray) -> float:
     Returns
     -------
     float
-        The slope, from 0 to 2, that fits the differences of successive runs with least absolute deviations, which one
-        step cannot tilt: the median of their slopes, each weighted by the machine's difference (Laplace's "method of
-        situation"). 0 where the series has noise of its own only, 1 where its ratio to the raw ceiling is steady.
+        The slope, from 0 to 2, that fits the differences of successive runs with least absolute deviations, so that one
+        step cannot tilt it. It is the median of their slopes, each weighted by the machine's difference (Laplace's
+        "method of situation"). 0 if the series has only noise of its own, 1 if its ratio to the raw ceiling is steady.
     """
     own, theirs = np.diff(values), np.diff(machine)
     own, theirs = own[theirs != 0], theirs[theirs != 0]

@@ -127,7 +127,10 @@ def _of_this_machine() -> Path:
 
 
 def _drawings(path: Path) -> Path:
-    """Say where drawings go: ``plots/history`` for a file in ``results/history``, else ``plots`` beside the file."""
+    """Return the drawings' folder, named by the file.
+
+    It is in ``plots/history`` for a file in ``results/history``, else in ``plots`` next to the file.
+    """
     resolved = path.resolve()
     if resolved.parts[-3:-1] == FOLDER.parts:
         return resolved.parents[2] / "plots" / FOLDER.name / resolved.stem
@@ -146,7 +149,7 @@ def _say_corrupt(count: int, *paths: Path) -> None:
 
 
 def step_table(found: Sequence[Sequence[Step]]) -> pd.DataFrame:
-    """Return one row a step, oldest first: the key columns of ``summary.csv``, levels in seconds or as counted.
+    """Return one row per step, oldest first: the key columns of ``summary.csv``, levels in seconds or as counts.
 
     Parameters
     ----------
@@ -202,7 +205,7 @@ def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What the newest series says: cells that are gone with the last run that has them, and steps for the worse."""
+    """Outcome of the newest series: vanished cells with the last run that has them, regressions, number of runs."""
 
     gone: list[tuple[CellKey, str]]
     worse: list[Step]
@@ -244,7 +247,13 @@ class _Outcome:
 
 
 def _number(series: Series, name: str) -> int:
-    """Return the number of the run that a name or the start of a commit means: the last one that fits."""
+    """Return the index of the last run with this name, or with a commit that starts with it.
+
+    Raises
+    ------
+    UsageError
+        If no run matches.
+    """
     runs = series.records
     fits = [i for i, run in enumerate(runs) if run.run_id == name or (run.commit or "").startswith(name)]
     if not fits or not name:

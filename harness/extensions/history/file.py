@@ -1,4 +1,4 @@
-"""A history on disk: one line a run, appended at once and never changed; what is damaged is counted and kept."""
+"""History file: one line per run, appended by one write and never changed; damaged lines are counted and kept."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from harness.files import WHOLE, check_regular, read_bytes, sync
 
 @dataclass(frozen=True)
 class History:
-    """What a file of a history holds."""
+    """Content of one or several history files."""
 
     records: tuple[RunRecord, ...]  # In the order of the file.
-    corrupt: tuple[int, ...]  # Numbers of the lines, from 1, that are not what was written.
+    corrupt: tuple[int, ...]  # Numbers, from 1, of the damaged lines.
 
 
 def read_history(*paths: Path) -> History:
-    """Read one file, or several of one kind of machine as one history; a run that is in two of them counts once.
+    """Read one history file, or several of one kind of machine; a run that is in two files counts once.
 
     Returns
     -------
     History
-        Without the lines that are damaged, such as a last one that was cut off by a crash.
+        The records without damaged lines, such as a last line cut off by a crash.
 
     Raises
     ------
     UsageError
-        When there is none, or its runs are of several kinds of machine.
+        If a file does not exist or cannot be read, or the runs are of several kinds of machine.
     HarnessError
-        When a line is of a version this reader does not know.
+        If a line has a version that this reader does not know.
     """
     records: dict[str, RunRecord] = {}
     corrupt: list[int] = []
@@ -69,7 +69,7 @@ def _parse(data: bytes, path: Path) -> History:
 
 
 def _require_same_machine(records: Sequence[RunRecord], what: str) -> None:
-    """Refuse runs whose times cannot be compared, naming what differs."""
+    """Raise `UsageError` if the machines of the runs differ in kind; the message names the differences."""
     for other in records:
         if differs := records[0].machine.difference(other.machine):
             raise UsageError(
@@ -81,27 +81,27 @@ def _require_same_machine(records: Sequence[RunRecord], what: str) -> None:
 def append(path: Path, record: RunRecord) -> History:
     """Add a run to a history, as one line that is on disk when this returns.
 
-    Appenders take turns by a lock on the file. The line is written by one call; where that fails, or the disk is full,
-    what was written of it is taken back. A last line that a crash cut off stays, and the new one begins behind it.
+    A lock on the file serialises appenders. One call writes the line. If it fails or the disk is full, the file is
+    truncated to its earlier length. A last line that a crash cut off stays, and the new line starts after it.
 
     Parameters
     ----------
     path : Path
-        The file; made when it does not exist.
+        The file; created if it does not exist.
     record : RunRecord
         The run.
 
     Returns
     -------
     History
-        As it is now.
+        The history with the new run.
 
     Raises
     ------
     UsageError
-        When the history is of another kind of machine, holds the run already, or cannot be written to.
+        If the history is of another kind of machine, already holds the run, or cannot be written to.
     HarnessError
-        When the line cannot be written; the file is then as it was.
+        If the line cannot be written; the file is then unchanged.
     """
     try:
         if path.exists():

@@ -1,4 +1,4 @@
-"""A run as one line of a history: when, of what commit, where, of what data, and every figure that is followed."""
+"""A run as one line of a history: time, commit, machine, measured data, and every tracked figure."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from harness.records import CellKey
 HISTORY_VERSION = 1
 
 EXACT = ("size_bytes", "files", "files_opened", "requests")
-"""Figures that do not depend on time: every change is a step."""
+"""Figures without timing noise: every change is a step."""
 
 _GIB_CLASSES = tuple(gib for power in range(16) for gib in (2**power, 3 * 2**power))
 
 
 class CorruptLine(ValueError):
-    """A line of a history that is not what was written."""
+    """A line of a history is damaged."""
 
 
 class CellFigures(TypedDict, total=False):
-    """The figures of one cell of a run; one that does not apply is not there.
+    """Figures of one cell of a run; figures that do not apply are absent.
 
-    Times are those of an open archive, as in every version; ``requests`` are only of reads in one thread, where all
-    samples agree.
+    Times are of reads from an open archive, as in every version. ``requests`` is present only for reads in one thread,
+    if all samples agree.
     """
 
     samples: Count
@@ -47,27 +47,27 @@ FIGURES = tuple(CellFigures.__annotations__)
 
 @dataclass(frozen=True, kw_only=True)
 class MachineKind:
-    """What makes the times of two runs comparable, and what runs of one history share."""
+    """Properties that must be equal for times of two runs to be comparable; all runs of one history share them."""
 
     cpu: str  # Model of the processor.
     cores: int  # Cores that the run could use.
-    # Class of the memory: the next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... GiB, as a system sees less than is built in.
+    # Memory class: rounded up to 1, 2, 3, 4, 6, 8, 12, 16, 24 ... GiB, because a system reports less than installed.
     memory_gib: int
-    filesystem: str  # Where archives lay.
+    filesystem: str  # File system of the archives.
     kernel: str  # Name and major version of the system.
-    # Implementation with major and minor version, and a ``t`` behind it where there is no interpreter lock.
+    # Implementation with major and minor version, followed by ``t`` if there is no interpreter lock.
     python: str
-    virtual: bool  # Whether a hypervisor was there.
+    virtual: bool  # Whether the machine ran under a hypervisor.
 
     @property
     def name(self) -> str:
-        """A file name that says all of it, such as ``amd-epyc-2c-24g-ext4-linux6-cpython3.11-vm``."""
+        """A file name with all properties, such as ``amd-epyc-2c-24g-ext4-linux6-cpython3.11-vm``."""
         parts = [self.cpu, f"{self.cores}c", f"{self.memory_gib}g", self.filesystem, self.kernel, self.python]
         text = "-".join([*parts, "vm" if self.virtual else "bare"])
         return re.sub(r"[^a-z0-9.]+", "-", text.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
 
     def difference(self, other: MachineKind) -> str:
-        """Say what differs from another kind, such as ``cores (2, then 4)``; empty when nothing does."""
+        """Return the differences from another kind in words, such as ``cores (2, then 4)``; empty if there are none."""
         return ", ".join(
             f"{name.replace('_', ' ')} ({value}, then {getattr(other, name)})"
             for name, value in vars(self).items()
@@ -76,7 +76,7 @@ class MachineKind:
 
 
 class Followed(TypedDict):
-    """What a description of a machine must say for a history."""
+    """Fields that a history needs from a machine description."""
 
     started: str
     commit: str | None
@@ -98,7 +98,10 @@ class Followed(TypedDict):
 
 
 def kind_of(session: Followed) -> MachineKind:
-    """Find the kind of machine of a session, as `harness.run.machine.describe` describes it in ``environment.json``."""
+    """Return the kind of machine of a session, from the description by `harness.run.machine.describe`.
+
+    ``environment.json`` stores this description.
+    """
     memory = session.get("memory_limit_bytes") or session["memory_bytes"]
     free = "t" if session.get("interpreter_lock") is False else ""
     return MachineKind(
@@ -114,17 +117,17 @@ def kind_of(session: Followed) -> MachineKind:
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """What must be equal for the figures of two runs to be of the same thing."""
+    """Definition of what a run measured; figures of two runs are comparable only if their definitions are equal."""
 
-    # Of the run.
+    # Settings of the run.
     seed: Count
     rounds: Positive
-    # For each trace and length, a digest of what is read and written, and of the tensors with their values.
+    # For each trace and length: a digest of the accesses (`plans`), and of the tensors with their values (`data`).
     plans: dict[str, str]
     data: dict[str, str]
 
     def differences(self, later: Definition) -> str:
-        """Say what differs in a later run, such as ``seed (0, then 1)``; empty when nothing does."""
+        """Return the differences of a later run in words, such as ``seed (0, then 1)``; empty if there are none."""
         texts = [
             f"{name} ({getattr(self, name)}, then {getattr(later, name)})"
             for name in ("seed", "rounds")
@@ -144,24 +147,24 @@ class RunRecord:
 
     run_id: str  # Name of the run.
     started: str  # ``YYYY-MM-DD HH:MM UTC``.
-    commit: str | None  # Of the checkout that the library ran from; None for an installed package.
-    dirty: bool  # Whether that had uncommitted changes.
-    machine: MachineKind  # What makes times comparable.
+    commit: str | None  # Commit of the checkout that the library ran from; None for an installed package.
+    dirty: bool  # Whether the checkout had uncommitted changes.
+    machine: MachineKind  # Kind of machine; times are comparable within a kind.
     load_average: Figure | None  # Of the machine, mean of before and after the run.
-    libraries: dict[str, str | None]  # Versions that can bear on a result, the harness's own included.
+    libraries: dict[str, str | None]  # Versions that can affect a result, including the harness's own.
     definition: Definition  # What was measured.
-    samples_sha256: str  # Of ``samples.csv``, which all figures follow from.
+    samples_sha256: str  # Of ``samples.csv``, from which all figures are computed.
     cells: dict[CellKey, CellFigures]  # Every cell with a figure.
 
     @property
     def label(self) -> str:
-        """The commit in short, with ``+changes`` where it had any; the run's name without a commit."""
+        """The abbreviated commit, with ``+changes`` if any were uncommitted; without a commit, the run's name."""
         if self.commit is None:
             return self.run_id
         return self.commit[:7] + ("+changes" if self.dirty else "")
 
     def to_line(self) -> str:
-        """Return it as one line of JSON with a digest of its own, so that damage is noticed."""
+        """Return the record as one line of JSON with its own digest, so that damage is detected."""
         document: dict[str, Any] = {"history_version": HISTORY_VERSION, "kind": self.machine.name}
         document |= dataclasses.asdict(dataclasses.replace(self, cells={}))
         rows = [[*key, *map(figures.get, FIGURES)] for key, figures in self.cells.items()]
@@ -170,14 +173,14 @@ class RunRecord:
 
     @classmethod
     def from_line(cls, line: str) -> RunRecord:
-        """Read what `to_line` wrote.
+        """Parse a line that `to_line` wrote.
 
         Raises
         ------
         CorruptLine
-            When it is cut, changed or no record at all.
+            If the line is cut, changed or not a record.
         HarnessError
-            When it is a record of a version this reader does not know.
+            If the record has a version that this reader does not know.
         """
         try:
             document = decode(line, dict[str, Any], "the line")
@@ -200,7 +203,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class _Table:
-    """Cells as a line holds them; earlier lines have further figures, which nothing reads any more."""
+    """Cells as stored in a line; earlier lines have further figures, which are no longer read."""
 
     columns: list[str]
     rows: list[list[int | float | str | None]]

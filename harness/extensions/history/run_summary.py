@@ -1,4 +1,4 @@
-"""From a run's folder or bundle to its line in a history; what cannot be followed is refused with what to do."""
+"""Summary of a run's folder or bundle for a history; runs that cannot be tracked raise an error with a remedy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.run.plan import read_plan
 
 
 def summarise_run(path: Path) -> RunRecord:
-    """Summarise a run for a history, every figure made anew from the samples.
+    """Summarise a run for a history; all figures are recomputed from the samples.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def summarise_run(path: Path) -> RunRecord:
     Raises
     ------
     UsageError
-        When it is not finished, was measured on several machines, or says too little of the machine.
+        If the run is not finished, was measured on several machines, or lacks fields of the machine description.
     HarnessError
-        When a file of it is missing or damaged.
+        If a file of the run is missing or damaged.
     """
     with opened_run(path) as folder:
         config = RunConfig.read(folder / "run.json")
@@ -51,11 +51,11 @@ def summarise_run(path: Path) -> RunRecord:
         environment = read_environment(folder / "environment.json")
         if differs := mixed_machines(environment):
             raise UsageError(f"{path} cannot be followed: {differs}")
-        first = environment["sessions"][:1] or [{}]  # which all of a resumed run equal
+        first = environment["sessions"][:1] or [{}]  # all sessions of a resumed run equal the first
         session = convert(first[0], Followed, f"{path}/environment.json, first session")
         frames = {SAMPLES: samples, **read_own_rows(folder)}
         rows = required_rows(folder / "plan.json", config, frames, sessions=len(environment["sessions"]))
-        # The medians of a run that was interrupted are of fewer rounds than those of the others.
+        # The medians of an interrupted run are of fewer rounds than those of other runs.
         if any(fault.kind == "missing" for required in rows.values() for fault in required.faults):
             raise UsageError(
                 f"{path} is not finished: continue it with 'harness run --resume --out {path}', then add it."
@@ -117,7 +117,10 @@ def _cells(table: SampleTable) -> dict[CellKey, CellFigures]:
 
 
 def _steady(case: CaseSamples, cell: CellSamples) -> dict[str, float]:
-    """Return the counts in which all good samples of a cell agree; the size, too, of what nothing was asked for."""
+    """Return the counts on which all good samples of a cell agree.
+
+    Size and number of files are included for cells without requested bytes.
+    """
     rows = cell.good[~np.isnan(cell.columns["seconds"][cell.good])]
     names = ["files_opened", "requests"] if case.case.executor == "main" else ["files_opened"]
     if not len(cell.known("bytes_requested")):

@@ -1,4 +1,4 @@
-"""Runs that measured the same, side by side: a row of times for every cell, and what the machine did meanwhile."""
+"""Series of runs that measured the same: a row of times for every cell, and the speed of the machine in each run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harness.records import CellKey
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Runs of one definition, in the order of time."""
+    """Runs of one definition, in order of time."""
 
     records: tuple[RunRecord, ...]  # The runs.
-    changed: str  # What differs from the series that was begun before it; empty for the first.
+    changed: str  # Differences, in words, from the series that began before it; empty for the first.
 
     @cached_property
     def keys(self) -> tuple[CellKey, ...]:
@@ -28,7 +28,7 @@ class Series:
 
     @property
     def claims(self) -> list[CellKey]:
-        """The cells that say something about a format."""
+        """The cells of contenders that compete, which excludes the raw ceiling."""
         return [key for key in self.keys if key.contender.competes]
 
     def figures(self, key: CellKey, name: str) -> np.ndarray:
@@ -42,11 +42,14 @@ class Series:
 
     @cached_property
     def machine(self) -> np.ndarray:
-        """What the raw ceiling says of the machine in each run: shape (runs,), as `common` finds it."""
+        """The machine's slowdown in each run by the raw ceiling, from `common`: log scale, shape (runs,)."""
         return common(self.logs(key for key in self.keys if key.contender.is_ceiling))
 
     def ceiling(self, key: CellKey) -> np.ndarray:
-        """What the raw ceiling of a cell's own reads did, from its median: shape (runs,), NaN where a run has none."""
+        """Return the deviation of the raw ceiling of a cell's own reads from its median.
+
+        Logarithms, shape (runs,); NaN where a run has no raw ceiling.
+        """
         for raw in self.keys:
             if raw.contender.is_ceiling and raw._replace(format=key.format, profile=key.profile) == key:
                 (logs,) = self.logs([raw])
@@ -55,7 +58,7 @@ class Series:
 
 
 def vanished(series: Series) -> list[tuple[CellKey, int]]:
-    """List the cells of formats that the newest run of a series lacks, each with the last run that has it."""
+    """Return the competing cells that the newest run of a series lacks, each with the index of the last run with it."""
     found = []
     for key in series.claims:
         last = max(place for place, record in enumerate(series.records) if key in record.cells)
@@ -65,7 +68,7 @@ def vanished(series: Series) -> list[tuple[CellKey, int]]:
 
 
 def arrange(records: Iterable[RunRecord]) -> list[Series]:
-    """Put runs into series, by what they measured.
+    """Group runs into series by definition.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ def arrange(records: Iterable[RunRecord]) -> list[Series]:
     Returns
     -------
     list of Series
-        Each with all runs of one definition, in the order of time; the one with the latest run comes last.
+        Each with all runs of one definition, in order of time; the series with the latest run comes last.
     """
     groups: list[list[RunRecord]] = []
     for record in sorted(records, key=lambda record: record.started):

@@ -1,4 +1,4 @@
-"""The steps of a history: which cell, between which commits, by how much, and what else changed there."""
+"""Steps of a history: the cell, the commits around the step, its size, and other changes at the same place."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ FIGURES = {
     SECONDS: "time", MACHINE: "machine", "size_bytes": "bytes", "files": "files", "files_opened": "files opened",
     "requests": "requests",
 }  # fmt: skip
-_BUSIER = 0.5  # a change of the load average that is said
+_BUSIER = 0.5  # smallest change of the load average that is reported
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A level that changed and stayed, or an exact figure that changed."""
 
-    key: CellKey | None  # The cell; None for the machine, which is what the raw ceiling of all places says.
+    key: CellKey | None  # The cell; None for the machine, measured by the raw ceiling of all places.
     figure: str  # ``median_seconds``, ``machine``, or one of `harness.extensions.history.record.EXACT`.
-    place: int  # Number of the first run after it, in its series.
-    # The last run before and the first one after that have the figure.
+    place: int  # Index of the first run after it, in its series.
+    # The last run before the step and the first run after it that have the figure.
     before: RunRecord
     after: RunRecord
-    # Medians of the two levels, in seconds without what the machine did (1 is its usual time), or the exact figures.
+    # Medians of the two levels. Of a cell: seconds corrected for the machine's changes. Of the machine: its time
+    # relative to the usual one. Of exact figures: the figures themselves.
     level_before: float
     level_after: float
-    series: str = "exact figure"  # In words, what was followed.
-    # Median load average of the machine in the nearest runs on either side, of a step in a time.
+    series: str = "exact figure"  # In words, the series in which the step was found.
+    # For a step in a time: median load average of the machine in the nearest runs on either side.
     load_before: float | None = None
     load_after: float | None = None
 
@@ -52,12 +53,12 @@ class Step:
 
     @property
     def regression(self) -> bool:
-        """Whether it is for the worse: slower, larger, more."""
+        """Whether the step is for the worse: slower, larger, more; False for a step of the machine."""
         return self.key is not None and self.level_after > self.level_before
 
     @property
     def case(self) -> str:
-        """What it is of, in words."""
+        """The cell in words, or the machine itself."""
         return "the machine itself" if self.key is None else cell_name(self.key)
 
     @property
@@ -68,18 +69,18 @@ class Step:
         return f"{self.level_after - self.level_before:+,.0f}"
 
     def level(self, value: float) -> str:
-        """Write a level with its unit."""
+        """Return a level as text with its unit."""
         if self.figure == SECONDS:
             return formatting.duration(value)
         return f"{value:.2f}" if self.figure == MACHINE else f"{value:,.0f}"
 
     def commits(self, repository: Path = Path(harness.__file__).parent.parent) -> str:
-        """Name the commits that it may come from, such as ``abc1234..def5678 (3 commits)``.
+        """Return the range of commits that may have caused the step, such as ``abc1234..def5678 (3 commits)``.
 
         Parameters
         ----------
         repository : Path
-            A git repository that may have them, to count them; by default the checkout that this library runs from.
+            A git repository in which to count the commits; by default the checkout that this library runs from.
         """
         before, after = self.before, self.after
         if before.commit is None or after.commit is None:
@@ -90,13 +91,13 @@ class Step:
         command = ["git", "-C", str(repository), "rev-list", "--count", f"{before.commit}..{after.commit}", "--"]
         try:
             count = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        except (OSError, subprocess.CalledProcessError):  # there is no git, or it has not both
+        except (OSError, subprocess.CalledProcessError):  # git is missing, or the repository lacks a commit
             return f"{before.label}..{after.label}"
         return f"{before.label}..{after.label} ({count} commit{'' if count == 1 else 's'})"
 
     @property
     def meanwhile(self) -> list[str]:
-        """What else changed with it: versions, such as ``zarr 3.1.6 to 3.4.2``, and how busy the machine was."""
+        """Other changes at the step: load average, and library versions such as ``zarr 3.1.6 to 3.4.2``."""
         old, new = self.before.libraries, self.after.libraries
         one, other = self.load_before, self.load_after
         busy = []
@@ -110,24 +111,26 @@ class Step:
 
 
 def cell_name(key: CellKey) -> str:
-    """Name a cell for people."""
+    """Return a readable name of a cell."""
     length = "" if key.n_res is None else f" {key.n_res}"
-    return f"{contender_name(key)}: {key.suite}, {formatting.case(key._asdict())}; {formatting.pretty_trace(key.trace)}{length}"
+    trace = f"{formatting.pretty_trace(key.trace)}{length}"
+    return f"{contender_name(key)}: {key.suite}, {formatting.case(key._asdict())}; {trace}"
 
 
 def contender_name(key: CellKey) -> str:
-    """Name the format of a cell, with its profile where it has one."""
+    """Return the format of a cell, with its profile if it has one."""
     return f"{key.format} ({key.profile})" if key.profile else key.format
 
 
 def find_steps(series: Series) -> list[Step]:
     """Find every step of a series, in the order of runs.
 
-    Times are followed without what the machine did: from the logarithm of each median, what the raw ceiling did is
-    taken off, as much as the cell shares of it from run to run (`changepoint.shared`): either that of
-    the same reads, which were measured in the same minute, or that of all reads, which has less noise of its own,
-    whichever leaves less change from run to run. The time as it was measured and its ratio to the raw ceiling of all
-    reads are the witnesses: a step that one of them does not show to a half is the machine's, not the cell's.
+    Times are corrected for changes of the machine. The deviation of the raw ceiling is subtracted from the logarithm of
+    each median, multiplied by the share that the cell follows from run to run (`changepoint.shared`). The raw ceiling
+    is either that of the same reads, measured in the same minute, or that of all reads, which has less noise of its
+    own. The one that leaves less change from run to run is used; no correction is used if it leaves least.
+    The measured time and its ratio to the raw ceiling of all reads are the witnesses. A step of which one of them shows
+    less than half is the machine's, not the cell's.
 
     Parameters
     ----------
@@ -137,8 +140,8 @@ def find_steps(series: Series) -> list[Step]:
     Returns
     -------
     list of Step
-        Of times those that chance does not explain over all cells together and that are larger than what verdicts call
-        equivalent; of exact figures every change.
+        For times, the steps that chance over all cells together does not explain and that exceed the equivalence
+        margin of verdicts. For exact figures, every change.
     """
     return sorted([*_exact(series), *_timed(series)], key=lambda step: step.place)
 
@@ -175,7 +178,7 @@ def _load(records: Sequence[RunRecord]) -> float | None:
 
 
 def _without_machine(logs: np.ndarray, series: Series, key: CellKey) -> tuple[np.ndarray, str]:
-    """Return a cell's times without what the machine did, and in words what that is."""
+    """Return the logarithms of a cell's times, corrected for the machine, and the correction in words."""
     good = ~np.isnan(logs)
     found = [(logs, "time")]
     for name, machine in (("the same reads", series.ceiling(key)), ("all reads", series.machine)):
@@ -188,7 +191,7 @@ def _without_machine(logs: np.ndarray, series: Series, key: CellKey) -> tuple[np
 
 def _exact(series: Series) -> Iterator[Step]:
     keys = series.claims
-    # The size of an archive is in its own suite; beside times it would only be the same again.
+    # The suite `size` reports the size of an archive; the same size in other suites would only repeat it.
     sized = {key for key in keys if key.suite == "size"}
     for name in EXACT:
         for key in keys:
@@ -210,6 +213,6 @@ def _exact(series: Series) -> Iterator[Step]:
 
 
 def regressions(steps: Sequence[Step]) -> list[Step]:
-    """Return the newest step of each figure of each cell where that is a regression."""
+    """Return the newest step of each figure of each cell, if it is a regression."""
     newest = {(step.key, step.figure): step for step in steps}
     return [step for step in newest.values() if step.regression]

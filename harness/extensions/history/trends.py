@@ -1,4 +1,4 @@
-"""The trend of every cell: one panel each, runs from left to right, intervals, levels, and the steps between them."""
+"""Drawing of the trend of every cell, one panel each: runs from left to right, intervals, levels, and steps."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from harness.records import CellKey
 from harness.report.drawing.figure import GREY, Page, drawing
 from harness.report.drawing.panels import logarithmic
 
-# Of Okabe & Ito (2008); the marks differ in shape too.
+# Colours of Okabe & Ito (2008); the marks differ in shape too.
 _WORSE, _BETTER, _POINT, _LEVEL = "#D55E00", "#0072B2", "#000000", "#009E73"
 _MOST_ROWS, _MOST_COLUMNS = 7, 5
-_TICK = 0.11  # inches of a label
+_TICK = 0.11  # inches between two labels of runs
 _FAR_APART = 4.0
-_WIDE = 21  # characters of a row's label
+_WIDE = 21  # most characters in a line of a row's label
 _SHORT = {"size_bytes": "bytes", "files": "files", "files_opened": "opens", "requests": "requests"}
 _HEIGHT, _TICKS = 1.0, 0.66
 _CAPTION = (
@@ -39,33 +39,33 @@ Grid = list[list[CellKey | None]]
 """Rows of cells; None for the machine itself."""
 
 Found = Sequence[tuple[int, Series, Sequence[Step]]]
-"""Each series with the number of its first run on the axis, and its steps."""
+"""Position of its first run on the axis, the series, and its steps, for each series."""
 
 
 class _Spaced(Page):
-    """A page whose panels each have an axis of their own."""
+    """A page with a separate axis for each panel."""
 
     LEFT, GAP = 1.9, 0.62
     _CHARACTERS = 130
 
 
 def draw_trends(series: Sequence[Series], steps: Sequence[Sequence[Step]], folder: Path) -> list[Path]:
-    """Draw the trends of a history, and what the raw ceiling says of the machine.
+    """Draw the trends of a history, and the trend of the machine by the raw ceiling.
 
     Parameters
     ----------
     series : sequence of Series
         From `harness.extensions.history.series.arrange`.
     steps : sequence of sequence of Step
-        The steps of each.
+        The steps of each series.
     folder : Path
-        Where the files go; it exists. Earlier drawings in it that are no longer true are removed.
+        An existing folder for the files. Trend drawings that this call does not write are removed from it.
 
     Returns
     -------
     list of Path
-        ``trend-SUITE.svg`` and ``.png`` for each suite, numbered where one page does not hold it, and
-        ``trend-machine``. Equal histories give equal bytes.
+        ``trend-SUITE.svg`` and ``.png`` for each suite, numbered if it needs several pages, and ``trend-machine``.
+        Equal histories give equal bytes.
     """
     starts = np.cumsum([0, *(len(part.records) for part in series)]).tolist()
     found = list(zip(starts, series, steps, strict=False))
@@ -85,7 +85,7 @@ def draw_trends(series: Sequence[Series], steps: Sequence[Sequence[Step]], folde
 
 
 def _pages(keys: Sequence[CellKey]) -> Iterator[Grid]:
-    """Arrange cells: a row for each case of a trace and length, a column for each format and profile."""
+    """Yield pages of cells: a row for each case of a trace and length, a column for each format and profile."""
     order = formatting.ordered({key.format for key in keys})
     arms = sorted({key.contender for key in keys}, key=lambda arm: (order.index(arm.format), arm.profile))
     places = list(dict.fromkeys(key._replace(format="", profile="") for key in keys))
@@ -123,7 +123,7 @@ def _page(suite: str, grid: Grid, found: Found) -> Page:
             _runs(axes, found, labelled=i == len(grid) - 1)
         page.axes[i, 0].text(
             -0.62 / page.shares([1.0] * len(row))[0], 0.5, _row_label(row[0]), transform=page.axes[i, 0].transAxes,
-            ha="right", va="center", fontsize=7, parse_math=False, clip_on=False,
+            ha="right", va="center", fontsize=7, clip_on=False,
         )  # fmt: skip
     return page
 
@@ -148,7 +148,7 @@ def _legend() -> list[Line2D]:
 
 
 def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
-    """Draw a cell, or the machine: its points, intervals, levels and steps."""
+    """Draw the points, intervals, levels and steps of a cell, or of the machine if `key` is None."""
     timed = key is not None and any(not np.isnan(part.figures(key, SECONDS)).all() for _, part, _ in found)
     names = (SECONDS, "ci_low", "ci_high") if timed else ("size_bytes",) * 3
     values: list[float] = []
@@ -162,7 +162,7 @@ def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
         _marks(axes, own, start)
         every = np.concatenate([y, low, high])
         values += every[np.isfinite(every)].tolist()
-    # With all intervals, by the logarithm where they are far apart; room above is for the marks.
+    # The axis covers all intervals, logarithmic if they are far apart, with room for the marks above.
     least, most = min(values, default=0.0), max(values, default=1.0)
     if timed and most > _FAR_APART * least > 0:
         logarithmic(axes, least, 2 * most, seconds=True, size=6.5)
@@ -184,7 +184,7 @@ def _levels(axes: Axes, steps: Sequence[Step], start: int, count: int) -> None:
 
 
 def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
-    """Mark every step above the panel's points; several at one place under each other."""
+    """Mark every step above the panel's points; marks at the same place are stacked."""
     for step in steps:
         row = [other for other in steps if other.place == step.place].index(step)
         worse, x = step.level_after > step.level_before, start + step.place - 0.5
@@ -201,7 +201,7 @@ def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
 
 
 def _runs(axes: Axes, found: Found, *, labelled: bool) -> None:
-    """Draw the axis of runs: their commits, and a line where another series begins."""
+    """Draw the axis of runs: their commits, and a line at the start of each further series."""
     for start, _, _ in found[1:]:
         axes.axvline(start - 0.5, color=GREY, linestyle=":", linewidth=1.0, zorder=1)
     labels = [record.label for _, part, _ in found for record in part.records]

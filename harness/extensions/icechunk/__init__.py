@@ -1,1 +1,1 @@
-"""The format icechunk."""
+"""The format ``icechunk``."""

@@ -1,4 +1,4 @@
-"""Icechunk: Zarr arrays in a repository with versions, in a local folder, one commit an archive."""
+"""The format ``icechunk``: Zarr arrays in a versioned repository in a local folder, one commit per archive."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 
 HEAD = b'{"format":"icechunk",'
-"""How the manifest's file of an archive begins."""
+"""First bytes of an archive's manifest file."""
 
 
 def _opened(name: str, path: Path) -> Reader:
-    from harness.extensions.icechunk.repository import IcechunkReader  # only who reads loads the library
+    from harness.extensions.icechunk.repository import IcechunkReader  # loads the library only when needed
 
     return IcechunkReader(path, name)
 
@@ -59,7 +59,7 @@ class IcechunkFormat(TunableFormat, Format):
 
     @staticmethod
     def missing() -> str:
-        """Say what it needs that is not here; empty when everything is."""
+        """Return what the format needs but is missing; empty if nothing is."""
         if sys.version_info < (3, 12):
             return "needs Python 3.12 or newer"
         return registry.missing_package("icechunk", "trace-format-harness[icechunk]")

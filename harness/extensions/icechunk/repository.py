@@ -1,4 +1,4 @@
-"""Writes and reads repositories of Icechunk in a local folder, through zarr-python."""
+"""Writer and reader of Icechunk repositories in a local folder, through zarr-python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.formats.zarr_reader import ZarrReader
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
-os.environ.setdefault("ICECHUNK_LOG", "error")  # it warns of commits at once in local folders; an archive has one
+os.environ.setdefault("ICECHUNK_LOG", "error")  # it warns about concurrent local commits; an archive has only one
 import icechunk
 
 VERSION = f"icechunk {icechunk.__version__}, zarr {zarr.__version__}"
@@ -41,7 +41,7 @@ def _storage(path: Path) -> icechunk.Storage:
 
 
 class IcechunkWriter(Writer):
-    """Writes all tensors in one session, and commits it at the end."""
+    """Writer of all tensors in one session, committed at the end."""
 
     def __init__(self, path: Path, layout: Callable[[TensorSpec], Layout]) -> None:
         take_threads()
@@ -63,14 +63,14 @@ class IcechunkWriter(Writer):
 
 
 class IcechunkReader(ZarrReader):
-    """Reads the last commit.
+    """Reader of the last commit.
 
     Parameters
     ----------
     path : Path
         The archive's folder.
     pipeline : str
-        What decodes, by the name of a reader.
+        Decoding pipeline, by the name of a reader.
     """
 
     def __init__(self, path: Path, pipeline: str = DEFAULT) -> None:
@@ -85,7 +85,7 @@ class IcechunkReader(ZarrReader):
 
 
 def overstated_array(path: Path) -> str:
-    """Name the first array with chunks that state far more than the archive holds; empty where there is none."""
+    """Describe the first array whose chunks declare far more bytes than the archive holds; empty if there is none."""
     reader = IcechunkReader(path)
     with reader:
         return chunks_beyond(reader.arrays(), sum(file.stat().st_size for file in files_of(path)))

@@ -1,1 +1,1 @@
-"""What other programs wrote, brought into a trace with nothing invented: one file a kind of source."""
+"""Importers that convert files of other programs to a trace without inventing values: one module per kind of source."""

@@ -1,7 +1,7 @@
-"""What AlphaFold3 and its server write of a job: confidences of each sample, embeddings and distogram of each seed.
+"""Importer of AlphaFold3 and its server: confidences of each sample, embeddings and distogram of each seed.
 
 Names and contents: ``write_outputs`` in https://github.com/google-deepmind/alphafold3/blob/main/run_alphafold.py, and
-alphafold3/model/confidence_types.py. Files of earlier versions have no name of the job within the folders of samples.
+alphafold3/model/confidence_types.py. In earlier versions, files in the sample folders have no job name.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _IN_FULL = frozenset({*_CONFIDENCES, _ATOM_CHAINS, _TOKEN_CHAINS})
 
 
 def _read_confidences(path: Path) -> FileContent:
-    """Read the numbers; what tokens and atoms are is a fact, the same for every sample."""
+    """Read the numbers as arrays; tokens and chains of atoms become facts, which are the same for every sample."""
     content = read_json(path, texts=(_TOKEN_CHAINS, _ATOM_CHAINS))
     chains, residues = content.facts.pop(_TOKEN_CHAINS, None), content.arrays.get(_TOKEN_RESIDUES)
     if chains is not None and residues is not None and len(residues.shape) == 1:
@@ -68,7 +68,7 @@ _INPUT = places(("inputs/model_seeds", "seed", "modelSeeds"), ("inputs/version",
 
 
 def _read_input(path: Path) -> FileContent:
-    """Read the numbers of a job's input that have a place; chains, modifications and bonds are left to the file."""
+    """Read the numbers of a job's input that have a place; chains, modifications and bonds stay in the file."""
     content = read_json(path)
     content.left = [(why if name in _INPUT else _UNPLACED, name) for why, name in content.left]
     content.left += [(_UNPLACED, name) for name in content.arrays.keys() - _INPUT.keys()]
@@ -80,7 +80,7 @@ def _read_input(path: Path) -> FileContent:
 def _tokens(facts: Mapping[str, set[Any]]) -> Iterator[TokenNames]:
     tokens, structures = facts.get(_TOKENS, set()), facts.get("structure", set())
     yield from tokens
-    if len(tokens) > 1 or len(structures) > 1:  # samples of different complexes, which is said of every program
+    if len(tokens) > 1 or len(structures) > 1:  # samples of different complexes: an error for every program
         return
     for structure, chains in product(structures, facts.get(_ATOM_CHAINS, ())):
         if chains != tuple(atom.chain for atom in structure.atoms):

@@ -1,4 +1,4 @@
-"""What Boltz writes of a job: errors and confidences of each sample, and the trunk's representations.
+"""Importer of Boltz: errors and confidences of each sample, and the trunk's representations.
 
 Names and contents: https://github.com/jwohlwend/boltz/blob/main/src/boltz/data/write/writer.py.
 """

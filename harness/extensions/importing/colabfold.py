@@ -1,7 +1,7 @@
-"""What ColabFold writes of a job: scores and errors as JSON, representations as NPY, whole results as pickles.
+"""Importer of ColabFold: scores and errors as JSON, representations as NPY, complete results as pickles.
 
 Names and contents: ``predict_structure`` in https://github.com/sokrypton/ColabFold/blob/main/colabfold/batch.py. It
-pads the shorter queries of a batch, and cuts that off in the scores only.
+pads the shorter queries of a batch, and removes the padding from the scores only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SCORES = PICKLED | places(
 
 
 def _facts(gathering: Gathering) -> dict[str, Any]:
-    """Take from the settings of the run what the schema has a field for."""
+    """Return the run's settings for which the schema has a field."""
     path = gathering.path / _CONFIG
     if not path.is_file():
         return {}
@@ -51,7 +51,7 @@ _PROGRAM = OutputProgram(
     name="colabfold",
     title="ColabFold",
     files=(
-        # The pickle comes first: the same numbers are rounded in the JSON.
+        # The pickle comes first: the JSON has the same numbers rounded.
         OutputFile(kind="all", pattern=rf"(?P<job>.+)_all_{_RANK}\.pickle", read=read_pickle, places=PICKLED),
         *(
             OutputFile(
@@ -86,7 +86,7 @@ _PROGRAM = OutputProgram(
 
 
 def _recognises(path: Path) -> bool:
-    # One pickle is read as any other, under its own kind.
+    # The importer of pickles reads a single pickle.
     return recognises(_PROGRAM, path) and (path.is_dir() or ".pickle" not in path.suffixes)
 
 

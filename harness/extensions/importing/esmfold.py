@@ -1,4 +1,4 @@
-"""The folder that VizFold's ESMFold backend writes: ``meta.json`` and ``trace/`` with one tensor a torch file."""
+"""Importer of folders of VizFold's ESMFold backend: ``meta.json``, and ``trace/`` with one tensor per torch file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _META, _INDEX = "meta.json", "trace/index.json"
 _SM = "trace/structure_module"
 _ATOM14 = "residue atom14 xyz"
 
-# Where each file goes, and its axes without the batch of one sequence. Attention and activations are of the language
-# model's layers, blocks are the folding trunk's: the first keep a name of their own, for the schema takes
-# activations/layer_0/single_repr and single/layer_0 for the same thing.
+# Place of each file, and its axes without the batch axis of one sequence. Attention and activations belong to the
+# language model's layers, blocks to the folding trunk. The activations keep a separate name, because the schema treats
+# activations/layer_0/single_repr and single/layer_0 as the same tensor.
 _PLACES = (
     (r"trace/attention/layer_(\d+)", "attention/layer_{}", "head residue residue"),
     (r"trace/activations/layer_(\d+)", "activations/layer_{}/hidden_states", "residue channel"),
@@ -37,7 +37,7 @@ _PLACES = (
     (r"structure/predicted", "structure/atom_positions", "residue atom xyz"),
 )
 
-# Facts of meta.json by the schema's names, and others that go into the notes.
+# Facts of meta.json by the schema's names (`_FACTS`), and others that become notes (`_NOTED`).
 _FACTS = {
     "model_name": ("model_name", str),
     "num_layers": ("layer_count", int),
@@ -54,7 +54,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _tensors(path: Path) -> list[str]:
-    """Return the names of the files in ``trace`` that can be tensors of a run."""
+    """Return the names of the torch files in ``trace``, which can be tensors of a run."""
     return [file.relative_to(path).as_posix() for file in (path / "trace").rglob("*.pt")] if path.is_dir() else []
 
 
@@ -103,7 +103,7 @@ def _add(gathering: Gathering, origin: str, leaf: TensorLeaf, place: str, names:
 
 
 def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:
-    """Compare the tensors with what the index lists; the dtype it states is that before rounding to half."""
+    """Compare names and shapes with the index; its dtype is not compared, as it is that before rounding to half."""
     index = _json(path)
     groups = index.values() if isinstance(index, dict) else []
     rows = [row for group in groups if isinstance(group, dict) for row in group.values() if isinstance(row, dict)]
@@ -129,7 +129,7 @@ def _facts(gathering: Gathering, path: Path) -> tuple[Metadata, int | None]:
     gathering.notes += [f"{name} {facts[name]}" for name in _NOTED if stated(name, str)]
     known: dict[str, Any] = {
         field: stated(*fact) or None for field, fact in _FACTS.items()
-    }  # counts are 0 where nothing was kept
+    }  # a count of 0 means that nothing was stored
     fasta = stated("input_fasta_hash", str)
     known["input_description"] = f"FASTA whose SHA-256 begins with {fasta}" if fasta else None
     return Metadata(**known), stated("seed", int)

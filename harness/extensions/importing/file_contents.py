@@ -1,4 +1,4 @@
-"""What one file of a program holds: its arrays by name, what of it is no array, and facts."""
+"""Content of one file of a program: its arrays by name, items that are no arrays, and facts."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from harness.foreign.source import ForeignArray, readable
 from harness.limits import LimitError, in_words
 
 _LARGEST_JSON = 1 << 30
-"""Bytes; AlphaFold3's two tables of 5,000 tokens take a quarter of it."""
+"""Bytes; AlphaFold3's two tables for 5,000 tokens take a quarter of it."""
 _MOST_LISTS, _MOST_TEXTS, _DEEPEST = 1 << 21, 1 << 21, 8
-"""Lists in an array, and texts and dictionaries in a JSON: each of two bytes there takes some hundred of memory.
+"""Most lists in an array, most texts and dictionaries in a JSON file, and most levels of lists.
 
-The names of the chains of 100,000 atoms are 100,000 texts.
+Each text or list needs only two bytes in the file but some hundred bytes of memory. The chain names of 100,000 atoms
+are 100,000 texts.
 """
 _PIECE = 1 << 24
-"""Bytes of a list that are turned into Python's numbers at once."""
+"""Bytes of a list that are converted to Python numbers at a time."""
 _NESTED, _LISTED, _KEYED = re.compile(rb"\[\s*\["), re.compile(rb"\s*\["), re.compile(rb"\{")
 _MIXED = re.compile(rb"\]\s*,\s*[^\s\[]")  # a list, and then something else
 _SHOWN = 8  # keys of a dictionary that a note names
-# What Python's json writes of numbers that JSON has not, and texts, in which the same letters stand for themselves.
+# Numbers that Python's json writes although JSON has none of them; and texts, in which these letters are plain text.
 _UNKNOWN = re.compile(rb'"(?:[^"\\]|\\.)*+"|NaN|-?Infinity')
 _REPLACED = {b"NaN": b"null", b"Infinity": b'"\\u0000+"', b"-Infinity": b'"\\u0000-"'}
 _STAND_IN = b'"\\u0000'
@@ -45,18 +46,18 @@ _INFINITE = {"\0+": math.inf, "\0-": -math.inf}
 
 @dataclass
 class FileContent:
-    """What a file holds."""
+    """Content of a file."""
 
-    # By the names that the file gives them; keys of nested dictionaries are joined by ``/``.
+    # By the names in the file; keys of nested dictionaries are joined by ``/``.
     arrays: dict[str, ForeignArray] = field(default_factory=dict)
-    left: list[tuple[str, str]] = field(default_factory=list)  # Why something is not among them, and its name.
-    notes: list[str] = field(default_factory=list)  # What else has to be known of it.
-    # ``num_recycles``, ``sequences``, ``structure``, ``tokens`` and lists of texts that its reader was asked for, where
-    # it states them; each hashable.
+    left: list[tuple[str, str]] = field(default_factory=list)  # Reason and name of each item that is left out.
+    notes: list[str] = field(default_factory=list)  # Further remarks that belong into the trace's notes.
+    # ``num_recycles``, ``sequences``, ``structure``, ``tokens`` and lists of texts that the caller of its reader
+    # requested, if the file states them; each hashable.
     facts: dict[str, Any] = field(default_factory=dict)
 
     def take(self, name: str, found: ForeignArray | str) -> None:
-        """Take an array of numbers; anything else, or the reason why there is none, is noted as left out."""
+        """Store an array of numbers; record an array of another type, or the reason for a missing one, as left out."""
         if isinstance(found, ForeignArray):
             found = typed(found)
             if numeric(found.dtype):
@@ -66,18 +67,18 @@ class FileContent:
         self.left.append((found, name))
 
     def note_packed(self, packed: PackedFile) -> None:
-        """Note what was given up of a file when it was packed."""
+        """Add a note if precision was given up when the file was packed."""
         if not packed.exact:
             self.notes.append("precision was given up when its directory was slimmed")
 
 
 def flat_items(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what nested dictionaries hold, each with the keys that lead to it; nothing of anything else.
+    """Yield the items of nested dictionaries, named by their keys joined by ``/``; nothing for other objects.
 
     Raises
     ------
     HarnessError
-        When two have the same name, as the keys a, b and a/b give, or 1 and "1".
+        If two items have the same name, as from the keys a, b and a/b, or 1 and "1".
     """
     left: list[tuple[tuple[str, ...], Any]] = [((), content)] if isinstance(content, dict) else []
     seen = set()
@@ -93,13 +94,11 @@ def flat_items(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def read_json(path: Path, texts: Collection[str] = ()) -> FileContent:
-    """Read the numbers of a JSON object, or of the one in a list, as NumPy makes arrays of them.
+    """Read the numbers of a JSON object, or of the only object in a list, as the arrays that NumPy makes of them.
 
-    Lists of texts that are named are facts.
-
-    Numbers by chains, in dictionaries, become arrays in the order of the file. Null stands for NaN: AlphaFold3 writes
-    that (``_dump_json`` in alphafold3/model/confidence_types.py), where others write NaN, which no JSON has, as
-    infinities.
+    Lists of texts named in `texts` become facts. Numbers by chain, in dictionaries, become arrays in the order of the
+    file. Null becomes NaN: AlphaFold3 writes null for it (``_dump_json`` in alphafold3/model/confidence_types.py).
+    Other programs write NaN and infinities, which are not JSON but are read too.
     """
     content, nulls = FileContent(), []
     with readable(path):
@@ -129,7 +128,7 @@ def read_json(path: Path, texts: Collection[str] = ()) -> FileContent:
 
 
 def _with_known_numbers(data: bytes) -> bytes:
-    """Replace NaN by null, and infinities by texts that no program writes."""
+    """Replace NaN by null, and infinities by stand-in texts that no program writes."""
     if b"NaN" not in data and b"Infinity" not in data:
         return data
     made, end = bytearray(), 0
@@ -161,9 +160,9 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _numbers(raw: bytes) -> np.ndarray | str:
-    """Make an array of what a member holds, or say why there is none.
+    """Convert a member to an array, or return the reason why it is none.
 
-    Large ones are made in parts: as Python's numbers, all of one would take ten times as much memory.
+    Large members are converted in parts: a complete one as Python numbers takes ten times as much memory.
     """
     if raw.count(b"[") > _MOST_LISTS:
         return f"more than {_MOST_LISTS:,} lists"
@@ -192,12 +191,12 @@ def _by_rows(raw: bytes, depth: int = 1) -> np.ndarray | str:
 
 
 def _has_texts(raw: bytes) -> bool:
-    """Say whether there are texts besides those that stand for infinities."""
+    """Return whether there are texts other than the stand-ins for infinities."""
     return raw.count(b'"') != 2 * raw.count(_STAND_IN)
 
 
 def _by_pieces(raw: bytes) -> np.ndarray | str:
-    """Make an array of a number, a list or a dictionary; a long one has to be a list of numbers alone."""
+    """Convert a number, a list or a dictionary to an array; a long one must be a flat list of numbers."""
     if len(raw) <= _PIECE:
         return as_array(_decoded(raw), null=True)
     if raw.startswith(b"{"):
@@ -220,7 +219,7 @@ def _by_pieces(raw: bytes) -> np.ndarray | str:
 
 
 def read_npz(path: Path) -> FileContent:
-    """List the arrays of an NPZ."""
+    """Return the arrays of an NPZ file."""
     content = FileContent()
     for name, array in npz_arrays(path).items():
         content.take(name, array)
@@ -228,7 +227,7 @@ def read_npz(path: Path) -> FileContent:
 
 
 def read_npy(name: str, path: Path) -> FileContent:
-    """List the array of an NPY under a name; its values are not read."""
+    """Return the array of an NPY file under a name; its values are not read."""
     content = FileContent()
     for array in npy_file.arrays(path).found.values():
         content.take(name, array)
@@ -236,7 +235,7 @@ def read_npy(name: str, path: Path) -> FileContent:
 
 
 def read_torch(path: Path) -> FileContent:
-    """List the tensors in the dictionaries of a file of ``torch.save``."""
+    """Return the tensors in the nested dictionaries of a file of ``torch.save``."""
     content = FileContent()
     with readable(path):
         for name, value in flat_items(torch_files.load(path)):
@@ -245,7 +244,7 @@ def read_torch(path: Path) -> FileContent:
 
 
 def read_csv(path: Path) -> FileContent:
-    """Read the columns of a table with a line of names: integers where all are, else float64."""
+    """Read the columns of a table with a header line: as integers if all values are integers, else as float64."""
     content = FileContent()
     with readable(path):
         packed = read_packed(path, DOCUMENT)

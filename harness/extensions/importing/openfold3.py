@@ -1,6 +1,6 @@
-"""What OpenFold3 writes of a query: confidences of each sample, and the latent outputs of each seed.
+"""Importer of OpenFold3: confidences of each sample, and latent outputs of each seed.
 
-Names and contents: openfold3/core/runners/writer.py of openfold3 0.5.0, and what ``OpenFold3.forward`` returns.
+Names and contents: openfold3/core/runners/writer.py of openfold3 0.5.0, and the result of ``OpenFold3.forward``.
 """
 
 from __future__ import annotations

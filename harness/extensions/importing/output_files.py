@@ -1,4 +1,4 @@
-"""Which files of a folder are a program's: known by name and by content, with the prediction that each is of."""
+"""Recognition of a program's output files by name and content, with the prediction that each belongs to."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from harness.foreign.packed import plain_file_name
 from harness.foreign.source import Gathering
 
 LABELS = ("rank", "model", "seed", "sample")
-"""What names of files say of the prediction that they are of."""
+"""Parts of file names that identify a prediction."""
 
-_HEAD = 4096  # bytes in which the first key of a JSON is looked for
-_FIRST = re.compile(rb'\s*(?:\[?\s*\{\s*"([^"\\]*)"|(\w+),)')  # of JSON, or of a table with a line of names
+_HEAD = 4096  # bytes in which the first key of a JSON must be
+_FIRST = re.compile(rb'\s*(?:\[?\s*\{\s*"([^"\\]*)"|(\w+),)')  # first key of JSON, or of a table with a header line
 _CONTAINERS = (b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", TORCH_BEFORE_ZIP)
-"""How files begin that a library reads as a container of arrays, whatever they are called."""
+"""First bytes of files that a library reads as a container of arrays, whatever their name."""
 
 _OTHERS = (
     (r".*\.(cif|pdb|mmcif)(\.\w+)?", "structures, as text"),
@@ -33,20 +33,20 @@ _OTHERS = (
 
 
 class TensorPlace(NamedTuple):
-    """Where an array goes in a trace, and its axes: one form for each number of them; empty where none are known."""
+    """Path of an array in a trace, and its axes: one form for each number of axes; empty if no axes are known."""
 
     path: str
     forms: tuple[tuple[str, ...], ...] = ()
 
     def axes_of(self, shape: tuple[int, ...]) -> tuple[str, ...] | None:
-        """Return the axes of an array; None where none are known for as many as it has."""
+        """Return the axes of an array with this shape; None if no form has as many."""
         return next((axes for axes in self.forms if len(axes) == len(shape)), None)
 
 
 def places(*rows: tuple[str, str, str]) -> dict[str, TensorPlace]:
-    """Make a table of rows: a path, its axes, and the names that lead there, with spaces between.
+    """Return the places by array name, from rows of a path, its axes, and the array's names, separated by spaces.
 
-    A name may be in several rows, with another number of axes in each.
+    A name may be in several rows, each with a different number of axes.
     """
     found: dict[str, TensorPlace] = {}
     for path, axes, names in rows:
@@ -60,24 +60,24 @@ def places(*rows: tuple[str, str, str]) -> dict[str, TensorPlace]:
 class OutputFile:
     """Files of one kind that a program writes."""
 
-    # What they are: the part of a path that tells an array from one of the same name in a file of another kind.
+    # Name of the kind, used in a path to distinguish an array from one of the same name in a file of another kind.
     kind: str
-    # A regular expression for their names within the folder, without what says how they are packed. Its groups
-    # ``rank``, ``model``, ``seed`` and ``sample`` say of which prediction they are, ``job`` of which job.
+    # Regular expression for the names within the folder, without suffixes of packing. Its groups ``rank``, ``model``,
+    # ``seed`` and ``sample`` identify the prediction, ``job`` the job.
     pattern: str
-    read: Callable[[Path], FileContent]  # Takes the path and gives what is in it.
-    places: Mapping[str, TensorPlace]  # By the names in the file; others go to `group`.
-    # The first keys of such a JSON or table, for names that others use too; empty where the name is enough. A file that
-    # is not read whole is known by the names and axes of its arrays.
+    read: Callable[[Path], FileContent]  # Returns the content of the file at a path.
+    places: Mapping[str, TensorPlace]  # By the names in the file; arrays without a place go to `group`.
+    # Possible first keys of such a JSON or table, if other programs use the same file names; empty if the name is
+    # enough. A file with `whole` False is recognised by the names and axes of its arrays.
     first: frozenset[str] = frozenset()
-    # Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time. Only
-    # such a file may be packed.
+    # Whether `read` loads the complete file with all values. It is then read again when values are needed, so that one
+    # file is held at a time. Only such a file may be packed.
     whole: bool = True
-    batched: bool = False  # Whether its arrays have a first axis for a batch, of one.
-    # The array with one value or row for each residue, where other files of the prediction may have padded ones.
+    batched: bool = False  # Whether its arrays have a leading batch axis of length one.
+    # Array with one value or row for each residue; arrays in other files of the prediction may be padded.
     counts: str = ""
-    group: str = "outputs"  # Where arrays go that have no place.
-    tells: bool = True  # Whether such a file says that a folder is of the program; not one whose name others give too.
+    group: str = "outputs"  # Group of arrays without a place.
+    tells: bool = True  # Whether such a file identifies a folder as the program's; False if others use its name too.
 
 
 TokenNames = tuple[tuple[str, str], ...]
@@ -85,7 +85,7 @@ TokenNames = tuple[tuple[str, str], ...]
 
 
 def structure_file(pattern: str) -> OutputFile:
-    """Return what a program's mmCIF files are, by the pattern of their names."""
+    """Return the kind of a program's mmCIF files, with the pattern of their names."""
     rows = (("structure/atom_positions", "atom xyz", POSITIONS),)
     return OutputFile(
         kind="structure", pattern=pattern, read=read_cif, places=places(*rows), group="structure", tells=False
@@ -104,23 +104,23 @@ def _no_facts(_: Gathering) -> dict[str, Any]:
 class OutputProgram:
     """A program whose outputs are imported."""
 
-    # That of its importer, and that for people.
+    # Name of the importer, and name of the program in messages.
     name: str
     title: str
-    # The first that fits a name counts; of two arrays for one place, that of the earlier has it.
+    # The first kind that fits a file counts. If two arrays have one place, the array of the earlier kind gets it.
     files: tuple[OutputFile, ...]
-    folders: str = r"(?!)"  # A regular expression for the names of folders within the folder that are looked into.
-    # Regular expressions for names of files that hold no array, and what they are; empty for what `facts` reads.
+    folders: str = r"(?!)"  # Regular expression for the names of subfolders that are searched.
+    # Regular expressions for names of files without arrays, and what they are; empty for files that `facts` reads.
     others: tuple[tuple[str, str], ...] = ()
-    # Takes what is gathered of a folder and gives fields of `harness.trace.manifest.Metadata`.
+    # Returns fields of `harness.trace.manifest.Metadata` from what was gathered of a folder.
     facts: Callable[[Gathering], dict[str, Any]] = _no_facts
-    # Takes all facts of the files and gives what they say the tokens are, one for each that differs.
+    # Yields the tokens that the facts of all files state, one item for each different statement.
     tokens: Callable[[Mapping[str, set[Any]]], Iterable[TokenNames]] = _no_tokens
 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file of a program: its name within the folder, and what its name says of the prediction."""
+    """A file of a program: its name within the folder, and the parts of the name that identify the prediction."""
 
     name: str
     path: Path
@@ -128,20 +128,20 @@ class FoundFile:
     parts: dict[str, str]
 
     def label(self, varying: set[str]) -> str:
-        """Name the prediction by what tells it from the others of its folder; empty where there is only one."""
+        """Return the prediction's label from the parts that vary in its folder; empty if there is only one."""
         named = ((part, self.parts.get(part, "")) for part in LABELS if part in varying)
         return "_".join(f"{part}_{int(n)}" if n.isdecimal() else plain_name(n) for part, n in named if n)
 
 
 class OtherFile(NamedTuple):
-    """A file or folder that is none of a program's, and why."""
+    """A file or folder that does not belong to a program, and the reason."""
 
     name: str
     why: str
 
 
 def look(program: OutputProgram, path: Path) -> Iterator[FoundFile | OtherFile]:
-    """Yield the files of a source in natural order; of any JSON whose name is not enough, the first bytes are read."""
+    """Yield the files of a source in natural order, recognised by name and, where the name is not enough, content."""
     if not path.is_dir():
         yield _known(program, path.name, path) or OtherFile(path.name, f"nothing of {program.title}")
         return
@@ -156,7 +156,7 @@ def look(program: OutputProgram, path: Path) -> Iterator[FoundFile | OtherFile]:
 
 
 def recognises(program: OutputProgram, path: Path) -> bool:
-    """Say whether a file is one of a program's, or a folder has one."""
+    """Return whether a file belongs to a program, or a folder contains such a file."""
     return any(isinstance(found, FoundFile) and found.file.tells for found in look(program, path))
 
 
@@ -168,20 +168,20 @@ def _known(program: OutputProgram, name: str, path: Path) -> FoundFile | None:
     plain = plain_file_name(name)
     for file in program.files:
         match = re.fullmatch(file.pattern, plain)
-        # What is packed is not inflated for a look at its content.
+        # A packed file is recognised by its name alone, because reading its content would inflate it.
         if match and (file.whole if plain != name else _is_content(file, path)):
             return FoundFile(name, path, file, {part: text for part, text in match.groupdict().items() if text})
     return None
 
 
 def is_container(path: Path) -> bool:
-    """Say whether a file is a container of arrays by how it begins, and so neither a pickle nor a text."""
+    """Return whether a file is a container of arrays by its first bytes, so that it is neither a pickle nor a text."""
     with open_regular(path) as handle:
         return handle.read(max(map(len, _CONTAINERS))).startswith(_CONTAINERS)
 
 
 def _is_content(file: OutputFile, path: Path) -> bool:
-    """Say whether a file holds what those of a kind do; also one that is damaged, for reading it says so."""
+    """Return whether the content of a file fits a kind; True for damaged files, so that reading reports the damage."""
     if file.first:
         return _first_key(path) in file.first
     if file.whole:
@@ -201,7 +201,7 @@ def _first_key(path: Path) -> str:
 
 
 def _has_axes(shape: tuple[int, ...], file: OutputFile, place: TensorPlace) -> bool:
-    """Say whether an array has the axes of its place, and those of one name one length."""
+    """Return whether an array has the axes of its place, with equal lengths of axes of the same name."""
     axes = place.axes_of(shape)
     if axes is None and file.batched:
         shape = shape[1:]

@@ -1,4 +1,4 @@
-"""Rows with which a program pads its arrays, cut off by what another file of the same prediction states."""
+"""Removal of padded rows from a program's arrays, by the length that another file of the same prediction states."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _AXIS = "residue"
 
 
 class FileArrays(NamedTuple):
-    """A file of a program, and its arrays by the names that it gives them."""
+    """A file of a program, and its arrays by their names in the file."""
 
     found: FoundFile
     arrays: dict[str, ForeignArray]
 
     @property
     def stated(self) -> int | None:
-        """Residues by the array that has one value for each; None where there is none."""
+        """Number of residues, from the array with one value for each; None without such an array."""
         name = self.found.file.counts
         shape = self.arrays[name].shape if name and name in self.arrays else ()
         return shape[0] if shape else None
 
     @property
     def rows(self) -> set[int]:
-        """The lengths that arrays have along axes of residues."""
+        """The lengths of the arrays along residue axes."""
         pairs = (zip(self.axes(name), array.shape, strict=False) for name, array in self.arrays.items())
         return {length for axis, length in chain.from_iterable(pairs) if axis == _AXIS}
 
     def axes(self, name: str) -> tuple[str, ...]:
-        """Return the axes of an array; empty where they are not known."""
+        """Return the axes of an array; empty if they are unknown."""
         place = self.found.file.places.get(name)
         return (place.axes_of(self.arrays[name].shape) if place else None) or ()
 
     def cut(self, count: int) -> FileArrays:
-        """Return the same arrays with the first rows alone along axes of residues."""
+        """Return the same arrays with only the first `count` rows along residue axes."""
         arrays = dict(self.arrays)
         for name, array in self.arrays.items():
             if _AXIS in (axes := self.axes(name)):
@@ -51,7 +51,7 @@ class FileArrays(NamedTuple):
 
 
 def without_padding(title: str, files: Sequence[FileArrays], notes: list[str]) -> Iterator[FileArrays]:
-    """Yield each file with its arrays as long as its prediction, where a file of the same one says how long that is.
+    """Yield each file, with padding cut off its arrays if a file of the same prediction states the length.
 
     Parameters
     ----------
@@ -60,17 +60,17 @@ def without_padding(title: str, files: Sequence[FileArrays], notes: list[str]) -
     files : sequence of FileArrays
         All files of a source.
     notes : list of str
-        Takes how many rows were cut off.
+        Receives a note on the rows cut off each file.
 
     Raises
     ------
     SourceError
-        When a file has more rows than its job has residues, and none of the same prediction says how many.
+        If a file has more rows than its job has residues, and no file of the same prediction states their number.
     """
     counted = [(file, count) for file in files if (count := file.stated) is not None]
     for file in files:
         found, rows = file.found, file.rows
-        if found.file.counts or not counted or len(rows) != 1:  # of several lengths, which is padded is not known
+        if found.file.counts or not counted or len(rows) != 1:  # with several lengths, the padded one is unknown
             yield file
             continue
         (length,) = rows
@@ -89,7 +89,7 @@ def without_padding(title: str, files: Sequence[FileArrays], notes: list[str]) -
 
 
 class _First:
-    """The first values along each axis of an array, read when they are indexed."""
+    """View of the first values along each axis of an array, read when indexed."""
 
     def __init__(self, array: ForeignArray, shape: tuple[int, ...]) -> None:
         self._rows, self._shape = array.load(), shape

@@ -1,4 +1,4 @@
-"""What the pickled result of a prediction by AlphaFold2, ColabFold or OpenFold holds: their names lead to one place."""
+"""Content of pickled results of AlphaFold2, ColabFold and OpenFold; their different names map to the same places."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from harness.foreign.packed import read_packed
 from harness.foreign.plain_values import as_foreign
 from harness.foreign.source import ForeignArray, readable
 
-# Where items of AlphaFold2 (alphafold/model/model.py and modules.py) and of OpenFold (openfold/model/model.py and
-# heads.py) go, and their axes. Names of the same thing in the two lead to the same place.
+# Places and axes of the items of AlphaFold2 (alphafold/model/model.py and modules.py) and of OpenFold
+# (openfold/model/model.py and heads.py). Different names for the same item map to the same place.
 PICKLED = places(
     ("structure/atom_positions", "residue atom xyz", "structure_module/final_atom_positions final_atom_positions"),
     ("structure/atom_mask", "residue atom", "structure_module/final_atom_mask final_atom_mask"),
@@ -50,14 +50,14 @@ PICKLED = places(
 
 
 def read_pickle(path: Path) -> FileContent:
-    """Read the arrays of a result by an allow-list, also of one that is packed; nothing in it is run.
+    """Read the arrays of a pickled result, packed or not, by an allow-list: no code in the pickle runs.
 
     Raises
     ------
     UsageError
-        When it is a pickle of something else.
+        If it is a pickle of something else.
     SourceError
-        When it is truncated or damaged, or asks for anything that no array needs.
+        If it is truncated or damaged, or requests an object that no array needs.
     """
     content = FileContent()
     with readable(path):
@@ -82,7 +82,7 @@ def read_pickle(path: Path) -> FileContent:
     ):
         del items["num_recycles"]
         content.facts["num_recycles"] = int(recycles.load().reshape(()))
-    chains = items.get("seqs")  # AlphaPulldown's: the sequences of the chains
+    chains = items.get("seqs")  # from AlphaPulldown: the sequences of the chains
     if isinstance(chains, list) and chains and all(isinstance(chain, str) and chain.isascii() for chain in chains):
         del items["seqs"]
         content.facts["sequences"] = tuple(chains)

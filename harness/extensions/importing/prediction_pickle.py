@@ -1,4 +1,4 @@
-"""The pickled results of predictions: AlphaFold2's ``result_*.pkl``, ColabFold's, OpenFold's ``*_output_dict.pkl``."""
+"""Importer of pickled results: AlphaFold2's ``result_*.pkl``, ColabFold's, OpenFold's ``*_output_dict.pkl``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.foreign.packed import plain_file_name
 from harness.foreign.source import ImportedTrace, Importer
 
 _SUFFIXES = (".pkl", ".pickle")
-_PROTOCOLS = tuple(bytes((0x80, version)) for version in range(2, 6))  # how a pickle starts, from protocol 2 on
+_PROTOCOLS = tuple(bytes((0x80, version)) for version in range(2, 6))  # first bytes of a pickle, from protocol 2 on
 
 _ANY = OutputFile(kind="pickle", pattern=r"(?!)", read=read_pickle, places=PICKLED)
 _PROGRAM = OutputProgram(
@@ -22,7 +22,7 @@ _PROGRAM = OutputProgram(
     files=(
         OutputFile(kind="result", pattern=r"result_(?P<model>model_.+)\.pkl", read=read_pickle, places=PICKLED),
         OutputFile(kind="result", pattern=r"(?P<job>.+)_output_dict\.pkl", read=read_pickle, places=PICKLED),
-        # The same numbers with fewer digits, which AlphaFold2 writes beside its results and AlphaPulldown keeps.
+        # The same numbers with fewer digits: AlphaFold2 writes them next to its results, and AlphaPulldown keeps them.
         OutputFile(
             kind="pae_json",
             pattern=r"pae_(?P<model>model_\w+)\.json",

@@ -1,4 +1,4 @@
-"""The outputs of a program become a trace: the arrays of each prediction under paths of its own."""
+"""Conversion of a program's outputs to a trace, with separate paths for the arrays of each prediction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from harness.trace.schema import Role, SchemaError, role_of, tensor, validate_pa
 
 
 class _OneFile:
-    """Keeps what one file holds: the arrays of a file are streamed one after the other. Threads may share it."""
+    """Cache of one file's content, as the arrays of a file are streamed one after the other. Threads may share it."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -41,22 +41,22 @@ class _OneFile:
         self._turns = threading.Lock()
 
     def content(self, read: Callable[[Path], FileContent], path: Path) -> FileContent:
-        """Read a file, or return what was read of it last."""
-        with self._turns:  # or another thread's file could be read before this one is returned
+        """Return the content of a file; read it only if the cache holds another file."""
+        with self._turns:  # otherwise another thread could replace the content before it is returned
             if self._path != path:
-                self._path, self._content = None, FileContent()  # not to have two at once
+                self._path, self._content = None, FileContent()  # free the old content before reading
                 self._content = read(path)
                 self._path = path
             return self._content
 
     def values(self, read: Callable[[Path], FileContent], path: Path, name: str) -> Any:
-        """Return the values of one of its arrays."""
+        """Return the values of an array of a file."""
         return self.content(read, path).arrays[name].load()
 
 
 @dataclass
 class _Reading:
-    """What is known of a source while its files are read one after the other."""
+    """State of a source while its files are read one after the other."""
 
     gathering: Gathering
     varying: set[str]
@@ -67,10 +67,10 @@ class _Reading:
     facts: defaultdict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, found: FoundFile) -> None:
-        """Take all arrays of a file, what it leaves out, and its facts."""
+        """Add all arrays of a file, the names of items left out, its facts and its notes."""
         read, path = found.file.read, found.path
         content = self.held.content(read, path) if found.file.whole else read(path)
-        self.gathering.file(path)  # after it is known to be no longer than can be read
+        self.gathering.file(path)  # after reading, which raises if the file is too long
         arrays = {name: array._replace(files=(path,)) for name, array in content.arrays.items()}
         if found.file.whole:
             for name, array in arrays.items():
@@ -84,7 +84,7 @@ class _Reading:
         self.gathering.notes += [note for note in content.notes if note not in self.gathering.notes]
 
     def place(self, title: str) -> None:
-        """Give each array of the files that were added its path and its axes."""
+        """Assign a path and axes to each array of the added files."""
         for found, arrays in without_padding(title, self.files, self.gathering.notes):
             for name, array in arrays.items():
                 self._place(found, found.label(self.varying), name, array)
@@ -119,14 +119,14 @@ def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile |
     path : Path
         The file or folder.
     otherwise : OutputFile, optional
-        What a file is whose name says nothing.
+        Kind of a file whose name identifies none.
 
     Raises
     ------
     UsageError
-        When it holds nothing of the program, or results of several jobs.
+        If it holds nothing of the program, or results of several jobs.
     SourceError
-        When a file is truncated or damaged, or two do not fit together.
+        If a file is truncated or damaged, or two files do not fit together.
     """
     looked = list(look(program, path))
     files = [found for found in looked if isinstance(found, FoundFile)]
@@ -179,7 +179,10 @@ def _trace(reading: _Reading, program: OutputProgram, path: Path, said: Mapping[
 
 
 def _add_tables(reading: _Reading, program: OutputProgram, path: Path) -> tuple[Chain, ...]:
-    """Add the tables of the complex that all samples are of, where files say what it is; return its chains."""
+    """Add the tables of the complex that all samples share, if files state it.
+
+    Returns its chains; none if the tables do not fit the arrays.
+    """
     structures, tokens = reading.facts["structure"], set(program.tokens(reading.facts))
     if len(structures) > 1 or len(tokens) > 1:
         raise SourceError(f"{path} holds samples of different complexes; put those of one into a folder of their own.")
@@ -201,7 +204,7 @@ def _add_tables(reading: _Reading, program: OutputProgram, path: Path) -> tuple[
 
 
 def _original(found: FoundFile, files: list[FoundFile]) -> str:
-    """Name the file of a prediction that a file of none is a copy of; empty where there is none."""
+    """Return the name of a prediction's file with the same bytes as a file without a prediction; empty if none."""
     if found.parts.keys() & {*LABELS}:
         return ""
     size = found.path.stat().st_size
@@ -216,7 +219,7 @@ def _within(path: str, *parts: str) -> str:
 
 
 def _fits_schema(path: str, array: ForeignArray) -> bool:
-    """Say whether an array may have a path; not one that the schema has under this name with other axes."""
+    """Return whether an array may have a path; False if the schema defines the path with other axes."""
     try:
         tensor(path, array.shape, array.dtype)
     except SchemaError:
@@ -235,9 +238,9 @@ def _is_path(path: str) -> bool:
 def _fitted(
     array: ForeignArray, place: TensorPlace, origin: str, batched: bool
 ) -> tuple[ForeignArray, tuple[str, ...] | None]:
-    """Return an array with the axes of its place; None for these where it has another number of them.
+    """Return an array and the axes of its place; None for the axes if the array has another number of them.
 
-    The axis of a batch of one is taken off, and a list of one becomes a number, as some writers keep a score in.
+    A batch axis of length one is removed. A list of one value becomes a number, because some writers store scores so.
     """
     shape = array.shape
     if (axes := place.axes_of(shape)) is not None:

@@ -1,4 +1,4 @@
-"""What the seed comparison's script writes: the same tensors as ``data.npz``, ``data.h5`` and ``data.zarr``."""
+"""Importer of the earlier comparison's files: the same tensors as ``data.npz``, ``data.h5`` and ``data.zarr``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Impor
 
 _KIND = "seed-benchmark"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_FIRST = re.compile(rb"act_\d+_(?:single|pair)\.npy")  # attn_0 is anybody's
+_FIRST = re.compile(rb"act_\d+_(?:single|pair)\.npy")  # other programs use attn_0 too
 
-# The names in the NPZ or in the other two, and the schema's.
+# Patterns of the names in the NPZ or in the other two files, and the schema's names.
 _PLACES = (
     (r"(?:act_|activations/layer_)(\d+)[_/](single|pair)", r"activations/layer_\1/\2_repr"),
     (r"(?:attn_|attention/layer_)(\d+)", r"attention/layer_\1"),
@@ -33,7 +33,7 @@ def _recognises(path: Path) -> bool:
     if head.startswith(b"PK"):
         return _FIRST.search(head) is not None
     names = hdf5_names(path)
-    # Of one that is truncated, whose it is cannot be seen; that it is truncated will be said.
+    # A truncated file lists no names: accept it, so that reading it reports the damage.
     return names is None or "activations/layer_0/single" in names
 
 

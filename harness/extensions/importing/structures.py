@@ -1,4 +1,4 @@
-"""What an mmCIF file of a prediction holds: its numbers by category and item, and its atoms as tables of a complex."""
+"""Content of a prediction's mmCIF file: numbers by category and item, and atoms as tables of a complex."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ POSITIONS = "atom_site/positions"
 _AXES = ("Cartn_x", "Cartn_y", "Cartn_z")
 _LARGEST = 1 << 30  # bytes, unpacked
 _MOST_VALUES = 10_000_000
-"""Values of a file, for each is a text of some hundred bytes in memory; those of 5,000 tokens are a tenth as many."""
+"""Most values of a file: each is a text of some hundred bytes in memory. 5,000 tokens have a tenth as many values."""
 
-_PIECE = 1 << 24  # bytes in which values are counted at a time
+_PIECE = 1 << 24  # bytes per step when values are counted
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WHOLE = re.compile(r"[-+]?\d{1,18}")
 
@@ -37,15 +37,15 @@ _POLYMERS: dict[str, ChainKind] = {
     "polydeoxyribonucleotide": "dna",
 }
 _STANDARD = {*RESIDUES.values(), "UNK", "A", "C", "G", "U", "N", "DA", "DC", "DG", "DT", "DN"}
-"""Components that are one token each; of any other, each atom is one: Abramson, J. et al. (2024), section 2.6.
+"""Components that are one token each. Of others, each atom is a token: Abramson, J. et al. (2024), section 2.6.
 
-Boltz-2 has one token for a modified residue of a polymer too.
+Boltz-2 also has a single token for a modified residue of a polymer.
 """
 
 
 @dataclass(frozen=True)
 class AtomRow:
-    """An atom of a file: its chain, residue number there, component, name and element."""
+    """An atom of a file: chain, residue number in the chain, component, name and element."""
 
     chain: str
     residue: str
@@ -56,25 +56,25 @@ class AtomRow:
 
 @dataclass(frozen=True)
 class StructureFacts:
-    """What the files of all samples of a complex have in common: its atoms; and of each chain name, kind and entity."""
+    """Facts that the files of all samples of a complex share: its atoms, and name, kind and entity of each chain."""
 
     atoms: tuple[AtomRow, ...]
     chains: tuple[tuple[str, ChainKind, str], ...]
 
 
 def read_cif(path: Path) -> FileContent:
-    """Read the numbers of an mmCIF file; what is unknown (``?``) or left out (``.``) among numbers is NaN.
+    """Read the numbers of an mmCIF file; unknown (``?``) and omitted (``.``) values among numbers become NaN.
 
     Parameters
     ----------
     path : Path
-        The file, perhaps packed.
+        The file, which may be packed.
 
     Returns
     -------
     FileContent
-        Each item that holds numbers as ``category/item``, coordinates together as `POSITIONS`; the fact ``structure``
-        is its `StructureFacts`. Without gemmi, nothing, and how to install it.
+        Each item that holds numbers as ``category/item``, the coordinates together as `POSITIONS`. The fact
+        ``structure`` is its `StructureFacts`. Without gemmi, no array, and how to install gemmi.
     """
     content = FileContent()
     if missing := missing_package("gemmi", "trace-format-harness[structures]"):
@@ -104,7 +104,7 @@ def read_cif(path: Path) -> FileContent:
 
 
 def _check_count(data: bytes) -> None:
-    """Refuse a file of more values than can be held, before any is."""
+    """Raise an error if a file has more than `_MOST_VALUES` values, before any is parsed."""
     count, blank_before = 0, True
     for start in range(0, len(data), _PIECE):
         blank = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - start), start) <= ord(" ")
@@ -115,7 +115,7 @@ def _check_count(data: bytes) -> None:
 
 
 def _numbers(values: Sequence[Any]) -> np.ndarray | None:
-    """Return a column as integers or float64; None where a value is no number, or all are missing."""
+    """Return a column as int64 or float64; None if a value is no number, or if all are missing."""
     said = [value for value in values if isinstance(value, str)]
     if not said or not all(_NUMBER.fullmatch(value) for value in said):
         return None
@@ -153,27 +153,28 @@ def _two(tables: dict[str, dict[str, list[Any]]], category: str, *items: str) ->
 def complex_of(
     structure: StructureFacts | None, tokens: Sequence[tuple[str, str]] = (), count: int | None = None
 ) -> Complex | None:
-    """Make the tables of a complex.
+    """Return the tables of a complex.
 
     Parameters
     ----------
     structure : StructureFacts or None
-        Atoms and chains, where a file of the structure was read.
+        Atoms and chains, if a structure file was read.
     tokens : sequence of (str, str)
-        Chain and residue number of each token, where a file says so; else they are found from the atoms: a residue of a
-        polymer, or an atom of anything else. The atoms of a modified residue are one token each, or all together.
+        Chain and residue number of each token, if a file states them. Without them, tokens are derived from the atoms:
+        a standard residue of a polymer is one token, and any other component has one token per atom. A modified
+        residue has one token per atom or a single one.
     count : int, optional
-        Tokens of the arrays that the tables are for: it decides what a modified residue is.
+        Number of tokens of the arrays that the tables describe; it decides how modified residues are counted.
 
     Returns
     -------
     Complex or None
-        None where nothing says what the tokens are; without tokens where there is another number of them.
+        None if the tokens are unknown; without a table of tokens if the number of derived tokens differs from `count`.
 
     Raises
     ------
     SourceError
-        When atoms and tokens are of different complexes.
+        If atoms and tokens belong to different complexes.
     """
     atoms = structure.atoms if structure else ()
     fits = True
@@ -210,7 +211,7 @@ def _described(chain: Chain, kind: ChainKind, entity: str) -> Chain:
 
 
 def _tokens_of(atoms: Sequence[AtomRow], joined: Collection[str]) -> list[tuple[str, str]]:
-    """List the tokens of atoms; in the chains that are joined, a residue is one token whatever it is."""
+    """Return the tokens of atoms; in the chains of `joined`, every residue is one token, modified or not."""
     found: list[tuple[str, str]] = []
     before: AtomRow | None = None
     for atom in atoms:
@@ -222,7 +223,7 @@ def _tokens_of(atoms: Sequence[AtomRow], joined: Collection[str]) -> list[tuple[
 
 
 def _atom_tokens(atoms: Sequence[AtomRow], tokens: Sequence[tuple[str, str]]) -> np.ndarray:
-    """Return the token of each atom, int32: the only one of its residue, or each the next one."""
+    """Return the token index of each atom, int32: the only token of its residue, or one token per atom in order."""
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for place, token in enumerate(tokens):
         places[token].append(place)

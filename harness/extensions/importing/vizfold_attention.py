@@ -1,4 +1,4 @@
-"""The attention files that VizFold writes: the largest weights of each head as text, and dense maps as NPZ."""
+"""Importer of VizFold's attention files: the largest weights of each head as text, and dense maps as NPZ."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NAME = re.compile(
 _DENSE = "attn"  # the one array of VizFold's .npz
 _HEADER = re.compile(r"Layer (\d{1,9}), Head (\d{1,9})")
 _ENTRY = re.compile(r"(\d{1,9}) (\d{1,9}) (\d+\.(\d+))")
-_SHOWN = 60  # characters of a broken line that are quoted
+_SHOWN = 60  # characters quoted of a malformed line
 
 
 class _Text(NamedTuple):
-    """The entries of a text file in its order: arrays of shape (heads, entries), weights nearest to what was printed.
+    """Entries of a text file in its order: arrays of shape (heads, entries), weights nearest to the printed ones.
 
-    Each weight is within half a unit of the last of its decimals.
+    Each weight is within half a unit of its last decimal of the model's weight.
     """
 
     layer: int
@@ -38,7 +38,7 @@ class _Text(NamedTuple):
 
 
 def _read_text(path: Path) -> _Text:
-    """Read what VizFold's ``save_attention_topk`` wrote: ``Layer L, Head H``, then equally many ``i j weight`` each."""
+    """Read a file of VizFold's ``save_attention_topk``: ``Layer L, Head H``, then equally many ``i j weight`` lines."""
     heads: list[dict[tuple[int, int], float]] = []
     layer = decimals = None
     for number, line in enumerate(_lines(path), 1):
@@ -55,7 +55,7 @@ def _read_text(path: Path) -> _Text:
             place, printed = (int(entry[1]), int(entry[2])), len(entry[4])
             if not heads:
                 expected = "a line 'Layer L, Head H' before the first entry"
-            elif decimals not in (None, printed):  # a weight that was cut would still be a number, and a wrong one
+            elif decimals not in (None, printed):  # a truncated weight is still a number, but a wrong one
                 expected = f"a weight with {decimals} decimals as above, found {printed}"
             elif place in heads[-1]:
                 expected = f"each place once in a head, found {place[0]} {place[1]} again"
@@ -124,7 +124,7 @@ def _read(path: Path) -> ImportedTrace:
 
 
 def _place(path: Path, stated: int | None) -> str:
-    """Return ``KIND/layer_L``, or ``layer_L`` for a name that does not say the kind."""
+    """Return ``KIND/layer_L``, or ``layer_L`` for a file name without a kind."""
     found = _NAME.fullmatch(path.name)
     if found is None:
         if stated is None:
@@ -133,13 +133,13 @@ def _place(path: Path, stated: int | None) -> str:
     if stated is not None and stated != int(found["layer"]):
         raise SourceError(f"{path} says layer {stated} inside, and layer {int(found['layer'])} in its name.")
     residue = found["residue"]
-    # As VizFold means them: one residue's map of a triangle attention, or the mean over all.
+    # VizFold's meaning: one residue's map of a triangle attention, or the mean over all residues.
     part = "" if residue is None else "_mean" if residue == "avg" else f"_residue_{int(residue)}"
     return f"{found['kind']}{part}/layer_{int(found['layer'])}"
 
 
 def _add(gathering: Gathering, path: Path) -> int:
-    """Take one file into the trace; returns its number of heads."""
+    """Add one file to the trace and return its number of heads."""
     gathering.file(path)
     with open_regular(path) as handle:
         dense = handle.read(2) == b"PK" or path.suffix == ".npz"

@@ -1,4 +1,4 @@
-"""``Run.vizfold.h5`` of the archive schema: its groups and metadata in HDF5."""
+"""Importer of the archive schema's ``Run.vizfold.h5``: its groups and metadata in HDF5."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from harness.formats.hdf5_file import MANIFEST, open_hdf5
 from harness.limits import LimitError, in_words
 
 _KIND = "vizfold-hdf5"
-_PART = 64  # texts that are read at once
+_PART = 64  # texts per read
 _OTHERS = (MANIFEST, "activations/layer_0/single")
-"""What an archive of this harness has, and the file of the earlier comparison."""
+"""Names that identify an archive of this harness, and a file of the earlier comparison."""
 
 
 def _recognises(path: Path) -> bool:
@@ -29,12 +29,12 @@ def _recognises(path: Path) -> bool:
 
 
 def _names(path: Path) -> set[str]:
-    """Return the names of groups and arrays; none of what is no HDF5 file, or of one whose content cannot be seen."""
+    """Return the names of groups and arrays; empty if the path is no HDF5 file or its content cannot be listed."""
     return set() if path.is_dir() else hdf5_names(path) or set()
 
 
 class _Hdf5Store:
-    """What a file holds: arrays of numbers, texts, and the attributes of its root and of ``metadata``."""
+    """Content of a file: arrays of numbers, texts, and the attributes of its root and of ``metadata``."""
 
     def __init__(self, gathering: Gathering) -> None:
         path = gathering.path
@@ -63,7 +63,13 @@ class _Hdf5Store:
 
 
 def _texts(array: ForeignArray) -> list[str]:
-    """Read a text or a list of texts in parts: a small file can hold one long text very often."""
+    """Read a text or a list of texts in parts, because a small file can repeat one long text very often.
+
+    Raises
+    ------
+    LimitError
+        If the texts are longer than `DOCUMENT`.
+    """
     rows, found = array.load(), list[str]()
     for start in range(0, array.shape[0] if array.shape else 1, _PART):
         part = np.asarray(rows[start : start + _PART] if array.shape else rows[()])
@@ -74,7 +80,7 @@ def _texts(array: ForeignArray) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str):  # in which h5py marks bytes that are no UTF-8
+    if isinstance(value, str):  # h5py marks bytes that are not UTF-8 by surrogates
         value = value.encode("utf-8", "surrogateescape")
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

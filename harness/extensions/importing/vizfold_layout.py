@@ -1,4 +1,4 @@
-"""The names of VizFold's archives, whatever holds them: one array a layer, or the layers of a kind in one array."""
+"""Layout of VizFold's archives in any container: one array per layer, or the layers of a kind in one array."""
 
 from __future__ import annotations
 
@@ -25,40 +25,39 @@ _SCHEMA = re.compile(
     r"|activations/(layers(/.+)?|layer_\d+)/(single|pair)_repr|recycle/(steps(/.+)?|step_\d+)/(single|pair)_repr"
 )
 _ATOMS = 37
-"""AlphaFold2's heavy atoms of a residue: alphafold/common/residue_constants.py, ``atom_types``."""
-"""The stages of vision transformers have one of them, and attention of (images, heads, tokens, tokens)."""
+"""Heavy atom types of a residue in AlphaFold2: alphafold/common/residue_constants.py, ``atom_types``."""
 _IMAGE_AXES = ("image", "image_channel", "row", "column")
 _MOST_FACTS = 1000
-"""Values of an array in ``metadata`` that is taken as facts; a longer one is a tensor."""
+"""Most values of an array in ``metadata`` that is read as facts; a longer one is a tensor."""
 _INDEX, _INDEX_PLACE = "metadata/residue_index", "inputs/residue_index"
 
-# As the schema draws it: activations/layers/single_repr, attention/layers, recycle/steps/pair_repr.
+# Names as in the schema: activations/layers/single_repr, attention/layers, recycle/steps/pair_repr.
 _GROUPED = re.compile(r"(?P<group>.+)/(?P<many>layer|step)s/(?:(?P=many)_)?(?P<index>\d+)(?P<rest>/.+)?")
 _STACKED = re.compile(r"(?P<group>.+)/(?P<many>layer|step)s(?P<rest>/(?:single|pair)_repr)?")
 _AXES_OF_ONE = {"attention": 3, "single": 2, "pair": 3, "single_repr": 2, "pair_repr": 3}
 
 
 class LayoutStore(Protocol):
-    """What holds an archive: arrays of numbers and texts by name, and attributes of the root and of ``metadata``."""
+    """Container of an archive: arrays of numbers and texts by name, and attributes of the root and of ``metadata``."""
 
     arrays: dict[str, ForeignArray]
     attributes: dict[str, Any]
 
     @property
     def texts(self) -> Mapping[str, list[str]]:
-        """Texts by name, each read when it is asked for."""
+        """Texts by name, each read on access."""
 
 
 def of_schema(names: Collection[str]) -> list[str]:
-    """Return the arrays of layers among the names of groups and arrays; empty where the layout is another."""
+    """Return the names of layer arrays among the names of groups and arrays; empty for other layouts."""
     return [name for name in names if _SCHEMA.fullmatch(name)]
 
 
 def is_of_vizfold(names: Collection[str]) -> bool:
-    """Say whether VizFold's programs wrote an archive with groups and arrays of these names.
+    """Return whether VizFold's programs wrote an archive with groups and arrays of these names.
 
-    Anybody may use the schema's names for layers, and these are read alike without this importer. VizFold's have
-    metadata, a group of representations, or the images of its vision stage besides.
+    Other programs may use the schema's names for layers, and are read in the same way without this importer. Archives
+    of VizFold also have metadata, a group of representations, or the images of its vision stage.
     """
     layers = of_schema(names)
     marked = {"metadata", *IMAGES} & {*names}
@@ -66,12 +65,12 @@ def is_of_vizfold(names: Collection[str]) -> bool:
 
 
 def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
-    """Make a trace of an archive.
+    """Convert an archive to a trace.
 
     Raises
     ------
     SourceError
-        When its arrays do not fit the schema, or each other.
+        If its arrays do not fit the schema, or each other.
     """
     facts = {name: stored for name, stored in store.arrays.items() if _is_fact(name, stored)}
     residues = _residues(gathering.path, store, facts)
@@ -102,7 +101,7 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
 def _layers(
     gathering: Gathering, name: str, stored: ForeignArray, images: bool
 ) -> Iterator[tuple[str, str, ForeignArray]]:
-    """Yield an array with its place in the schema; one that holds all layers, layer by layer."""
+    """Yield an array with its name and its place in the schema; an array of all layers is yielded layer by layer."""
     place = _INDEX_PLACE if _is_index(name, stored) else unpadded(name.removeprefix("representations/"))
     if match := _GROUPED.fullmatch(place):
         yield name, f"{match['group']}/{match['many']}_{int(match['index'])}{match['rest'] or ''}", stored
@@ -125,7 +124,7 @@ def _layers(
 
 
 class _Part:
-    """What an array holds at one index of its first axis, read when it is indexed."""
+    """View of an array at one index of its first axis, read when indexed."""
 
     def __init__(self, stored: ForeignArray, index: int) -> None:
         self._rows, self._index = stored.load(), index
@@ -137,7 +136,7 @@ class _Part:
 
 
 class _HeadsFirst:
-    """Maps with the heads on the last axis, read when they are indexed as if that were the first."""
+    """View of maps with the heads moved from the last axis to the first, read when indexed."""
 
     def __init__(self, stored: ForeignArray) -> None:
         self._rows = stored.load()
@@ -150,7 +149,7 @@ class _HeadsFirst:
 
 
 def _is_fact(name: str, stored: ForeignArray) -> bool:
-    """Say whether an array is read as a fact; not where only the bits of its values are given."""
+    """Return whether an array is read as a fact; False for types of which only the bits of values are available."""
     few = prod(stored.shape) <= _MOST_FACTS and str(stored.dtype) not in HELD
     return name.startswith("metadata/") and few and not _is_index(name, stored)
 
@@ -160,7 +159,7 @@ def _is_index(name: str, stored: ForeignArray) -> bool:
 
 
 def _residues(path: Path, store: LayoutStore, facts: dict[str, ForeignArray]) -> int | None:
-    """Return the number of residues that representations or metadata state, where either does."""
+    """Return the number of residues from representations or metadata; None if neither states it."""
     for name, stored in store.arrays.items():
         kinds = ("representations/", "single/", "pair/")
         if name.startswith(kinds) and len(stored.shape) in (2, 3) and not _STACKED.fullmatch(name):
@@ -171,7 +170,7 @@ def _residues(path: Path, store: LayoutStore, facts: dict[str, ForeignArray]) ->
 
 
 def _plain(origin: str, stored: ForeignArray) -> Any:
-    """Read an array of metadata as plain values, one of a single value as that."""
+    """Read an array of metadata as a list of plain values, or as a plain value if it has only one."""
     with readable(origin):
         values = np.asarray(stored.load()[...])
     return values.reshape(-1)[0].item() if values.size == 1 else values.tolist()
@@ -185,17 +184,17 @@ def _heads_first(gathering: Gathering, name: str, stored: ForeignArray) -> Forei
         )
     if shape[1] == shape[2] or shape[0] != shape[1]:
         return stored
-    # One draft of the prototype has the heads last.
+    # One draft of the prototype stores the heads last.
     gathering.notes.append(f"{name}: heads moved from the last axis to the first")
     return ForeignArray((shape[2], *shape[:2]), stored.dtype, partial(_HeadsFirst, stored))
 
 
 def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, ForeignArray]) -> Metadata:
-    """Take the schema's fields from attributes and from arrays in ``metadata``; note every other."""
+    """Return the schema's fields from attributes and from arrays in ``metadata``; add all others to the notes."""
     stated = dict(store.attributes)
     for name, stored in facts.items():
         stated[name.removeprefix("metadata/")] = _plain(f"{gathering.path}/{name}", stored)
-    for name in store.texts:  # each is read when it is asked for
+    for name in store.texts:  # each text is read on access
         if name.startswith("metadata/"):
             texts = store.texts[name]
             stated[name.removeprefix("metadata/")] = texts[0] if len(texts) == 1 else texts
@@ -214,7 +213,7 @@ def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, Foreign
         try:
             known[field] = msgspec.convert(stated[field], kind)
             del stated[field]
-        except (KeyError, msgspec.ValidationError):  # not stated, or of another type: then it is noted
+        except (KeyError, msgspec.ValidationError):  # not stated; or of another type, then it goes to the notes
             continue
     if stated:
         gathering.notes.append(f"it also states {json.dumps(stated, sort_keys=True, default=str)}")

@@ -1,4 +1,4 @@
-"""The Zarr archives of VizFold's prototypes, with ``representations/single/layer_00`` and the like."""
+"""Importer of the Zarr archives of VizFold's prototypes, with names such as ``representations/single/layer_00``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from harness.formats.zarr_reader import own_attributes
 
 _KIND = "vizfold-zarr"
 _DEEPEST = 4
-"""Parts of the longest name of the schema: activations/layers/layer_0/single_repr."""
+"""Number of parts of the schema's longest name: activations/layers/layer_0/single_repr."""
 
 
 def _recognises(path: Path) -> bool:
-    if not path.is_dir() or (path / "activations" / "layer_0" / "single").is_dir():  # the latter are the seed's names
+    # Names such as activations/layer_0/single are those of the earlier comparison.
+    if not path.is_dir() or (path / "activations" / "layer_0" / "single").is_dir():
         return False
-    # Without the metadata of its root it is damaged, which reading it says.
+    # A store with representations but without root metadata is damaged: accept it, so that reading reports the damage.
     if not (path / "representations").is_dir() and not any((path / root).is_file() for root in ROOTS):
         return False
     names = set(_folders(path))
@@ -27,7 +28,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _folders(path: Path, depth: int = _DEEPEST) -> Iterator[str]:
-    """Yield the names of the folders within one, which of a store are its groups and arrays, and some of its chunks."""
+    """Yield the names of folders below a folder: of a store, its groups, its arrays and some of its chunks."""
     for child in path.iterdir() if depth and not (path / ".zarray").is_file() else ():
         if child.is_dir() and not child.is_symlink():
             yield child.name

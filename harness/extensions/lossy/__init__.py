@@ -1,1 +1,1 @@
-"""The lossy mode ``minimal``: what is rounded within a stated bound, what is dropped, and the record of both."""
+"""The lossy mode ``minimal``: values rounded within a stated bound, tensors dropped, and the record of both."""

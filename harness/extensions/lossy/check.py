@@ -1,4 +1,4 @@
-"""A second look at a lossy trace: compare it with its source, by other means than those that made it."""
+"""Check of a lossy trace against its source, independent of the rounding code that made it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Trace, digest, digest_blocks, read_whole
 
 _BOUND = "a value moved by more than the bound"
-_SUMMING = 1e-12  # what two sums in float64, added up in different orders, may differ by
+_SUMMING = 1e-12  # largest difference of two float64 sums in different orders
 
 
 def check_loss(source: Trace, lossy: Trace) -> list[str]:
@@ -22,15 +22,15 @@ def check_loss(source: Trace, lossy: Trace) -> list[str]:
     Parameters
     ----------
     source : Trace
-        What it was made from.
+        The trace from which `lossy` was made.
     lossy : Trace
-        What came of it, such as an archive that was written and is read again; its manifest has the record.
+        The lossy trace, such as an archive that was written and is read back; its manifest has the record.
 
     Returns
     -------
     list of str
-        What is wrong, one phrase for each tensor; empty when every tensor of the source is bit for bit the same,
-        within its bound with the errors that the record states, or dropped as the record says.
+        Problems, one phrase per tensor. Empty if every tensor of the source is bit for bit the same, or within its
+        bound with the errors that the record states, or dropped as the record states.
     """
     loss = lossy.manifest.loss
     assert loss is not None
@@ -70,7 +70,7 @@ def _compare(source: Trace, lossy: Trace, spec: TensorSpec, loss: Loss, row: Rou
 
 
 def _together(first: Iterator[np.ndarray], second: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the same rows of two streams; as many at a time as both have ready, all values of a scalar."""
+    """Yield the same rows of two streams, as many at a time as both have ready; a scalar as an array of one value."""
     before = after = np.empty(0)
     for before in first:
         while before.ndim == 0 or len(before):
@@ -96,13 +96,13 @@ def _promises(before: np.ndarray, after: np.ndarray, changed: np.ndarray, spec: 
 
 
 def _row_promises(was: np.ndarray, now: np.ndarray, bound: float, top_k: int, tolerance: float) -> str:
-    """Check rows of attention of which some value changed, given as float64."""
+    """Check rows of attention with changed values, given as float64; return the problem, or an empty text."""
     if not ((was >= 0) & (was <= 1) & ~np.signbit(was)).all():
         return "a row with a value that is no weight changed"
     if not (np.abs(now - was) <= bound).all():
         return _BOUND
     sums = was.sum(axis=-1)
-    if not (np.abs(now.sum(axis=-1) - sums) <= tolerance * sums * (1 + 1e-9)).all():  # these sums err too
+    if not (np.abs(now.sum(axis=-1) - sums) <= tolerance * sums * (1 + 1e-9)).all():  # these sums have errors too
         return "the sum of a row moved by more than a sum in its precision can show"
     order = np.argsort(-was, axis=-1, kind="stable")
     steps = [np.diff(np.take_along_axis(values, order, axis=-1), axis=-1) for values in (was, now)]

@@ -1,4 +1,4 @@
-"""A trace made smaller by declared loss: any format can store it, and every format then stores the same bits."""
+"""Traces reduced by declared loss: any format can store them, and every format then stores the same bits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _ALPHA_CARBON = 1  # in AlphaFold's order of 37 atom types: N, CA, C, ...
 
 
 class Rule(NamedTuple):
-    """How one tensor follows from another, where it does: that is checked for every trace."""
+    """Rule by which one tensor may follow from another; every trace is checked for whether it does."""
 
-    name: str  # Recorded beside the data.
-    # The tensor, and the one it follows from.
+    name: str  # Recorded with the data.
+    # The tensor, and the tensor from which it follows.
     path: str
     source: str
-    how: str  # In the words and symbols of numpy.
-    # Takes the source; returns the tensor but for its dtype. Not called for a source that `fits` refuses.
+    how: str  # In numpy notation.
+    # Returns the tensor from the source, before conversion to its dtype. Only called if `fits` accepts the source.
     compute: Callable[[np.ndarray], np.ndarray]
-    fits: Callable[[tuple[int, ...]], bool]  # Says of the source's shape whether the rule may apply.
+    fits: Callable[[tuple[int, ...]], bool]  # Returns whether the rule may apply to a source of this shape.
 
 
 def _all_atoms(shape: tuple[int, ...]) -> bool:
@@ -57,26 +57,27 @@ RULES = (
 
 
 def rule_for(path: str, name: str) -> Rule | None:
-    """Return the rule of this name that gives a tensor; None where there is none."""
+    """Return the rule with this name for a tensor; None if there is none."""
     return next((rule for rule in RULES if (rule.path, rule.name) == (path, name)), None)
 
 
 def recompute(rule: Rule, source: np.ndarray, spec: TensorSpec) -> np.ndarray | None:
-    """Make a tensor from the one it follows from.
+    """Compute a tensor from the source that its rule names.
 
     Parameters
     ----------
     rule : Rule
-        How.
+        The rule.
     source : ndarray
         The tensor that the rule names as its source.
     spec : TensorSpec
-        What is to be made.
+        The tensor to compute.
 
     Returns
     -------
     ndarray or None
-        Of the shape and dtype of `spec`; None where the rule does not apply to a source of this shape.
+        With the shape and dtype of `spec`; None if the rule does not apply to a source of this shape or gives another
+        shape.
     """
     if not rule.fits(source.shape):
         return None
@@ -86,18 +87,18 @@ def recompute(rule: Rule, source: np.ndarray, spec: TensorSpec) -> np.ndarray | 
 
 
 def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Say of each value whether its bits changed."""
+    """Return for each value whether its bits changed."""
     bits = f"V{before.dtype.itemsize}"
     return np.asarray(np.ascontiguousarray(before).view(bits) != np.ascontiguousarray(after).view(bits))
 
 
 class Errors:
-    """Adds up the errors of one tensor: how many values changed, and the largest errors.
+    """Accumulated errors of one tensor: the number of changed values, and the largest errors.
 
     Parameters
     ----------
     rows : bool
-        Whether its rows have sums to keep, as those of attention.
+        Whether row sums are preserved, as for attention, so that their errors are recorded too.
     """
 
     def __init__(self, rows: bool) -> None:
@@ -115,7 +116,7 @@ class Errors:
         error = np.abs(now - was)
         self.changed += error.size
         self.absolute = max(self.absolute, float(error.max()))
-        self.relative = max(self.relative, float((error / np.abs(was)).max()))  # what moves is never 0
+        self.relative = max(self.relative, float((error / np.abs(was)).max()))  # zeros never change
         if self._rows:
             rows = changed.any(axis=-1)
             was, now = (values[rows].sum(axis=-1, dtype=np.float64) for values in (before, after))
@@ -123,22 +124,22 @@ class Errors:
 
 
 class MinimalTrace(Trace):
-    """A trace with values rounded within bounds, and without what can be recomputed or was named.
+    """A trace with values rounded within bounds, without tensors that can be recomputed or that the user names.
 
-    The manifest's record of loss is complete from the start, as every writer needs it: making the trace streams every
-    tensor that is to be rounded once, to measure its errors, and writing it streams them again.
+    Every writer needs the complete record of loss in the manifest. So the constructor streams every tensor to be
+    rounded once, to measure its errors; writing the trace streams them again.
 
     Parameters
     ----------
     trace : Trace
-        The source; nothing of it may be lossy.
+        The source, which must not be lossy.
     request : Request
-        The bounds, and what to drop.
+        The bounds, and the tensors to drop.
 
     Raises
     ------
     UsageError
-        When the source is lossy already, or holds nothing that a bound or a name to drop applies to.
+        If the source is already lossy, or a bound or a name to drop applies to none of its tensors.
     """
 
     def __init__(self, trace: Trace, request: Request) -> None:
@@ -164,7 +165,7 @@ class MinimalTrace(Trace):
             dropped=tuple(dropped),
         )
         note = ". ".join(filter(None, ((source.provenance.note or "").rstrip("."), loss.summary())))
-        # Whether values are bfloat16 is open after rounding.
+        # After rounding, it is unknown whether values come from bfloat16.
         provenance = dataclasses.replace(source.provenance, bf16_born=None, note=note)
         self.manifest = dataclasses.replace(source, tensors=tensors, provenance=provenance, digests={}, loss=loss)
         self.label = shown_label(trace.label.removesuffix(shown_label("", source)), self.manifest)
@@ -175,12 +176,12 @@ class MinimalTrace(Trace):
             yield self._round(spec, block)[0] if self._rounds(spec) else block
 
     def _rounds(self, spec: TensorSpec) -> bool:
-        """Say whether a bound applies: to floats of its role, and to attention only where there are whole rows."""
+        """Return whether a bound applies: to floats of its role, and to attention only with at least two axes."""
         rows = spec.role is not Role.ATTENTION or len(spec.shape) > 1
         return spec.role in self._request.bounds and spec.dtype.startswith("float") and rows
 
     def _bits(self, spec: TensorSpec) -> int | None:
-        """Return the bits of significand that a tensor keeps; None for attention, which is put on grids."""
+        """Return the number of significand bits that a tensor keeps; None for attention, which is put on grids."""
         return None if spec.role is Role.ATTENTION else significand_bits(self._request.bounds[spec.role], spec.dtype)
 
     def _round(self, spec: TensorSpec, block: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -206,7 +207,7 @@ class MinimalTrace(Trace):
         )
 
     def _derived(self, rule: Rule, kept: dict[str, TensorSpec]) -> Dropped | None:
-        """Record a tensor as dropped if it follows bit for bit from one that stays as it is."""
+        """Return the record of a dropped tensor if it follows bit for bit from an unrounded one; else None."""
         spec, source = kept.get(rule.path), kept.get(rule.source)
         if spec is None or source is None or self._rounds(source):
             return None

@@ -1,4 +1,4 @@
-"""The mode ``minimal`` of ``harness convert``: smaller within declared bounds, and checked against its source."""
+"""The mode ``minimal`` of ``harness convert``: lossy within declared bounds, and checked against the source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DROP = "minimal: a tensor to drop, * for any text; HOW records how to recompute
 
 
 class _Minimal(Mode):
-    """Rounds within bounds, and drops what can be recomputed or was named."""
+    """Mode that rounds within bounds, and drops tensors that can be recomputed or that the user names."""
 
     name = "minimal"
     help = "lossy within --bound, in any format"
@@ -32,7 +32,7 @@ class _Minimal(Mode):
         parser.add_argument("--drop", action="append", default=[], metavar="NAME[=HOW]", help=_DROP)
 
     def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
-        """Read what may be given up (see `request.parse`)."""
+        """Parse the options (see `request.parse`); return a function from a source to its lossy trace and check."""
         asked = request.parse(arguments.bound, arguments.top_k, arguments.drop)
         return lambda source: (MinimalTrace(source, asked), partial(check_loss, source))
 

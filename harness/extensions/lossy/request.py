@@ -1,4 +1,4 @@
-"""What a user asks of the lossy mode: a bound per role, how many of the largest weights keep their order, what goes."""
+"""Options of the lossy mode: a bound per role, the number of largest weights that keep their order, tensors to drop."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ TOP_K = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What may be given up."""
+    """The loss that a user allows."""
 
     # Above 0 and below 1: relative to each value for pair and single, absolute for attention. Other roles are kept bit
     # for bit.
     bounds: Mapping[Role, float]
-    top_k: int  # How many of the largest weights of a row of attention keep their order.
-    drop: Mapping[str, str]  # How a tensor comes back, by its name or by a pattern of names with ``*``.
+    top_k: int  # Number of largest weights in a row of attention that keep their order.
+    drop: Mapping[str, str]  # How to recompute a tensor, by its name or by a pattern of names with ``*``.
 
     def named(self, manifest: Manifest) -> dict[str, str]:
-        """List the tensors of a trace that the user drops, and how each comes back.
+        """Return how to recompute each tensor that the user drops, by path.
 
         Raises
         ------
         UsageError
-            When a name or pattern fits none.
+            If a name or pattern fits no tensor.
         """
         paths = [spec.path for spec in manifest.tensors]
         found: dict[str, str] = {}
@@ -44,26 +44,26 @@ class Request:
 
 
 def parse(bounds: Sequence[str], top_k: str | None = None, drop: Sequence[str] = ()) -> Request:
-    """Read what the options of the command line say.
+    """Parse the options of the command line.
 
     Parameters
     ----------
     bounds : sequence of str
         Each ``ROLE=BOUND``.
     top_k : str, optional
-        A positive whole number; `TOP_K` when not given.
+        A positive integer; `TOP_K` if not given.
     drop : sequence of str
-        Each ``NAME`` or ``NAME=HOW``, where HOW says in words how the tensor comes back.
+        Each ``NAME`` or ``NAME=HOW``, where HOW describes in words how to recompute the tensor.
 
     Returns
     -------
     Request
-        Checked.
+        The validated request.
 
     Raises
     ------
     UsageError
-        When there is no bound, or an option does not say what it has to.
+        If there is no bound, or an option is malformed.
     """
     found: dict[Role, float] = {}
     for role, bound in map(_bound, bounds):

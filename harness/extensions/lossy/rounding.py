@@ -1,6 +1,6 @@
-"""Round within a bound: floats to fewer bits of significand, rows of attention weights to grids of powers of two.
+"""Rounding within a bound: floats to fewer significand bits, rows of attention weights to grids of powers of two.
 
-On a grid, the sums of rows and the order of their largest weights stay.
+Grids preserve the sums of rows and the order of their largest weights.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ FINEST = 23
 """The finest grid is 2**-23: a float32 holds every multiple of it up to 2, so rows on a grid add up exactly."""
 
 NO_GRID = 0
-_TRIES = 4  # grids a row is tried on: one whose ties defeat four defeats most of them
-_BLOCK, _CACHED = 1 << 18, 1 << 16  # values of rows, and of significands, at a time: every pass works in cache
+_TRIES = 4  # grids tried per row: a row with ties that defeat four grids defeats most others too
+_BLOCK, _CACHED = 1 << 18, 1 << 16  # values per step, of rows and of significands, so that every pass stays in cache
 
 
 def sum_tolerance(n: int, dtype: str) -> float:
-    """Return how far the sum of a row may move, relative to itself: as far as adding it up in its own precision can.
+    """Return the largest relative change allowed for the sum of a row: the error of a sum in the row's own precision.
 
-    That is ``n`` times the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition,
-    equation 4.4), ``2**-11`` for float16 and else ``2**-24``: weights in float64 were made in float32.
+    It is ``n`` times the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition,
+    equation 4.4): ``2**-11`` for float16, else ``2**-24``, because weights in float64 were computed in float32.
 
     Parameters
     ----------
@@ -35,21 +35,21 @@ def sum_tolerance(n: int, dtype: str) -> float:
 
 
 def _weights_only(values: np.ndarray) -> np.ndarray:
-    """Say of each row whether all its values are from 0 to 1; a negative zero is not, as its sign would be lost."""
+    """Return for each row whether all values are from 0 to 1; False with a negative zero, which would lose its sign."""
     unsigned = f"u{values.dtype.itemsize}"
     one = np.ones(1, values.dtype).view(unsigned)[0]
-    # As unsigned numbers, the bits of all that is negative, infinite or NaN are larger than those of 1.
+    # As unsigned integers, the bits of negative values, infinities and NaNs are larger than those of 1.
     return np.asarray((values.view(unsigned) <= one).all(axis=-1))
 
 
 def put_on_grids(values: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Put each row on the coarsest grid that keeps what attention has to keep.
+    """Round each row to the coarsest grid that fulfils all conditions for attention.
 
-    On the grid of multiples of ``2**-e`` each weight goes down or up to a neighbour, those with the largest remainders
-    up, as many as give the multiple nearest to the row's sum (the method of Hamilton). A weight's fate depends on its
-    value alone, so equal weights stay equal and none overtakes another. A grid will do when no weight moves by more
-    than the bound, the sum by no more than `sum_tolerance`, and the `top_k` largest are told apart from each other and
-    from the next as before.
+    The grid has the multiples of ``2**-e``. Each weight goes down or up to a neighbour on it. Those with the largest
+    remainders go up, as many as give the multiple nearest to the row's sum (the method of Hamilton). The direction
+    depends on a weight's value alone, so equal weights stay equal and none overtakes another. A grid fulfils the
+    conditions if no weight moves by more than the bound, the sum moves by no more than `sum_tolerance`, and the `top_k`
+    largest weights differ from each other and from the next one exactly where they did before.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def put_on_grids(values: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarr
     values : ndarray
         A new array of the same shape and dtype.
     exponents : ndarray of int8
-        For each row, of shape ``values.shape[:-1]``, the `e` of its grid; `NO_GRID` where it is as it was, bit for
-        bit: a row with a value outside of 0 to 1, or that no grid will do for.
+        Exponent `e` of the grid of each row, of shape ``values.shape[:-1]``. `NO_GRID` for rows that are unchanged bit
+        for bit: rows with a value outside of 0 to 1, and rows for which no tried grid fulfils the conditions.
     """
     out = values.copy()
     exponents = np.full(values.shape[:-1], NO_GRID, np.int8)
@@ -84,7 +84,7 @@ def put_on_grids(values: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarr
 
 
 def _search(given: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Try grids from coarse to fine, each on the rows that have none yet."""
+    """Try grids from coarse to fine, each on the rows without a grid; return the rows and their exponents."""
     values: np.ndarray = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
     n = values.shape[1]
     largest = min(top_k + 1, n)
@@ -106,7 +106,7 @@ def _search(given: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarray, np
 
 
 def _earliest(top: np.ndarray) -> np.ndarray:
-    """Return the first grid worth trying: its step is at most twice the smallest difference among the largest."""
+    """Return the exponent of the first grid to try: its step is at most twice the smallest gap of the top weights."""
     gaps = np.diff(top, axis=1)
     smallest = np.where(gaps > 0, gaps, 1).min(axis=1, initial=1)
     return np.ceil(-np.log2(smallest)) - 1
@@ -115,15 +115,15 @@ def _earliest(top: np.ndarray) -> np.ndarray:
 def _on_grid(
     values: np.ndarray, largest: np.ndarray, sums: np.ndarray, exponent: int, bound: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Round rows to one grid; return them and which of them it will do for, but for their sums.
+    """Round rows to one grid; return them, and which of them fulfil the conditions except that on sums.
 
     ``largest`` has the ``top_k + 1`` largest weights of each row, ascending.
 
-    Where the grid is finer than the spacing of floats around a weight, the weight is on the grid and stays; else both
-    of its neighbours on the grid are floats of its own dtype, float16 too.
+    If the grid is finer than the spacing of floats around a weight, the weight is on the grid and stays. Otherwise both
+    of its neighbours on the grid are floats of its own dtype, including float16.
     """
     scale = values.dtype.type(2.0**exponent)
-    rest = values * scale  # exact, as is the remainder: only the exponent changes, then only bits are cleared
+    rest = values * scale  # exact: only the exponent changes; the remainder is exact too, as it only clears bits
     floor = np.floor(rest)
     rest -= floor
     ordered = np.sort(rest, axis=1)
@@ -131,7 +131,7 @@ def _on_grid(
     up = (np.rint(sums * 2.0**exponent) - floor.sum(axis=1, dtype=np.float64)).astype(np.intp)
     lowest_up = np.where(up > 0, ordered[number, np.minimum(n - up, n - 1)], scale.dtype.type(2))
     highest_down = np.where(up < n, ordered[number, n - up - 1], scale.dtype.type(0))
-    fits = highest_down < lowest_up  # else equal remainders would have to part
+    fits = highest_down < lowest_up  # otherwise equal remainders would go in different directions
     moved = np.maximum(highest_down, np.where(up > 0, 1 - lowest_up.astype(np.float64), 0))
     fits &= moved <= bound * 2.0**exponent
     top = largest * scale
@@ -144,9 +144,9 @@ def _on_grid(
 
 
 def significand_bits(bound: float, dtype: str) -> int:
-    """Return the fewest explicit bits of significand that keep every normal value within a relative bound.
+    """Return the fewest explicit significand bits that keep every normal value within a relative bound.
 
-    Rounding to nearest with p bits, the implicit one included, errs by at most ``u / (1 + u)`` of the value, with
+    Rounding to nearest with p bits, including the implicit one, has a relative error of at most ``u / (1 + u)``, with
     ``u = 2**-p`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 2.2, where it is
     attained half way above a power of two).
 
@@ -160,7 +160,7 @@ def significand_bits(bound: float, dtype: str) -> int:
     Returns
     -------
     int
-        At most what the dtype has; with 7 or fewer a float32 is exactly a bfloat16.
+        At most the number that the dtype has. A float32 rounded to 7 or fewer bits is exactly a bfloat16.
     """
     most = int(np.finfo(dtype).nmant)
     units = ((bits, Fraction(1, 2 ** (bits + 1))) for bits in range(most))
@@ -168,7 +168,7 @@ def significand_bits(bound: float, dtype: str) -> int:
 
 
 def round_significands(values: np.ndarray, bits: int) -> np.ndarray:
-    """Round to nearest, ties to even, with so many explicit bits of significand.
+    """Round to nearest, ties to even, with `bits` explicit significand bits.
 
     Parameters
     ----------
@@ -180,8 +180,8 @@ def round_significands(values: np.ndarray, bits: int) -> np.ndarray:
     Returns
     -------
     ndarray
-        A new array. Zeros, subnormals, infinities and NaNs are as they were, bit for bit; so is a value that would
-        round to infinity.
+        A new array. Zeros, subnormals, infinities, NaNs and values that would round to infinity are unchanged bit for
+        bit.
     """
     width = values.dtype.itemsize * 8
     unsigned = np.dtype(f"u{values.dtype.itemsize}")

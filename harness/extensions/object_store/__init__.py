@@ -1,1 +1,1 @@
-"""Where archives can live besides a local folder: an object store, read through one counted client."""
+"""Archives in an object store, read through one client that counts requests."""

@@ -1,4 +1,4 @@
-"""Requests to stores: counted, sent again after a fault that may pass, explained after one that will not."""
+"""Accounting and retries of requests to stores: transient faults are retried, permanent ones explained."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
 from harness.sampling.counters import ReadCounts
 
 ATTEMPTS = 5
-"""How often a request is sent before its fault is reported."""
+"""Attempts of a request before its fault is reported."""
 
-_FIRST_PAUSE = 0.05  # seconds; doubled with each further attempt, with a random part so that threads do not meet again
+_FIRST_PAUSE = 0.05  # seconds; doubled with each further attempt, plus a random part so that threads do not coincide
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _NOT_PARTIAL = re.compile(r"NotPartial|not a partial|UnexpectedRange|range mismatch", re.IGNORECASE)
-_PASSING = (408, 429)  # besides every 5xx
+_PASSING = (408, 429)  # in addition to every 5xx
 
 _lock = threading.Lock()
 _requests = _bytes_read = _retries = 0
@@ -29,19 +29,19 @@ class StoreError(HarnessError):
 
 
 class StoreLostError(StoreError, MachineError):
-    """A store could not be reached, or failed although the request was sent again and again."""
+    """A store could not be reached, or still failed after all retries."""
 
 
 class RangeError(StoreError):
-    """A store sent other bytes than those that were asked for."""
+    """A store sent bytes other than the requested ones."""
 
 
 FAULTS = (exceptions.BaseError, OSError, RangeError)
-"""What a request may raise that a store, or the way to it, is to blame for."""
+"""Exceptions of a request that the store or the network causes."""
 
 
 def count(*, requests: int = 0, bytes_read: int = 0, retries: int = 0) -> None:
-    """Add to what this process has asked stores for: requests sent, bodies that arrived whole, what was sent again."""
+    """Add to this process's counters: requests sent, bytes of complete bodies, and retries."""
     global _requests, _bytes_read, _retries
     with _lock:
         _requests += requests
@@ -50,28 +50,28 @@ def count(*, requests: int = 0, bytes_read: int = 0, retries: int = 0) -> None:
 
 
 class StoreCounter:
-    """Counts what is asked of stores from when it is made on."""
+    """Counter of requests to stores since its creation."""
 
     def __init__(self) -> None:
         self._before = _requests, _bytes_read, _retries
 
     def counts(self) -> ReadCounts:
-        """Return what was asked for since."""
+        """Return bytes read, requests and retries since the creation."""
         requests, bytes_read, retries = self._before
         return ReadCounts(_bytes_read - bytes_read, _requests - requests, _retries - retries)
 
 
 def pause_after(error: Exception, what: str, number: int, most: int) -> float:
-    """Return how many seconds to wait after a fault before a request is sent again; raises it where it will not be.
+    """Return the seconds to wait before a retry; raise an explained error if there is no retry.
 
     Parameters
     ----------
     error : Exception
         One of `FAULTS`.
     what : str
-        What was asked for, for the error.
+        The requested object, for the error.
     number, most : int
-        How many attempts there were, and after how many the fault is reported.
+        Number of attempts so far, and the number after which the fault is reported.
     """
     if number == most or not passing(error):
         raise explained(error, what, number) from error
@@ -79,11 +79,11 @@ def pause_after(error: Exception, what: str, number: int, most: int) -> float:
 
 
 def passing(error: BaseException) -> bool:
-    """Say whether the same request may succeed a moment later."""
+    """Return whether a fault is transient, so that the same request may succeed later."""
     if isinstance(error, FileNotFoundError | PermissionError):
         return False
     if isinstance(error, RangeError):
-        return True  # a body that was cut; a store that ignores ranges does so each time and is reported then
+        return True  # the body may be cut; a store that ignores ranges fails at every attempt and is then reported
     status = _STATUS.search(str(error))
     if status:
         return int(status[1]) >= 500 or int(status[1]) in _PASSING
@@ -91,16 +91,16 @@ def passing(error: BaseException) -> bool:
 
 
 def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
-    """Put a fault into one sentence.
+    """Return an error of the harness that explains a fault in one sentence.
 
     Parameters
     ----------
     error : BaseException
-        As obstore raised it.
+        The exception from obstore.
     what : str
-        What was asked for.
+        The requested object.
     number : int
-        How many attempts there were.
+        Number of attempts.
     """
     text = str(error)
     code = (_CODE.search(text) or ["", ""])[1]

@@ -1,4 +1,4 @@
-"""Find out in seconds whether a store can be used: is it there, does it take the keys, does it keep to ranges."""
+"""Quick check that a store can be used: it exists, accepts the keys, and respects byte ranges."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _BYTES = bytes(range(256)) * 4
 
 
 def check_store(place: S3Address) -> None:
-    """Read, write, read a part, and remove a small object.
+    """Check a store: read, write, read a part of, and remove a small object.
 
     Parameters
     ----------
     place : S3Address
-        The store, as the run will reach it.
+        The store, with the address that the run will use.
 
     Raises
     ------
     UsageError
-        When something of that does not work; one sentence that names it, within seconds.
+        If a step fails, within seconds; the message is one sentence that names the problem.
     """
     try:
         with closing(Client(place, timeout="10s", most_attempts=2)) as client:
@@ -39,7 +39,7 @@ def check_store(place: S3Address) -> None:
 
 
 def _check(client: Client, name: str) -> None:
-    with suppress(ArchiveError):  # before anything is written: some stores make a bucket that is missing
+    with suppress(ArchiveError):  # read before any write: some stores create a missing bucket on a write
         client.whole(name)
     client.put(name, _BYTES)
     try:

@@ -1,4 +1,4 @@
-"""The one way to a store: ranged requests through obstore, counted, checked for length, and sent again after faults."""
+"""Client of a store: range requests through obstore that are counted, checked for length, and retried after faults."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from harness.extensions.object_store.address import S3Address
 from harness.extensions.object_store.attempts import ATTEMPTS, FAULTS, RangeError, count, pause_after
 
 WHOLE: Any = {"offset": 0}
-"""A range that is the whole object: its answer states the object's size apart from its own length, so a cut shows."""
+"""Range of the complete object: the answer states the object's size in addition to its own length, so cuts show."""
 
 CONCURRENCY = 16
-"""Requests that one reader has under way at the same time."""
+"""Most simultaneous requests of one reader."""
 
 _TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
 
@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 def _connect(place: S3Address, folder: str, timeout: str) -> S3Store:
-    """Make obstore's client for a folder of a place, with keys from the environment; nothing is sent yet."""
+    """Return obstore's client for a folder of a place, with keys from the environment; it sends nothing yet."""
     options: dict[str, Any] = {"endpoint": place.endpoint} if place.endpoint else {}
     return S3Store(
         place.bucket,
@@ -38,16 +38,15 @@ def _connect(place: S3Address, folder: str, timeout: str) -> S3Store:
             "timeout": timeout,
             "connect_timeout": _CONNECT_TIMEOUT,
         },
-        retry_config={"max_retries": 0},  # it does not say how many there were; ours are counted
+        retry_config={"max_retries": 0},  # obstore does not report its retries; those of `Client` are counted
         **options,
     )
 
 
 class Client:
-    """Reads and writes the objects of one folder of a store.
+    """Reader and writer of the objects of one folder of a store.
 
-    An object is one version of itself: once its tag is known, every further request asks for that tag, so bytes of two
-    versions are never mixed.
+    Once the tag of an object is known, every further read requires that tag, so bytes of two versions are never mixed.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ class Client:
     timeout : str
         For one request.
     most_attempts : int
-        After how many a fault is reported.
+        Number of attempts after which a fault is reported.
     """
 
     def __init__(
@@ -80,16 +79,16 @@ class Client:
         Raises
         ------
         HarnessError
-            When the store cannot be reached, has no such object, or sends anything but these bytes.
+            If the store cannot be reached, has no such object, or sends other bytes.
         """
         return self._get(name, (start, start + length))[0] if length else memoryview(b"")
 
     def tail(self, name: str, length: int) -> tuple[memoryview, int]:
-        """Return the last bytes of an object, all of it where it is shorter, and its size."""
+        """Return the last `length` bytes of an object, or all bytes if it is shorter, and its size."""
         return self._get(name, {"suffix": length})
 
     def fetch(self, name: str, start: int, length: int) -> Future[memoryview]:
-        """Start reading a part of an object, beside other requests of this client."""
+        """Start reading a part of an object, concurrently with other requests of this client."""
         with self._lock:
             self._pool = self._pool or ThreadPoolExecutor(CONCURRENCY)
             return self._pool.submit(self.range, name, start, length)
@@ -99,12 +98,12 @@ class Client:
         return int(self._send(name, lambda: obstore.head(self.store, name))["size"])
 
     def put(self, name: str, data: Any) -> None:
-        """Store an object, in place of what had its name."""
+        """Store an object; replace an existing one of this name."""
         self._send(name, lambda: obstore.put(self.store, name, data, use_multipart=False))
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects."""
-        for start in range(0, len(names), 1000):  # the most that the protocol takes at once
+        for start in range(0, len(names), 1000):  # the protocol's limit per request
             part = list(names[start : start + 1000])
             self._send(f"{len(part)} objects", partial(obstore.delete, self.store, part))
 
@@ -116,7 +115,7 @@ class Client:
         return self._checked(name, wanted, answer, memoryview(answer.bytes()))
 
     async def ask_later(self, name: str, wanted: Any) -> memoryview:
-        """Do what `whole`, `range` and `tail` do, for a library that has an event loop."""
+        """Return bytes as `whole`, `range` and `tail` do, for a library with an event loop."""
 
         async def ask() -> memoryview:
             answer = await obstore.get_async(self.store, name, options=self._options(name, wanted))
@@ -125,7 +124,7 @@ class Client:
         return await self._send_later(name, ask)
 
     async def has_later(self, name: str) -> bool:
-        """Say whether there is an object of a name."""
+        """Return whether an object of this name exists."""
 
         async def ask() -> bool:
             try:
@@ -172,31 +171,31 @@ class Client:
         return f"{self._where}/{name}".rstrip("/")
 
     def close(self) -> None:
-        """End the threads; what is under way is waited for, so that it is counted where it belongs."""
+        """Stop the threads, after running requests have ended, so that these are counted for the right sample."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
 
 def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size: int) -> None:
-    """Hold an answer against what was asked for.
+    """Compare an answer with its request.
 
     Parameters
     ----------
     name : str
-        Of the object.
+        Name of the object.
     wanted : tuple of (int, int) or dict
         Start and stop, ``{"offset": start}`` or ``{"suffix": length}``.
     got : tuple of (int, int)
-        Start and stop as the answer states them.
+        Start and stop stated by the answer.
     length : int
         Bytes of the body.
     size : int
-        Of the object as the answer states it.
+        Size of the object stated by the answer.
 
     Raises
     ------
     RangeError
-        When the answer is another part of the object, or not as long as it says.
+        If the answer is another part of the object, or its body has another length than stated.
     """
     if isinstance(wanted, dict):
         start, stop = (wanted["offset"] if "offset" in wanted else max(0, size - wanted["suffix"])), size

@@ -1,4 +1,4 @@
-"""Chunks of an HDF5 file read by reference: what lies where is stored beside the file, and zarr-python reads it."""
+"""HDF5 chunks by reference: positions of chunks are stored next to the file, and zarr-python reads the chunks."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 _GROUP = {"zarr_format": 2}
 
-Reference = tuple[str, int, int]  # the file, by its template, the offset and the length of a chunk
+Reference = tuple[str, int, int]  # of a chunk: the template of its file, offset, and length
 
 
 class Hdf5Chunk(Codec):
-    """Decodes a stored chunk: Blosc as Zarr's own arrays do, any other filter by HDF5, in a file in memory.
+    """Codec of a stored chunk: Blosc is decoded as for Zarr's own arrays, other filters by HDF5 with a file in memory.
 
     Parameters
     ----------
     nbytes : int
-        Of the values of a chunk.
+        Bytes of the values of a chunk.
     dtype : str
-        Of the values.
+        Type of the values.
     filters : list of [int, int, list of int]
-        Code, flags and values of each, as HDF5 numbers them; none for values that are stored as they are.
+        Code, flags and values of each filter, in HDF5's numbering; empty for unfiltered values.
     bare : bool
-        Whether a chunk as long as its values was stored without the filters, but for a checksum.
+        Whether a chunk as long as its values was stored without the filters, except for a checksum.
     """
 
     codec_id = "trace-format-harness.hdf5"
@@ -56,18 +56,18 @@ class Hdf5Chunk(Codec):
 
     @property
     def checksum(self) -> int:
-        """Bytes of a checksum behind each chunk, which HDF5 compares."""
+        """Bytes of the checksum after each chunk, which HDF5 verifies; 0 without one."""
         return CHECKSUM if any(code == h5py.h5z.FILTER_FLETCHER32 for code, _, _ in self.filters) else 0
 
     def encode(self, buf: Any) -> Any:
-        """Refuse: nothing is written by reference."""
+        """Raise `NotImplementedError`: chunks are only read by reference."""
         raise NotImplementedError("chunks of HDF5 are only read by reference")
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Return the values of a chunk as bytes."""
         stored = bytes(buf)
         if not self.filters:
-            stored = stored.ljust(self.nbytes, b"\0")  # of a tensor without chunks, the last rows fill no block
+            stored = stored.ljust(self.nbytes, b"\0")  # the last block of a contiguous tensor may have fewer rows
         elif self.checksum or not (self.bare and len(stored) == self.nbytes):
             return ndarray_copy(self._decoded(stored), out)
         if len(stored) != self.nbytes:
@@ -77,7 +77,7 @@ class Hdf5Chunk(Codec):
     def _decoded(self, stored: bytes) -> np.ndarray:
         codes, length = [code for code, _, _ in self.filters], len(stored) - self.checksum
         bare = self.bare and length == self.nbytes
-        # Blosc and bitshuffle believe the sizes in front of what they decode.
+        # Blosc and bitshuffle trust the sizes in the header of a chunk, so these are checked here.
         sizes = self.nbytes.to_bytes(4, "little") + length.to_bytes(4, "little")
         other = codes[0] == BLOSC and stored[4:8] + stored[12:16] != sizes
         if not bare and (other or (codes[0] == BITSHUFFLE and stored[:8] != self.nbytes.to_bytes(8, "big"))):
@@ -95,9 +95,9 @@ numcodecs.register_codec(Hdf5Chunk)
 
 
 def references(path: Path) -> bytes:
-    """Say where the chunks of an archive lie, in version 1 of kerchunk's format, as an archive of Zarr format 2.
+    """Return the positions of an archive's chunks in version 1 of kerchunk's format, as an archive of Zarr format 2.
 
-    A tensor without chunks is cut along its first axis into blocks of up to `BLOCK` bytes, or of one row.
+    A contiguous tensor is divided along its first axis into blocks of up to `BLOCK` bytes, or of one row.
 
     Parameters
     ----------
@@ -107,12 +107,13 @@ def references(path: Path) -> bytes:
     Returns
     -------
     bytes
-        JSON; the file is its template ``u``. https://fsspec.github.io/kerchunk/spec.html
+        JSON, with the file as template ``u``. https://fsspec.github.io/kerchunk/spec.html
 
     Raises
     ------
     UnsupportedProfile
-        When a filter cannot be decoded here, or a chunk was stored without filters in a way that cannot be told.
+        If a filter cannot be decoded here, a tensor is in its header, or chunks without filters cannot be identified
+        by their length.
     """
     metadata: dict[str, Any] = {".zgroup": _GROUP}
     chunks: dict[str, Reference] = {}
@@ -135,7 +136,7 @@ def references(path: Path) -> bytes:
 
 
 def _array(dataset: Any) -> tuple[dict[str, Any], dict[tuple[int, ...], Reference]]:
-    """Describe a dataset as an array of Zarr, and find its chunks by their place in the grid."""
+    """Return the Zarr metadata of a dataset, and its chunks by their place in the grid."""
     layout = dataset.id.get_create_plist().get_layout()
     if layout == h5py.h5d.CHUNKED:
         edges, filters, bare, found = _chunked(dataset)
@@ -158,7 +159,7 @@ def _array(dataset: Any) -> tuple[dict[str, Any], dict[tuple[int, ...], Referenc
 
 
 def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple[int, ...], Reference]]:
-    """Return the edges of chunks, their filters, whether some are without these, and where they are."""
+    """Return the edges of chunks, their filters, whether some chunks lack these, and the references by place."""
     edges, name = dataset.chunks, dataset.name[1:]
     filters = filters_of(dataset.id.get_create_plist())
     for code, _, _ in filters:
@@ -168,10 +169,10 @@ def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple
     infos: list[Any] = []
     dataset.id.chunk_iter(infos.append)
     checksum = CHECKSUM if any(code == h5py.h5z.FILTER_FLETCHER32 for code, _, _ in filters) else 0
-    every = (1 << len(filters) - bool(checksum)) - 1  # a checksum is never left out
+    every = (1 << len(filters) - bool(checksum)) - 1  # a checksum is never omitted
     bare = any(info.filter_mask for info in infos)
     for info in infos:
-        # A reference is an offset and a length: only by its length can a chunk without the filters be told from others.
+        # A reference is an offset and a length, so only the length can identify a chunk without the filters.
         told = not bare or (info.size == nbytes + checksum) == (info.filter_mask == every)
         if info.filter_mask not in (0, every) or not told:
             raise UnsupportedProfile(f"{name} has chunks without some of its filters, which no reference can express")
@@ -183,7 +184,7 @@ def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple
 
 
 def _contiguous(dataset: Any) -> tuple[tuple[int, ...], dict[tuple[int, ...], Reference]]:
-    """Return the edges of blocks of rows, and where they are; nowhere for values that were never written."""
+    """Return the edges of blocks of rows, and their references by place; none for values that were never written."""
     if not dataset.shape:
         edges: tuple[int, ...] = ()
     else:

@@ -1,4 +1,4 @@
-"""The objects of one archive, as readers of formats ask for them: whole, in pieces, as a file, as a store of Zarr."""
+"""Access to the objects of one archive for format readers: complete, in pieces, as a file, or as a Zarr store."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from harness.extensions.object_store.shards import StoredFile, joined
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-_KEPT = 256 << 20  # bytes of shards that one reader holds, the newest file apart
+_KEPT = 256 << 20  # most bytes of shards that one reader holds; the newest file is always held
 
 
 class StoredArchive:
-    """One archive, by its key within a place; one that is a single file is the object with the empty name.
+    """One archive, by its key within a place; an archive of one file is the object with the empty name.
 
-    By the route ``download`` such a file is fetched whole when it is opened.
+    With the route ``download``, such a file is fetched completely when it is opened.
     """
 
     def __init__(self, place: S3Address, key: str, route: str = "ranges") -> None:
@@ -38,7 +38,7 @@ class StoredArchive:
 
     @property
     def url(self) -> str:
-        """Where the archive is."""
+        """URL of the archive."""
         return f"{self._place.url}/{self._key}"
 
     def _full(self, name: str) -> str:
@@ -49,13 +49,13 @@ class StoredArchive:
         return self._single.whole(self._full(name))
 
     def tail(self, length: int) -> tuple[memoryview, int]:
-        """Return the last bytes of an archive that is one file, and its size."""
+        """Return the last bytes of an archive of one file, and its size."""
         return self._single.tail(self._name, length)
 
     def ranges(self, extents: list[tuple[int, int]]) -> list[memoryview]:
-        """Return parts of an archive that is one file, given as offset and length, asked for at the same time."""
+        """Return parts of an archive of one file, given as offset and length, by concurrent requests."""
         pieces = joined([(start, start + length) for start, length in extents])
-        if len(pieces) == 1:  # no thread has to wake up for it
+        if len(pieces) == 1:  # needs no other thread
             ((start, stop),) = pieces
             got = [self._single.range(self._name, start, stop - start)]
         else:
@@ -69,7 +69,7 @@ class StoredArchive:
         return found
 
     def source(self, name: str, *, at_once: bool) -> StoredFile:
-        """Give access to an object that will be read in pieces; where it is new, perhaps fetching all of it first."""
+        """Return an object for reading in pieces; on first use, `at_once` decides whether it is fetched completely."""
         with self._lock:
             if name not in self._sources:
                 self._sources[name] = StoredFile(self._single, self._full(name), at_once=at_once)
@@ -79,33 +79,33 @@ class StoredArchive:
             return self._sources[name]
 
     def file(self) -> BinaryIO:
-        """Open an archive that is one file, through the cache that the run states."""
+        """Open an archive of one file, through the cache that the run states."""
         if self._route == "download":
             return io.BytesIO(self.whole())
         return io.BufferedReader(_OpenedObject(self._single, self._name, self._place), 1)
 
     def zarr_store(self, known: Mapping[str, bytes] = MappingProxyType({})) -> Store:
-        """Open an archive that is a folder as zarr-python sees one; what is known of it is not asked for again."""
+        """Open an archive in a folder as a store of zarr-python; objects in `known` are not requested again."""
         from harness.extensions.object_store.zarr_store import CountedStore
 
         self._folder = Client(self._place, self._key)
         return CountedStore(self._folder, known)
 
     def reference_store(self) -> Store:
-        """Open an archive that is one file as zarr-python sees one, by what lies beside it."""
+        """Open an archive of one file as a store of zarr-python, by the references stored next to it."""
         from harness.extensions.object_store.zarr_store import ReferenceStore
 
         return ReferenceStore(self._single, self._name, bytes(self._single.whole(beside(self._name))))
 
     def close(self) -> None:
-        """Let go of all that was opened."""
+        """Close all clients."""
         for client in (self._single, self._folder):
             if client is not None:
                 client.close()
 
 
 class _OpenedObject(io.RawIOBase):
-    """An object as a file that can be read and sought in, through one of fsspec's caches."""
+    """An object as a readable and seekable file, through one of fsspec's caches."""
 
     def __init__(self, client: Client, name: str, place: S3Address) -> None:
         self._client, self._name = client, name
@@ -134,7 +134,7 @@ class _OpenedObject(io.RawIOBase):
         stop = min(self._at + len(view), self._size)
         if stop <= self._at:
             return 0
-        data = self._cache._fetch(self._at, stop)  # the name by which fsspec's own files call it
+        data = self._cache._fetch(self._at, stop)  # fsspec's own files call this private method too
         view[: len(data)] = data
         self._at += len(data)
         return len(data)

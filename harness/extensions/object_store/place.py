@@ -1,4 +1,4 @@
-"""The store ``s3``: what the command line and the environment say of it, its words, its check and its uploads."""
+"""The store ``s3``: its options and environment variables, its description, its check and its uploads."""
 
 from __future__ import annotations
 
@@ -104,24 +104,24 @@ class S3Place(S3Address, ArchiveStore):
 
 
 def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> S3Place:
-    """Read a store's URL and find its endpoint.
+    """Parse a store's URL and find its endpoint.
 
     Parameters
     ----------
     url : str
         ``s3://bucket/prefix``.
     environment : mapping
-        Where the usual ``AWS_`` variables are looked up.
+        Source of the usual ``AWS_`` variables.
 
     Returns
     -------
     S3Place
-        Not asked for anything yet.
+        The store; no request has been sent yet.
 
     Raises
     ------
     UsageError
-        When it is no such URL, the endpoint is none, or there are no keys.
+        If the URL or the endpoint is malformed, or there are no keys.
     """
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:

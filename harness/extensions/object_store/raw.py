@@ -1,4 +1,4 @@
-"""Raw archives in a store: one request for a tensor, several at a time for the runs of a selection."""
+"""Raw archives in a store: one request for a tensor, several concurrent ones for the contiguous runs of a selection."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from harness.formats.selection import lengths, whole
 if TYPE_CHECKING:
     from harness.extensions.object_store.objects import StoredArchive
 
-_FIRST = 64 << 10  # bytes that are asked for first at the end of an archive, most likely with all of its index
+_FIRST = 64 << 10  # bytes of the first request, at the end of an archive; most likely they contain the complete index
 
 
 class RemoteRawReader(Reader):
-    """Finds the tensors by the index at the end of an archive."""
+    """Reader that finds tensors by the index at the end of an archive."""
 
     def __init__(self, backend: Format, objects: StoredArchive) -> None:
         self._objects = objects
@@ -36,7 +36,7 @@ class RemoteRawReader(Reader):
         return self._contents.manifest()
 
     def stored(self) -> dict[str, StoredTensor]:
-        """List the tensors of the index, as a local reader does."""
+        """Return the tensors of the index, as a local reader does."""
         return self._contents.stored()
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How the archives of a format are read from a store: what a format registers in the group ``harness.remotes``."""
+"""Routes by which a format's archives are read from a store; formats register them in the group ``harness.remotes``."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from harness import registry
 from harness.formats.base import Format, Reader
 from harness.formats.slimmed import SlimmedFormat, SlimmedReader
 
-if TYPE_CHECKING:  # it needs packages that a report of a run does not
+if TYPE_CHECKING:  # the import needs packages that reports do not need
     from harness.extensions.object_store.objects import StoredArchive
 
 
 @dataclass(frozen=True)
 class RemoteRoute:
-    """One way in which an archive in a store is read."""
+    """One way to read an archive in a store."""
 
-    # Takes the format and the objects of an archive to a reader, which closes them.
+    # Returns a reader from the format and the objects of an archive; the reader closes the objects.
     open: Callable[[Format, StoredArchive], Reader]
-    # Takes the path of an archive to what has to be stored beside it; raises `UnsupportedProfile` when the archive
-    # cannot be read by this route.
+    # Returns the content of the object to store next to the archive at a path; raises `UnsupportedProfile` if this
+    # route cannot read the archive.
     beside: Callable[[Path], bytes] | None = None
     missing: Callable[[], str] = str  # Returns why it cannot be used here, as the end of a sentence; empty if it can.
 
 
 @dataclass(frozen=True)
 class RemoteFormat:
-    """A format whose archives can be read from a store; without routes, one whose archives cannot."""
+    """Routes of a format whose archives can be read from a store; without routes, they cannot be read there."""
 
-    # By name: ``ranges`` asks for the bytes that a read needs, by the library that installing it provides; ``fused`` by
-    # another pipeline of zarr-python; ``download`` for the whole file first; ``reference`` finds chunks by what is
-    # stored beside the archive.
+    # By name: ``ranges`` requests the bytes that a read needs, through the format's stock library; ``fused`` does so
+    # through another pipeline of zarr-python; ``download`` requests the complete file first; ``reference`` finds chunks
+    # by references stored next to the archive.
     routes: Mapping[str, RemoteRoute] = field(default_factory=dict)
-    # Takes the format, and the cache behind `StoredArchive.file` in a few words, to what readers keep of what they have
-    # read, for the ledger.
+    # Returns in words which read data a reader keeps, for the ledger, from the format and a short description of the
+    # cache behind `StoredArchive.file`.
     caches: Callable[[Format, str], str] = lambda backend, files: "none"
-    # Takes the path of an archive to objects of a folder that are stored in place of its files, by their names.
+    # Returns, for the folder of an archive, objects to store in place of its files, by their names.
     documents: Callable[[Path], Mapping[str, bytes]] = lambda archive: {}
-    # Through a decoder of this project. A run leaves it out; `benchmarks.object_store` shows it beside the others.
+    # Route through a decoder of this project. Runs do not use it; `benchmarks.object_store` measures it too.
     own: RemoteRoute | None = None
 
     def route(self, name: str) -> RemoteRoute:
-        """Return one of `routes`, or `own` by that name."""
+        """Return the route of this name; ``own`` is the route `own`, if there is one."""
         return self.own if name == "own" and self.own else self.routes[name]
 
 
 def remote_of(backend: Format) -> RemoteFormat:
-    """Return what is registered for a format; above slimming, what is registered for the format below."""
+    """Return the routes registered for a format; for a slimmed format, those of the format below, adapted to it."""
     if isinstance(backend, SlimmedFormat):
         below, of = remote_of(backend.of), backend.of
         routes = {name: replace(route, open=_widening(of, route)) for name, route in below.routes.items()}
@@ -62,13 +62,13 @@ def _widening(of: Format, route: RemoteRoute) -> Callable[[Format, StoredArchive
 
 
 def _open_file(backend: Format, objects: StoredArchive) -> Reader:
-    """Open an archive that is one file, with the reader of local ones."""
+    """Open an archive of one file with the first reader of local archives."""
     file = objects.file()
     return next(iter(backend.readers.values())).open(file)
 
 
 one_file = RemoteRoute(_open_file)
-"""For a format whose first reader takes an open file in place of a path."""
+"""Route for a format whose first reader accepts an open file in place of a path."""
 
 npz = RemoteFormat(
     {"ranges": one_file, "download": one_file},

@@ -1,7 +1,7 @@
-"""A proxy on loopback in a process of its own, which makes a near store far: latency, bandwidth, and faults by rule.
+"""Loopback proxy in a separate process that simulates a distant store: latency, limited bandwidth, and faults by rule.
 
-``python -m harness.extensions.object_store.shaper`` is not a command for people: `shaped` starts it, and it ends when
-its input does.
+``python -m harness.extensions.object_store.shaper`` is internal: `shaped` starts it, and it ends when its standard
+input closes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.extensions.object_store.address import S3Address, parse_fault
 
 Place = TypeVar("Place", bound=S3Address)
 
-_PIECE = 64 << 10  # bytes that are passed on at a time
+_PIECE = 64 << 10  # most bytes forwarded at a time
 _REFUSALS = {"500": ("Internal Server Error", "InternalError"), "503": ("Slow Down", "SlowDown")}
 _In: TypeAlias = asyncio.StreamReader
 _Out: TypeAlias = asyncio.StreamWriter
@@ -30,7 +30,7 @@ _Out: TypeAlias = asyncio.StreamWriter
 
 @contextmanager
 def shaped(place: Place) -> Iterator[Place]:
-    """Put a shaper in front of a store, where its place asks for one.
+    """Run a shaper in front of a store, if its place has settings for one.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def shaped(place: Place) -> Iterator[Place]:
     Yields
     ------
     S3Place
-        The same with the shaper's endpoint; as it was where nothing is to be shaped.
+        The place with the shaper's endpoint; unchanged without settings for a shaper.
 
     Raises
     ------
     UsageError
-        When the endpoint is not plain ``http``: nothing can be put into an encrypted connection.
+        If the endpoint is not plain ``http``: an encrypted connection cannot be shaped.
     """
     if not place.shaped:
         yield place
@@ -63,7 +63,7 @@ def shaped(place: Place) -> Iterator[Place]:
             raise HarnessError("The shaper in front of the store did not start.")
         yield dataclasses.replace(place, endpoint=f"http://127.0.0.1:{port}")
     finally:
-        process.stdin.close()  # it ends when its input does, also when this process is killed
+        process.stdin.close()  # the shaper ends when its input closes, even if this process is killed
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
@@ -73,18 +73,18 @@ def shaped(place: Place) -> Iterator[Place]:
 
 
 class _Shaper:
-    """Passes requests on, later and slower, and wrong where a fault is asked for."""
+    """Proxy that forwards requests with added latency, limited bandwidth, and configured faults."""
 
     def __init__(self, endpoint: str, latency_ms: float, bandwidth: float, fault: str) -> None:
         parts = urlsplit(endpoint)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._latency, self._bandwidth = latency_ms / 1e3, bandwidth
         self._fault, self._every = parse_fault(fault) if fault else ("", 1)
-        self._free = 0.0  # when the line has passed on all that it took
+        self._free = 0.0  # time at which all accepted bytes have been sent over the limited line
         self._reads = 0
 
     async def serve(self, reader: _In, writer: _Out) -> None:
-        """Serve one connection of a client, with one to the server."""
+        """Serve one connection of a client through one connection to the server."""
         upstream: _Out | None = None
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _Dropped):
             answers, upstream = await asyncio.open_connection(self._host, self._port, limit=1 << 20)
@@ -98,7 +98,7 @@ class _Shaper:
                 open_writer.close()
 
     async def _exchange(self, request: tuple[bytes, bytes], answers: _In, upstream: _Out, writer: _Out) -> None:
-        """Pass one request on, and its answer back."""
+        """Forward one request to the server, and its answer to the client."""
         head, body = request
         fault = self._next_fault(head)
         if fault in _REFUSALS:
@@ -110,7 +110,7 @@ class _Shaper:
         upstream.write(head + body)
         await upstream.drain()
         answer = await answers.readuntil(b"\r\n\r\n")
-        if fault == "norange":  # to ask for the whole object would break the signature, which covers the range
+        if fault == "norange":  # a request for the complete object would break the signature, which covers the range
             answer = b"HTTP/1.1 200 OK\r\n" + _without(answer, b"content-range").partition(b"\r\n")[2]
         bodiless = head.startswith(b"HEAD ") or answer.split(b" ", 2)[1] in (b"204", b"304")
         if _header(answer, b"transfer-encoding"):
@@ -121,14 +121,14 @@ class _Shaper:
         await writer.drain()
 
     def _next_fault(self, head: bytes) -> str:
-        """Return the fault of a request; only those that read have any."""
+        """Return the fault of a request; only GET requests have one."""
         if not head.startswith(b"GET "):
             return ""
         self._reads += 1
         return self._fault if (self._reads - 1) % self._every == 0 else ""
 
     async def _body(self, answer: bytes, length: int, fault: str, answers: _In, writer: _Out) -> None:
-        """Pass on an answer whose length is known, with what goes wrong in its body."""
+        """Forward an answer of known length, with the fault applied to its body."""
         sent = length // 2 if fault in ("drop", "truncate") else length
         if fault == "truncate" and length:
             answer = _without(answer, b"content-length")[:-2] + f"Content-Length: {sent}\r\n\r\n".encode()
@@ -148,7 +148,7 @@ class _Shaper:
                 raise _Dropped
 
     async def _chunks(self, answers: _In, writer: _Out) -> None:
-        """Pass on an answer that comes in chunks, up to the empty one."""
+        """Forward a chunked answer, up to its empty last chunk."""
         while True:
             line = await answers.readuntil(b"\r\n")
             size = int(line.split(b";")[0], 16)
@@ -158,22 +158,22 @@ class _Shaper:
                 return
 
     async def _send(self, piece: bytes, writer: _Out) -> None:
-        """Send when the line is free, which all connections share."""
+        """Send a piece once the line, shared by all connections, is free."""
         if self._bandwidth and piece:
             now = time.monotonic()
             self._free = max(self._free, now) + len(piece) / self._bandwidth
-            if self._free - now > 1e-3:  # a timer cannot wait for less
+            if self._free - now > 1e-3:  # shorter than a timer can wait
                 await asyncio.sleep(self._free - now)
         writer.write(piece)
         await writer.drain()
 
 
 class _Dropped(Exception):
-    """A connection has to end here."""
+    """A connection ends here, by a fault or because the server closed it."""
 
 
 def _header(head: bytes, name: bytes) -> bytes:
-    """Return a header of a request or an answer; empty where it has none."""
+    """Return the value of a header of a request or an answer; empty if the header is absent."""
     for line in head.split(b"\r\n")[1:]:
         key, _, value = line.partition(b":")
         if key.strip().lower() == name:
@@ -192,7 +192,7 @@ def _without(head: bytes, name: bytes) -> bytes:
 async def _run(settings: str) -> None:
     server = await asyncio.start_server(_Shaper(*json.loads(settings)).serve, "127.0.0.1", 0, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it goes away
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # returns when the parent closes the input
     server.close()
 
 

@@ -1,4 +1,4 @@
-"""Files of slimmed Zarr in a store: few requests, several at a time, and nothing asked for twice."""
+"""Files of slimmed Zarr in a store: few concurrent requests, and no request for bytes that are held."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from harness.errors import ArchiveError
 from harness.extensions.object_store.address import BLOCK, KEPT_FILE
 from harness.extensions.object_store.client import Client
 
-_INDEX = 64 << 10  # bytes asked for at the end of a file, at least: the index, or all of a small file
-_GAP = 256 << 10  # bytes that pass while a request waits for its answer
-_REQUEST = 4 << 20  # bytes of one request, so that several share the bandwidth and decoding starts early
+_INDEX = 64 << 10  # fewest bytes requested at the end of a file: they contain the index, or all of a small file
+_GAP = 256 << 10  # bytes that are transferred in the time that a request waits for its answer
+_REQUEST = 4 << 20  # most bytes of one request, so that several share the bandwidth and decoding starts early
 
 
 class StoredFile:
-    """One object, of which pieces are read, from several threads at once.
+    """One object that several threads read in pieces.
 
     Parameters
     ----------
     client : Client
-        Of the archive.
+        Client of the archive.
     name : str
-        Of the object.
+        Name of the object.
     at_once : bool
-        Whether to fetch all of it with the first request.
+        Whether the first request fetches the complete object.
     """
 
     def __init__(self, client: Client, name: str, *, at_once: bool) -> None:
@@ -49,7 +49,7 @@ class StoredFile:
         return self.read(start, self._size, np.empty(self._size - start, np.uint8)), self._size
 
     def _first(self, length: int) -> None:
-        """Make the first request, which tells the size."""
+        """Send the first request, whose answer states the size."""
         if self._at_once or not length:
             data = self._client.whole(self._name)
             self._size = len(data)
@@ -67,12 +67,12 @@ class StoredFile:
                     (start // BLOCK * BLOCK, min(-(-stop // BLOCK) * BLOCK, self._size)) for start, stop in extents
                 ]
             else:
-                self._held = [held for held in self._held if held[1] == self._size]  # only the index stays
+                self._held = [held for held in self._held if held[1] == self._size]  # keep only the index
                 blocks = extents
             self._ask([piece for start, stop in joined(blocks) for piece in self._missing(start, stop)])
 
     def _missing(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Return what is not held of a piece."""
+        """Return the parts of a piece that are not held, by start and stop."""
         found = []
         for first, last, _ in self._held:
             if first < stop and last > start:
@@ -105,13 +105,13 @@ class StoredFile:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that are held, those on their way included."""
+        """Bytes that are held, including those of pending requests."""
         with self._lock:
             return sum(last - first for first, last, _ in self._held)
 
 
 def joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join pieces that overlap, or lie closer together than a request is worth; given by start and stop."""
+    """Join pieces, given by start and stop, that overlap or whose gap is cheaper to read than a further request."""
     found: list[tuple[int, int]] = []
     for start, stop in sorted(pieces):
         if found and start - found[-1][1] <= _GAP:

@@ -1,4 +1,4 @@
-"""Where an archive is in a store, and how it is opened there as the measurement opens those in a folder."""
+"""An archive in a store, opened for measurements in the same way as an archive in a folder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from harness.sampling.sample import Counter, Opener
 
 @dataclass(frozen=True, kw_only=True)
 class S3Archive:
-    """Where a format finds an archive in a store."""
+    """Location of an archive in a store, and the route by which it is read."""
 
     place: S3Address  # The store.
     key: str  # Of the archive, within the place's prefix.
-    route: str = "ranges"  # How it is read, by a name of `harness.extensions.object_store.remotes.RemoteFormat`.
+    route: str = "ranges"  # Name of a route of `harness.extensions.object_store.remotes.RemoteFormat`.
 
     def opener(self, backend: Format) -> tuple[Opener, Counter]:
-        """Return what opens it in a format, and what counts the requests of that.
+        """Return an opener of the archive in a format, and a counter of its requests.
 
-        One request is made before and counted nowhere: this process may have been stopped for long.
+        An uncounted request is sent first, as a warm-up: this process may have been stopped for a long time.
         """
         from harness.extensions.object_store.attempts import StoreCounter
         from harness.extensions.object_store.client import Client
@@ -33,7 +33,7 @@ class S3Archive:
         with (
             closing(Client(self.place, folder)) as client,
             suppress(ArchiveError),
-        ):  # no object is an archive in a folder
+        ):  # an archive in a folder has no object of this name
             client.size(name)
         return StoredFormat(backend, self), StoreCounter
 
@@ -54,7 +54,7 @@ class StoredFormat:
         self._backend, self.name = backend, backend.name
 
     def reader(self, path: Path) -> Reader:
-        """Open the archive, not what was uploaded, with a client of its own, which knows nothing of earlier ones."""
+        """Open the archive in the store, not the local one at `path`, with a new client without earlier state."""
         from harness.extensions.object_store.objects import StoredArchive
 
         stored = self._stored

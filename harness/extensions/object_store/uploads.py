@@ -1,4 +1,4 @@
-"""The archives of a run in its store: where each is, uploaded once object for object, removed at the end."""
+"""Archives of a run in its store: location, upload of each object once, removal at the end."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from harness.run.subject import Arm
 from harness.sampling.worker import Children, Worker, WorkerError
 
 UPLOADED = "uploaded.json"
-"""The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
+"""The file in a run's folder that lists the run's objects in its store; absent if there are none."""
 
-_OURS = re.compile(r"harness-[^/]+-[0-9a-f]{8}/.+", re.S)  # what a run may remove, whatever its record says
+_OURS = re.compile(r"harness-[^/]+-[0-9a-f]{8}/.+", re.S)  # the only keys that a run may remove, whatever its record
 _NOT_THERE = "could not be uploaded: "
 
 
 def objects_of(archive: Path, key: str) -> dict[str, Path]:
-    """Name the objects of an archive by its key: a file is one, a folder one for each of its files."""
+    """Return the file of each object of an archive, by key: a file is one object, a folder one per file."""
     if not archive.is_dir():
         return {key: archive}
     return {f"{key}/{file.relative_to(archive).as_posix()}": file for file in files_of(archive)}
 
 
 def upload(place: S3Address, archive: Path, key: str, instead: Mapping[str, bytes] = MappingProxyType({})) -> list[str]:
-    """Store an archive as `objects_of` names its objects.
+    """Store an archive, with the keys from `objects_of`.
 
     Parameters
     ----------
     place : S3Address
         The store.
     archive : Path
-        What to store.
+        The archive to store.
     key : str
-        Its name there, within the place's prefix.
+        Its name in the store, within the place's prefix.
     instead : mapping of str to bytes
-        Objects of a folder that are stored in place of its files, by their names in it.
+        Objects to store in place of files of the archive's folder, by their names in it.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def upload(place: S3Address, archive: Path, key: str, instead: Mapping[str, byte
     Raises
     ------
     HarnessError
-        When the store does not take one of them.
+        If the store does not accept one of them.
     """
     files = objects_of(archive, key)
     others = {f"{key}/{name}": data for name, data in instead.items()}
@@ -78,7 +78,10 @@ def upload(place: S3Address, archive: Path, key: str, instead: Mapping[str, byte
 
 
 def upload_beside(backend: str, archive: Path, stored: S3Archive) -> str:
-    """Store what a route needs beside an archive; returns why the archive cannot be read by it, or nothing."""
+    """Store the object that a route needs next to an archive.
+
+    Returns why the route cannot read the archive; empty if it can.
+    """
     route = remote_of(load_format(backend)).route(stored.route)
     if why := route.missing():
         return f"{stored.route} {why}"
@@ -93,47 +96,47 @@ def upload_beside(backend: str, archive: Path, stored: S3Archive) -> str:
 
 
 def remove_objects(place: S3Address, keys: list[str]) -> None:
-    """Take objects out of a store; those that are not there are none to take."""
+    """Remove objects from a store; ignore those that do not exist."""
     with closing(Client(place)) as client:
         client.delete(keys)
 
 
 @dataclass(frozen=True)
 class StoreTask:
-    """Asks another process to call a function of this extension, which runs there alone."""
+    """Task that calls a function of this extension in another process, and only there."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
 
     def run(self, children: Children) -> Any:
-        """Call it."""
+        """Call the function and return its result."""
         return self.function(*self.arguments)
 
 
 class S3Uploads:
-    """Brings the archives of one subject after the other into a store.
+    """Uploads of archives to a store, one subject after the other.
 
     Parameters
     ----------
     place : S3Address
-        The store, as it is reached.
+        The store, with the endpoint in use.
     run_id : str
         Of the run; part of the keys.
     worker : Worker
-        Uploads.
+        Process that uploads.
     record : Path
-        `UPLOADED` in the run's folder. An object is listed there before it is uploaded, so a session that is killed
-        leaves none that is not, and the next session removes them with its own.
+        `UPLOADED` in the run's folder. Every object is listed there before its upload, so a session that is killed
+        leaves no unlisted object. The next session removes the listed ones with its own.
 
     Raises
     ------
     HarnessError
-        When the record is damaged.
+        If the record is damaged.
     """
 
     def __init__(self, place: S3Address, run_id: str, worker: Worker, record: Path) -> None:
         self._place, self._worker, self._record = place, worker, record
-        # Nobody else has such a folder, so whatever is removed at the end is ours.
+        # The folder's name is unique, so the removal at the end affects only objects of this run.
         self._folder = f"harness-{plain_name(run_id)}-{secrets.token_hex(4)}"
         self._places: dict[Arm, S3Archive] = {}
         self._keys = _listed(record)
@@ -148,7 +151,7 @@ class S3Uploads:
             archive = prepared.archives[arm]
             stored = S3Archive(place=self._place, key=f"{self._folder}/{archive.name}", route=arm.route)
             self._places[arm] = stored
-            if arm.shares:  # it is there already
+            if arm.shares:  # the archive is already uploaded
                 self._add_beside(prepared, arm, stored)
                 continue
             try:
@@ -160,12 +163,12 @@ class S3Uploads:
                 prepared.failures.update(dict.fromkeys(same, NoFigure.of(error, _NOT_THERE)))
 
     def _note(self, keys: Iterable[str]) -> None:
-        """List objects that are about to be stored."""
+        """List keys in the record before their objects are stored."""
         self._keys += keys
         write_text(self._record, json.dumps({"store": self._place.url, "keys": self._keys}, indent=1) + "\n")
 
     def _add_beside(self, prepared: Prepared, arm: Arm, stored: S3Archive) -> None:
-        """Upload what the route of an arm needs beside the archive."""
+        """Upload the object that an arm's route needs next to the archive."""
         if not arm.rereads or arm in prepared.failures:
             return
         self._note([beside(stored.key)])
@@ -180,7 +183,7 @@ class S3Uploads:
         return self._places.get(arm)
 
     def remove(self) -> None:
-        """Take away all that was uploaded, also by a session of the run that was killed."""
+        """Remove all uploaded objects, including those of a killed session of the run."""
         if self._keys:
             self._worker.do(StoreTask(remove_objects, (self._place, self._keys)))
         self._record.unlink(missing_ok=True)
@@ -193,7 +196,7 @@ class _Uploaded(TypedDict):
 
 
 def _listed(record: Path) -> list[str]:
-    """Return the keys of what a session that was killed has left in the store."""
+    """Return the keys of objects that a killed session left in the store."""
     if not record.exists():
         return []
     mend = "remove from the store what the run left there, then this file"

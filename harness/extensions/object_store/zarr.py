@@ -1,4 +1,4 @@
-"""Zarr in a store: through zarr-python, and slimmed also in few requests for neighbouring chunks, several at a time."""
+"""Zarr in a store through zarr-python; slimmed Zarr also by few concurrent requests for neighbouring chunks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _ROOT = "zarr.json"
 
 
 class RemoteSlimReader(ZarrSlimReader):
-    """Reads slimmed Zarr from a store: few requests, each of neighbouring chunks, several at a time.
+    """Reader of slimmed Zarr in a store by few concurrent requests, each for neighbouring chunks.
 
-    A shard of up to `AT_ONCE` bytes of values is fetched whole, one of up to `KEPT_FILE` stored bytes in blocks of
-    `BLOCK`, both kept while the reader is open; of a larger one only its index is kept.
+    A shard of up to `AT_ONCE` bytes of values is fetched completely, one of up to `KEPT_FILE` stored bytes in blocks of
+    `BLOCK` bytes. Both are kept while the reader is open; of a larger shard only the index is kept.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ class RemoteSlimReader(ZarrSlimReader):
 
 
 class RemoteLibraryReader(SlimLibraryReader):
-    """Reads slimmed Zarr from a store through zarr-python, which chooses the requests; the root's document once.
+    """Reader of slimmed Zarr in a store through zarr-python, which chooses the requests; reads the root document once.
 
     Parameters
     ----------
     objects : StoredArchive
         The archive.
     pipeline : str
-        What decodes, by the name of a reader.
+        Decoding pipeline, by the name of a reader.
     """
 
     def __init__(self, objects: StoredArchive, pipeline: str) -> None:
@@ -93,12 +93,12 @@ _ROUTES = {"ranges": DEFAULT, "fused": "fused"}
 
 
 def consolidated(archive: Path) -> dict[str, bytes]:
-    """Consolidate the metadata of an archive as zarr-python does, leaving the archive as it is.
+    """Return the consolidated metadata of an archive, as zarr-python writes it, without changing the archive.
 
     Returns
     -------
     dict of str to bytes
-        The documents of its root, by name.
+        The documents of the root, by name.
     """
     import zarr as library
     from zarr.core.buffer import default_buffer_prototype
@@ -111,7 +111,7 @@ def consolidated(archive: Path) -> dict[str, bytes]:
         for name in DOCUMENTS.intersection(names)
     }
     found = MemoryStore(documents)
-    with warnings.catch_warnings(action="ignore"):  # that format 3 has no agreed place for them
+    with warnings.catch_warnings(action="ignore"):  # Zarr format 3 does not standardise consolidated metadata
         library.consolidate_metadata(found)
     return {name: data.to_bytes() for name, data in documents.items() if "/" not in name}
 

@@ -1,4 +1,4 @@
-"""A store as zarr-python sees one: its own `ObjectStore`, with requests that are counted, checked and sent again."""
+"""Stores for zarr-python: its own `ObjectStore`, with requests that are counted, checked and retried."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class CountedStore(ObjectStore[Any]):
-    """Reads through the client of a folder; what zarr-python asks for, and how much at a time, is its own choice.
+    """Store that reads through the client of a folder; zarr-python chooses the requests and their sizes.
 
     Parameters
     ----------
     client : Client
-        Of the folder.
+        Client of the folder.
     known : mapping of str to bytes
-        Objects that were fetched already.
+        Objects that are already fetched.
     """
 
     def __init__(self, client: Client, known: Mapping[str, bytes] = MappingProxyType({})) -> None:
@@ -58,7 +58,7 @@ class CountedStore(ObjectStore[Any]):
 
 
 def _wanted(part: ByteRequest | None) -> Any:
-    """Translate a part of an object from zarr-python's words into obstore's."""
+    """Translate a byte range from zarr-python's types to obstore's."""
     match part:
         case RangeByteRequest():
             return (part.start, part.end)
@@ -70,14 +70,14 @@ def _wanted(part: ByteRequest | None) -> Any:
 
 
 class ReferenceStore(CountedStore):
-    """Reads chunks through a `Client`, one request for each; metadata is in the references.
+    """Store that reads each chunk by one request of a `Client`; metadata is in the references.
 
     Parameters
     ----------
     client : Client
-        Of the folder that holds the archive.
+        Client of the folder that holds the archive.
     name : str
-        Of the archive.
+        Name of the archive.
     references : bytes
         JSON: by key, the text of metadata, or a list of file, offset and length.
     """
@@ -106,6 +106,6 @@ class ReferenceStore(CountedStore):
 
 @dataclass(frozen=True)
 class _References:
-    """Texts, or a name with the first byte and the number of bytes, by key."""
+    """References by key: a text, or a file name with the first byte and the number of bytes."""
 
     refs: dict[str, str | tuple[str, Count, Positive]]

@@ -1,1 +1,1 @@
-"""What a use would cost beyond what was measured: a model of a run's cells, and its projection onto a store."""
+"""Cost of a use beyond the measurements: a cost model of a run's cells, and its projection onto a store."""

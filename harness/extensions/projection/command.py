@@ -1,4 +1,4 @@
-"""The command ``project``: what many traces on a store would cost, from the cost models of a run."""
+"""The command ``project``: project the cost of many traces on a store from the cost models of a run."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _store(arguments: argparse.Namespace) -> Store:
 
 
 def _quantity(text: str, option: str, units: dict[str, float], *, above: bool = False) -> float:
-    """Read a number with a unit, of at least 0 or above it."""
+    """Parse a number with a unit, which must be at least 0, or above 0 if `above` is set."""
     found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e-?\d+)?\s*([A-Za-z]*)", text)
     value = float(f"{found[1]}{found[2] or ''}") * units[found[3]] if found and found[3] in units else -1.0
     if value < 0 or (above and value == 0) or value == float("inf"):

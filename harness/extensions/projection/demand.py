@@ -1,4 +1,4 @@
-"""What an access demands of a format, known from its plan and its layout alone, before anything is timed."""
+"""Demand of an access on a format, from its plan and the layout alone, without any timing."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ FEATURES = (
     "opening", "reads", "chunks", "bytes decoded of attention", "bytes decoded of pair", "bytes decoded of others",
     "bytes returned",
 )  # fmt: skip
-"""What a time is made of: each has one coefficient, in seconds."""
+"""Features of the cost model; each has one coefficient, in seconds."""
 
 _ROLES = {Role.ATTENTION: 0, Role.PAIR: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What reads demand together."""
+    """Total demand of several reads."""
 
     reads: int  # Calls of the reader.
-    chunks: int  # Stored pieces that are fetched and decoded; for a format without chunks one a read.
-    decoded: tuple[int, int, int]  # Bytes that come out of the codec: of attention, of pair tensors, of all others.
-    returned: int  # Bytes of the arrays that come back.
+    chunks: int  # Stored pieces that are fetched and decoded; one per read for a format without chunks.
+    decoded: tuple[int, int, int]  # Decoded bytes: of attention, of pair tensors, of all others.
+    returned: int  # Bytes of the returned arrays.
 
     @property
     def features(self) -> np.ndarray:
@@ -41,28 +41,28 @@ class Demand:
 
 
 def demand(backend: Format, profile: Profile, manifest: Manifest, reads: Iterable[Read]) -> Demand:
-    """Reckon what reads demand of a format.
+    """Compute the demand of reads on a format.
 
     Parameters
     ----------
     backend : Format
         The format.
     profile : Profile
-        The settings that the archive is written with.
+        The settings of the archive.
     manifest : Manifest
-        What the trace holds.
+        Manifest of the trace.
     reads : iterable of Read
-        In their order.
+        The reads, in order.
 
     Returns
     -------
     Demand
-        For one opened archive. What is read twice is decoded twice: no format here keeps what it has decoded, but for
-        a chunk cache that is small against these tensors.
+        For one opened archive. Data that is read twice is decoded twice: no format here keeps decoded data, except in
+        a chunk cache that is small compared with these tensors.
     """
     count = chunks = returned = 0
     decoded = [0, 0, 0]
-    path, reached = "", 0  # how far a member that can only be read from its start is decoded
+    path, reached = "", 0  # a member that can only be read from its start, and the position up to which it is decoded
     for read in reads:
         spec = manifest[read.path]
         wanted = whole(spec.shape, read.selection)

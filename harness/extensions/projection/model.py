@@ -1,4 +1,4 @@
-"""A cost model of each format: seconds from what an access demands, fitted to a run and tried on what it left out."""
+"""Cost models of formats: seconds from the demand of an access, fitted to a run and tested on held-out cells."""
 
 from __future__ import annotations
 
@@ -22,64 +22,64 @@ from harness.sampling.executor import load_executor
 from harness.workload import ReadAccess
 
 LEAST_CELLS = len(FEATURES) + 2
-"""Cells of a format from which on a model of it means something."""
+"""Fewest cells of a format for a meaningful model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCell:
-    """A measured cell and what it demanded."""
+    """A measured cell and its demand."""
 
-    key: CellKey  # Which: a warm read of a trace by one thread.
+    key: CellKey  # The cell: a warm read of a trace by one thread.
     demand: Demand  # From the plan and the layout.
     seconds: float  # Median over rounds of opening and reading.
-    # Medians of what the process read; NaN where unknown.
+    # Medians of the bytes read and read calls of the process; NaN if unknown.
     bytes_read: float
     requests: float
 
     @property
     def n_res(self) -> int:
-        """Its length."""
+        """Length of the trace, in residues."""
         return self.key.n_res or 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What accesses take in one format."""
+    """Cost model of one format and profile."""
 
-    # Which.
+    # Format and profile.
     format: str
     profile: str
-    seconds: np.ndarray  # Ndarray, shape (features,). For one of each of `FEATURES`.
-    cells: tuple[ModelCell, ...]  # What it was fitted to.
-    # Median relative error over cells that were predicted without any of their length, and of their access; NaN where
-    # there was only one.
+    seconds: np.ndarray  # Seconds for one unit of each of `FEATURES`, shape (features,).
+    cells: tuple[ModelCell, ...]  # The fitted cells.
+    # Median relative error of cells predicted without any cell of the same length, and of the same access; NaN if there
+    # is only one length or access.
     by_length: float
     by_access: float
 
     def predict(self, wanted: Demand) -> float:
-        """Return the seconds of opening an archive and reading."""
+        """Return the predicted seconds of opening an archive and reading."""
         return float(wanted.features @ self.seconds)
 
 
 def cells_of(folder: Path, trace: str) -> list[ModelCell]:
-    """Gather the cells of a run that a model is fitted to: warm reads of one trace by one thread.
+    """Return the cells of a run to which models are fitted: warm reads of one trace by one thread.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     trace : str
-        The trace, as the run was asked for it.
+        The trace, as named in the run's configuration.
 
     Returns
     -------
     list of ModelCell
-        Without failed ones, the ceiling and the A/A control.
+        Without failed cells, the raw ceiling and the A/A control.
 
     Raises
     ------
     HarnessError
-        When a file of the run is missing or damaged.
+        If a file of the run is missing or damaged.
     """
     config = RunConfig.read(folder / "run.json")
     table = SampleTable.of(read_samples(folder / "samples.csv"))
@@ -127,7 +127,7 @@ def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
     Raises
     ------
     UsageError
-        When there are too few cells, or cells of one length alone.
+        If there are too few cells, or cells of only one length.
     """
     if len({cell.n_res for cell in cells}) < 2:
         raise UsageError(
@@ -157,7 +157,7 @@ def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
 
 
 def fit(cells: Sequence[ModelCell]) -> np.ndarray:
-    """Return the seconds of each of `FEATURES` that fit best, none negative, by the squares of relative errors."""
+    """Return the nonnegative seconds of each of `FEATURES` that minimise the squares of relative errors."""
     from scipy.optimize import nnls  # takes a second to import
 
     times = np.array([cell.seconds for cell in cells])
@@ -167,7 +167,7 @@ def fit(cells: Sequence[ModelCell]) -> np.ndarray:
 
 
 def _held_out(cells: Sequence[ModelCell], group: Callable[[ModelCell], object]) -> float:
-    """Predict each group of cells from all others and return the median of relative errors; NaN with one group."""
+    """Predict each group of cells from all others; return the median relative error, NaN if there is one group."""
     groups = dict.fromkeys(map(group, cells))
     if len(groups) < 2:
         return float("nan")

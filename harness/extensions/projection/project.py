@@ -1,4 +1,4 @@
-"""What many traces on a store would cost, take and request in each format: a projection, never a measurement."""
+"""Projection, not measurement, of the cost, time and requests of many traces on a store, for each format."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from harness.suite import mix_reads
 from harness.trace.sources import find_source
 from harness.workload import ReadAccess
 
-_ZIP_DIRECTORY = 2.0  # requests: the end of the file, which says where its directory is, and that
+_ZIP_DIRECTORY = 2.0  # requests: the end of the file, which states the position of the directory, and the directory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where the traces are."""
+    """Latency, bandwidth and prices of a store for traces."""
 
-    name: str  # What it is called.
+    name: str  # Its name.
     latency: float  # Seconds until the first byte of a request.
-    bandwidth: float  # Bytes a second for each reader.
-    in_flight: int = 1  # Requests of one access that are under way at the same time.
+    bandwidth: float  # Bytes per second for each reader.
+    in_flight: int = 1  # Simultaneous requests of one access.
     # Prices in USD; a gigabyte is 10**9 bytes.
     gigabyte_month: float
     thousand_gets: float
     thousand_puts: float
     gigabyte_out: float
-    prices_from: str  # Where they were taken from.
+    prices_from: str  # Source of the prices.
 
 
 STORES = {
@@ -59,30 +59,30 @@ STORES = {
         gigabyte_out=0.0, prices_from="a disk that costs nothing, with all of it in the page cache as in the run",
     ),
 }  # fmt: skip
-"""Stores by name, with prices to be overridden by options."""
+"""Stores by name; options override their prices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionQuestion:
-    """What is to be projected."""
+    """Parameters of a projection."""
 
-    # How many traces, of which length, and how many read at the same time, each on a machine of its own.
+    # Number of traces, their length in residues, and number of simultaneous readers, each on a separate machine.
     traces: int
     n_res: int
     readers: int
-    accesses: int  # Accesses to each trace, each of which opens the archive and finds nothing of it in memory.
-    mix: Mix  # Of which the shares of accesses count.
-    store: Store  # Where the traces are.
+    accesses: int  # Accesses to each trace; each opens the archive, and nothing of it is in memory.
+    mix: Mix  # Only its shares of accesses count.
+    store: Store  # Store of the traces.
 
     @property
     def asked(self) -> str:
-        """How it is used, in words."""
+        """The use in words."""
         return f"on {self.store.name}, each read {self.accesses:,} times, by {self.readers} readers at once"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """What was projected; the table has a row for each format and profile, times in seconds and prices in USD."""
+    """Result of a projection: a table with a row for each format and profile, times in seconds and prices in USD."""
 
     question: ProjectionQuestion
     trace: str
@@ -98,19 +98,19 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
     folder : Path
         The run's folder.
     trace : str or None
-        Which of its traces; None for the only one that is made in any length.
+        One of the run's traces; None for the only one that can be made in any length.
     question : ProjectionQuestion
-        What is asked.
+        Parameters of the projection.
 
     Returns
     -------
     Projection
-        Cheapest waiting first.
+        With the fewest seconds per access first.
 
     Raises
     ------
     UsageError
-        When the run lacks lengths, cells, sizes or accesses that are needed, or several nodes measured its lengths.
+        If the run lacks required lengths, cells, sizes or accesses, or several nodes measured its lengths.
     """
     config = RunConfig.read(folder / "run.json")
     _require_one_machine(folder)
@@ -118,7 +118,7 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
     if text not in config.traces:
         raise UsageError(f"The run has no trace {text!r}; it has {', '.join(config.traces)}.")
     models = fit_all(cells_of(folder, text))
-    # Only plans are made at that length, and no tensor.
+    # At this length only plans are made, no tensors.
     (subject,) = open_subjects(dataclasses.replace(config, traces=(text,), sizes=(question.n_res,)))
     planned = {name: _planned(subject, question.mix, name) for name, share in question.mix.shares.items() if share}
     sizes = archive_sizes(read_samples(folder / "samples.csv"))
@@ -129,7 +129,7 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
         arm = arms[model.format, model.profile]
         backend = load_format(arm.backend)
         wanted = {n: demand(backend, arm.settings, subject.manifest, access.reads) for n, access in planned.items()}
-        # Where members are read from their start, a reader asks for the directory of the file and for the member.
+        # If members are read from their start, a reader requests the directory of the file and then the member.
         opening = _ZIP_DIRECTORY if isinstance(backend, ReadsWhole) else _opening(model)
         size, files = _archive(sizes, model, subject)
         rows.append(_row(model, wanted, counts, question, size, files, opening))
@@ -138,7 +138,7 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
 
 
 def _require_one_machine(folder: Path) -> None:
-    """Refuse lengths that different nodes measured: a cost model would compare the nodes."""
+    """Raise `UsageError` if different nodes measured the lengths, because a cost model would compare the nodes."""
     path = folder / "environment.json"
     if path.exists() and (nodes := len(nodes_of(read_environment(path)))) > 1:
         raise UsageError(
@@ -169,7 +169,7 @@ def _planned(subject: Subject, mix: Mix, name: str) -> ReadAccess:
 
 
 def _archive(sizes: pd.DataFrame, model: Model, subject: Subject) -> tuple[float, float]:
-    """Return bytes and files of an archive at the asked length: as measured, or as the largest measured one grows."""
+    """Return bytes and files of an archive at the projected length: measured, or scaled from the longest measured."""
     mine = (sizes["format"] == model.format) & (sizes["profile"] == model.profile) & (sizes["trace"] == subject.label)
     rows = sizes[mine].sort_values("n_res")
     if rows.empty:
@@ -178,13 +178,13 @@ def _archive(sizes: pd.DataFrame, model: Model, subject: Subject) -> tuple[float
     row = (rows if exact.empty else exact).iloc[-1]
     growth = subject.manifest.nbytes / float(row["bytes_requested"])
     size, files = float(row["size_bytes"]) * growth, float(row["files"])
-    if exact.empty and rows["files"].nunique() > 1:  # as many files as chunks: they grow as bytes
+    if exact.empty and rows["files"].nunique() > 1:  # one file per chunk: the number of files grows like the bytes
         files *= growth
     return size, files
 
 
 def _opening(model: Model) -> float:
-    """Return the read calls that are not of chunks, in the cell with the fewest of these."""
+    """Return the read calls that do not read chunks, from the cell with the fewest chunks; at least 1."""
     fewest = min(model.cells, key=lambda cell: (cell.demand.chunks, cell.requests))
     return max(1.0, fewest.requests - fewest.demand.chunks)
 
@@ -209,7 +209,7 @@ def _row(
         like, count = max(same, key=lambda cell: cell.n_res), counts[name]
         pieces = needs.chunks * min(1.0, max(1.0, like.requests - opening) / like.demand.chunks)
         read = sum(needs.decoded) * like.bytes_read / sum(like.demand.decoded)
-        # One access of a mix is one window: all of a sample, but for the opening, is divided by their number.
+        # One access of a mix is one window: the values of a sample, except for the opening, are divided by the windows.
         computed = model.seconds[0] + (model.predict(needs) - model.seconds[0]) / count
         waits = (opening + pieces / count / store.in_flight) * store.latency
         seconds += shares[name] * (computed + waits + read / count / store.bandwidth)
@@ -256,7 +256,7 @@ def _notes(question: ProjectionQuestion, models: Sequence[Model]) -> tuple[str, 
 
 
 def document_of(projection: Projection) -> dict[str, Any]:
-    """Return a projection as it is kept: what was asked, in words, and a row for each format."""
+    """Return the JSON document of a projection: the question in words, notes, and a row for each format."""
     question = projection.question
     return {
         "projection_version": VERSION,
@@ -267,6 +267,6 @@ def document_of(projection: Projection) -> dict[str, Any]:
 
 
 def save(projection: Projection, folder: Path) -> Path:
-    """Write a projection beside the run, from where the report shows it as one."""
+    """Write a projection to the run's folder, from which the report shows it; return its path."""
     write_text(folder / FILE, json.dumps(document_of(projection), indent=1) + "\n")
     return folder / FILE

@@ -1,4 +1,4 @@
-"""What `harness project` left beside a run, for the report to show as a projection."""
+"""Report section that shows the result of `harness project` as a projection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 class _Section(Section):
-    """What `harness project` made of the run, said to be a projection."""
+    """Section with the result of `harness project` for the run, labelled as a projection."""
 
     name = "projection"
     title = "Projection"
@@ -28,7 +28,7 @@ class _Section(Section):
     measured: ClassVar = {FILE: f"the projection, in {FILE}"}
 
     def find(self, folder: Path, findings: Findings) -> Any:
-        """Read the projection; None where there is none, or where the run's reads are no basis for one."""
+        """Read the projection; None if there is none, or if the results of the run are withdrawn."""
         path = folder / FILE
         if findings.withdrawn or not path.exists():
             return None
@@ -36,7 +36,7 @@ class _Section(Section):
         return read_document(path, _Projected, version=("projection_version", VERSION), mend=mend, extra=True)
 
     def blocks(self, found: Any, findings: Findings) -> list[Block]:
-        """Show what was asked, the rows and the assumptions."""
+        """Return the question, the rows and the assumptions."""
         label = "Projection, not a measurement"
         return [
             Text(f"{found['asked']}.", markdown=f"**{label}**: {found['asked']}."),
@@ -49,7 +49,7 @@ section = _Section()
 
 
 class Projected(TypedDict):
-    """A row of a projection, as far as it is shown."""
+    """The shown fields of a row of a projection."""
 
     format: str
     profile: str
@@ -73,7 +73,7 @@ class _Projected(TypedDict):
 
 
 def cells(row: Projected) -> list[str]:
-    """Write one row of a projection under `COLUMNS`, for people."""
+    """Return one row of a projection as texts for `COLUMNS`."""
     seconds = row["seconds"]
     hours, minutes = f"{seconds / 3600:,.1f} h", f"{seconds / 60:.1f} min"
     errors = (row["error_by_length"], row["error_by_access"])

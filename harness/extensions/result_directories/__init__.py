@@ -1,1 +1,1 @@
-"""Slim a result directory of AlphaFold without losing what is in it, bring it back, and read it in either state."""
+"""Slimming of AlphaFold result directories without loss, restoring, and reading in either state."""

@@ -1,6 +1,6 @@
-"""The smallest of a few exact codings of an array's bytes; each is undone, and compared, before it is used.
+"""Exact codings of an array's bytes, of which the smallest is used after it was decoded and compared.
 
-An ``encode_`` function returns how it coded, which is what `decode` needs beside the bytes, and the block.
+An ``encode_`` function of a coding returns its parameters, which `decode` needs besides the block, and the block.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.errors import ArchiveError
 
 
 class Coded(TypedDict, total=False):
-    """How a block was coded; each way has fields of its own."""
+    """Parameters of a coded block; each coding has its own fields."""
 
     how: Required[str]
     size: Count
@@ -37,38 +37,38 @@ class Coded(TypedDict, total=False):
 
 _LARGEST_WINDOW = 1 << 26
 _THOROUGH = 1 << 23
-"""Bytes; longer data take minutes at the highest level, for a percent."""
+"""Bytes; for longer data the highest level takes minutes and saves a percent."""
 
 _Filters = list[dict[str, Any]]
 
 _SAMPLE = 1 << 16
 _WORTH = 0.985
-"""A plane whose sample stays above this share of its size is stored as it is: mantissas cost time and give nothing."""
+"""A plane is stored uncompressed if its sample stays above this share: mantissas cost time and save nothing."""
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _INNER: dict[str, tuple[str, ...]] = {
     "text": (), "words": (), "tokens": (),
     "grid": ("integers", "words"), "decimals": ("integers", "words"), "floats": ("words",),
 }  # fmt: skip
-"""By how a block is coded, the fields that lead to its size: those that are decoded, whatever stands beside them."""
+"""Fields that lead to the size of a block, by its coding: the ones that are decoded, whatever other fields exist."""
 _AXES: tuple[list[int], ...] = ([], [1], [0], [0, 1])
-"""Along which neighbours may differ."""
+"""Sets of axes along which differences of neighbours can be coded."""
 
 
 def _filters(size: int, *, plane: bool = False) -> _Filters:
-    # A window as long as the data: lzma clears tables in proportion to it, and most arrays are short.
+    # The window is as long as the data: lzma clears tables in proportion to it, and most arrays are short.
     window = max(1 << 12, min(_LARGEST_WINDOW, size))
-    # Of planes the highest level makes nothing smaller: what repeats in them is short and near.
+    # For planes the highest level saves nothing: their repetitions are short and close together.
     preset = 9 | lzma.PRESET_EXTREME if size <= _THOROUGH and not plane else 6
     common = {"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": window}
-    # A byte plane is a row of independent bytes: no positions within words, and the byte before is the best context.
+    # A byte plane is a row of independent bytes without positions in words; the previous byte is the best context.
     return [{**common, "lc": 4, "lp": 0, "pb": 0}] if plane else [common]
 
 
 def encode_xz(data: bytes, *, words: bool = False) -> bytes:
-    """Compress bytes into a file that every tool for xz opens: as text, or as words of four bytes."""
+    """Compress bytes to a file that every xz tool opens, with settings for text or for words of four bytes."""
     (filters,) = _filters(len(data))
-    # Of text what is near tells most, of numbers the place in the word; on real files 1 to 7 percent.
+    # The best context is the previous byte for text, the place in the word for numbers: 1 to 7 percent on real files.
     context = {"lc": 0, "lp": 2, "pb": 2} if words else {"lc": 4, "lp": 0, "pb": 0}
     return lzma.compress(data, lzma.FORMAT_XZ, filters=[{**filters, **context}])
 
@@ -79,9 +79,9 @@ def encode_text(data: bytes, *, plane: bool = False) -> bytes:
 
 
 def decode_text(stored: bytes, size: int, *, plane: bool = False) -> bytes:
-    """Undo `encode_text`; an `ArchiveError` when the bytes are damaged."""
+    """Undo `encode_text`; raise `ArchiveError` if the bytes are damaged."""
     try:
-        # Never more than was stated: a damaged block must not fill the memory.
+        # Decode at most the stated size: a damaged block must not fill the memory.
         decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size, plane=plane))
         data = decompressor.decompress(stored, size) if size else b""
     except lzma.LZMAError as error:
@@ -96,22 +96,22 @@ def _checked(data: bytes, size: int) -> bytes:
 
 
 def encode_words(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tuple[Coded, bytes]:
-    """Code the words of an array, whatever they mean.
+    """Code the words of an array, independent of their meaning.
 
     Parameters
     ----------
     data : bytes
         The array's bytes.
     itemsize : int
-        Bytes in a word.
+        Bytes per word.
     shape : tuple of int, optional
-        The array's shape in C order: one that is symmetric in its first two axes, as the logits of a distogram are, is
-        stored as a triangle.
+        The array's shape in C order. An array that is symmetric in its first two axes, such as the logits of a
+        distogram, is stored as a triangle.
 
     Returns
     -------
     Coded
-        How.
+        Parameters of the coding.
     bytes
         The block.
     """
@@ -132,7 +132,7 @@ def encode_words(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
 
 
 def _rotate(words: np.ndarray) -> np.ndarray:
-    # Rotated by one bit a float32 has its exponent in one byte, and its sign out of the way.
+    # Rotated by one bit, a float32 has its exponent in one byte, without the sign.
     return (words << np.uint32(1)) | (words >> np.uint32(31))
 
 
@@ -142,7 +142,7 @@ def _middle(values: Any, length: int = _SAMPLE) -> Any:
 
 
 def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
-    """Code each byte of the words by itself; of each plane: is it compressed, and how long is it."""
+    """Code each byte plane of words separately; return whether each is compressed, its length, and all blocks."""
     listed, blocks = [], []
     for plane in np.ascontiguousarray(words).view(np.uint8).reshape(-1, words.itemsize).T:
         plain = plane.tobytes()
@@ -158,9 +158,9 @@ def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
 
 
 def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tuple[Coded, bytes]:
-    """Code the words of an array as planes, or as text where that finds more; its parameters are `encode_words`'s."""
+    """Code the words of an array as planes, or as text if that is smaller; for parameters see `encode_words`."""
     best = encode_words(data, itemsize, shape)
-    # Rows that repeat, as of an alignment of few sequences, are found by a text coder. It is slow where they do not.
+    # A text coder finds repeated rows, as in an alignment of few sequences. It is slow on rows without repetition.
     sample = _middle(data, 4 * _SAMPLE)
     if len(sample) < len(data) and len(encode_text(sample)) > 0.5 * len(sample):
         return best
@@ -169,7 +169,7 @@ def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
 
 
 def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
-    """Code a matrix of int64, of 62 bits at most, as differences to neighbours in the direction that is smallest."""
+    """Code an int64 matrix of at most 62 bits as differences of neighbours, along the axes with the smallest result."""
     found = []
     for axes in _AXES:
         differences = values
@@ -184,7 +184,7 @@ def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
 
 
 def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes] | None:
-    """Code floats that are all multiples of a step; None when they are not, bit for bit."""
+    """Code floats that are all multiples of a step; return None if they are not, bit for bit."""
     values = np.frombuffer(data, dtype)
     if not np.isfinite(values).all():
         return None
@@ -197,12 +197,12 @@ def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes
 
 
 def stated_size(coded: Coded) -> int:
-    """Return how many bytes a coding says that its block decodes to, integers with eight bytes each.
+    """Return the number of bytes to which a block decodes, as its coding states; integers count eight bytes each.
 
     Raises
     ------
     ArchiveError
-        When it is coded in no known way.
+        If the coding is unknown.
     """
     if (way := _INNER.get(coded["how"])) is None:
         raise ArchiveError(f"a block is coded as {coded['how']!r}, which this version does not know")
@@ -218,7 +218,7 @@ def decode(coded: Coded, block: bytes) -> bytes:
     Parameters
     ----------
     coded : Coded
-        How the block was coded.
+        Parameters of the coding.
     block : bytes
         The block.
 
@@ -230,7 +230,7 @@ def decode(coded: Coded, block: bytes) -> bytes:
     Raises
     ------
     ArchiveError
-        When the block is damaged.
+        If the block is damaged or its coding is unknown.
     """
     if coded["how"] == "text":
         return decode_text(block, coded["size"])
@@ -242,7 +242,7 @@ def decode(coded: Coded, block: bytes) -> bytes:
 
 
 def decode_words(coded: Coded, block: bytes) -> bytes:
-    """Undo `encode_words`; an `ArchiveError` when the bytes are damaged."""
+    """Undo `encode_words`; raise `ArchiveError` if the bytes are damaged."""
     item, square = coded["item"], coded.get("square")
     if item not in _WORDS or len(coded["planes"]) != item:
         raise ArchiveError("a block is damaged: its word table is inconsistent")
@@ -270,7 +270,7 @@ def decode_words(coded: Coded, block: bytes) -> bytes:
 
 
 def integers_of(coded: Coded, block: bytes) -> np.ndarray:
-    """Return the matrix of int64 that `encode_integers` coded."""
+    """Return the int64 matrix that `encode_integers` coded."""
     inner = coded["words"]
     if coded["axes"] not in _AXES:
         raise ArchiveError(f"a block is damaged: it has differences along the axes {coded['axes']}")
@@ -279,7 +279,7 @@ def integers_of(coded: Coded, block: bytes) -> np.ndarray:
     sign = -(values & 1)
     values >>= 1
     values ^= sign
-    del sign  # all of it in place: there can be many
+    del sign  # everything is in place, because there can be many values
     for axis in reversed(coded["axes"]):
         np.cumsum(values, axis=axis, out=values)
     return values

@@ -1,4 +1,4 @@
-"""The commands on result directories of AlphaFold: ``slim`` and ``unslim``."""
+"""The commands ``slim`` and ``unslim`` for result directories of AlphaFold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import MODES, PLAIN, SlimOutcome, parse_bound, slim
 
 _NAMED = 6
-"""Names that a sentence lists before it counts the rest."""
+"""Most names listed in a sentence; it counts the rest."""
 
 
 def add_slim(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,7 @@ def _closing(folder: Path, found: SlimOutcome, dry_run: bool) -> Iterator[str]:
 
 
 def _unread(folder: Path, found: SlimOutcome) -> Iterator[str]:
-    """Say which files tools cannot read as they are."""
+    """Yield sentences on the files that tools cannot read as they are."""
     if names := found.read_by("unslim"):
         yield f"Tools need harness unslim {folder} first for {_listed(names)}."
     if names := found.read_by("harness"):

@@ -1,4 +1,4 @@
-"""Hold what the tools after AlphaFold read from a slimmed directory against what they read from the one as written."""
+"""Comparison of the values that tools after AlphaFold read from a slimmed directory and from the original one."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from harness.extensions.result_directories.manifest import load_manifest
 from harness.extensions.result_directories.programs import Recognised, parse, recognise
 
 _ROUNDING = 1e-9
-"""Relative; a bound that is no float, such as 0.05, is met by what is written with as many digits."""
+"""Relative tolerance: values written with as many digits as a bound such as 0.05, which no float equals, meet it."""
 
 
 @dataclass
 class Compared:
-    """What a comparison of two directories found."""
+    """Result of the comparison of two directories."""
 
-    values: int = 0  # Values that were read from both and held against each other.
-    same: int = 0  # Of those, how many are the same, bit for bit.
+    values: int = 0  # Values that were read from both and compared.
+    same: int = 0  # Number of these that are the same bit for bit.
     dropped: int = 0  # Values that the manifest declares as dropped.
-    largest_error: float = 0.0  # Of the values that are not the same, in their unit; 0 when all are.
-    # A sentence for each value that is missing, comes from another source, or differs more than is declared.
+    largest_error: float = 0.0  # Of the values that differ, in their unit; 0 if none do.
+    # A sentence for each value that is missing, comes from another source, or differs more than declared.
     problems: list[str] = field(default_factory=list)
 
 
 def compare(written: Path, slimmed: Path) -> Compared:
-    """Read every prediction of a directory from it and from its slimmed copy.
+    """Compare every prediction of a directory with its slimmed copy.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def compare(written: Path, slimmed: Path) -> Compared:
     Returns
     -------
     Compared
-        Without problems only when each value comes from the same file as before, is the same bit for bit or within
-        the error that the manifest states for it, and the best prediction is the same.
+        Without problems only if each value comes from the same file as before, is the same bit for bit or within the
+        error that the manifest states for it, and the best prediction is the same.
 
     Raises
     ------
     HarnessError
-        When a file that slimming may touch cannot be read from the directory as written.
+        If a file that slimming may touch cannot be read from the directory as written.
     """
     manifest = load_manifest(slimmed)
     found = recognise(written, manifest.plain if manifest else "best")
@@ -79,7 +79,7 @@ def compare(written: Path, slimmed: Path) -> Compared:
 
 
 def _predictions(folder: Path, found: Recognised) -> Iterator[str]:
-    """Name the files that a prediction is read from: those that slimming may touch, and those that always stay."""
+    """Yield the names of files from which predictions are read: those that slimming may touch or that always stay."""
     yield from (
         item.path for item in found.items if item.rule.is_ours(parse(item.path, read_bytes(folder / item.path)))
     )
@@ -89,7 +89,7 @@ def _predictions(folder: Path, found: Recognised) -> Iterator[str]:
 def _read(written: Path, slimmed: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         expected = reading.read_values(written, name)
-    except HarnessError:  # one of those that always stay was damaged before: its bytes are what there is
+    except HarnessError:  # a file that always stays was damaged before slimming: compare its bytes
         return {"": reading.read_plain(written, name)}, {"": reading.read_plain(slimmed, name)}
     return expected, reading.read_values(slimmed, name)
 
@@ -103,7 +103,7 @@ def _best(found: Recognised, slimmed: Path) -> Iterator[str]:
 
 
 def _differs(expected: Any, given: Any, bound: float | None, declared: float) -> tuple[str, float]:
-    """Say what is wrong with a value, and by how much it differs."""
+    """Return what is wrong with a value, empty if nothing is, and its error."""
     if _bits(given) == _bits(expected):
         return "", 0.0
     error = _error(expected, given)
@@ -121,7 +121,7 @@ def _bits(value: Any) -> Any:
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, np.ndarray | list | tuple):
         return type(value), [_bits(part) for part in value]
-    # Also distinguishes 0.0 from -0.0, and finds NaN the same as itself.
+    # It also distinguishes 0.0 from -0.0, and equates NaN with itself.
     return type(value), repr(value)
 
 
@@ -132,7 +132,7 @@ def _error(expected: Any, given: Any) -> float | None:
         return None
     if before.shape != after.shape:
         return None
-    # Values that are no number have to be the same ones in the same places.
+    # Non-finite values must be identical and in the same places.
     other = ~(np.isfinite(before) & np.isfinite(after))
     if before[other].tobytes() != after[other].tobytes():
         return None

@@ -1,7 +1,7 @@
-"""One slimmed file: a header, a skeleton, and the arrays of what it was, each in its smallest exact coding.
+"""Container of one slimmed file: a header, a skeleton, and the file's arrays, each in its smallest exact coding.
 
-The layout is ``MAGIC``, the length of the header as eight bytes, the header as compressed JSON, then the blocks. A file
-says by itself what it gives back, so that it can be read without the manifest beside it.
+The layout is ``MAGIC``, the length of the header as eight bytes, the header as compressed JSON, then the blocks. The
+file describes its own content, so it can be read without the manifest of its directory.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ SUFFIX = ".slim"
 XZ = ".xz"
 
 _XZ_IS_ENOUGH = 0.95
-"""Below this share of the size of plain xz a special file is worth more than one that every tool opens."""
+"""A special file must be at most this share of plain xz in size; otherwise xz, which every tool opens, is used."""
 
 _LARGEST_HEADER = 8 << 20
 _SMALL, _RATIO = 8 << 20, 40
-"""Bytes that any packed file of ours may give, and times its own size that a larger one may."""
+"""Bytes to which any packed file may inflate, and the largest ratio to its own size for a larger one."""
 
 _NONSENSE = (
     ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError, struct.error,
 )  # fmt: skip
-"""What numbers and names of a damaged header make of the code."""
+"""Exceptions that numbers and names of a damaged header can cause."""
 
 _XZ_IS_TRIED = 1 << 20
-"""Bytes; with more in it than that a file of arrays is never best as text, and xz would take most of the time."""
+"""Bytes; a larger file of arrays is never smallest as text, and xz would take most of the time."""
 
 
 class _Header(TypedDict):
-    """The header of a packed file; how its arrays are coded is for `coding` and `json_numbers`."""
+    """Header of a packed file; `coding` and `json_numbers` interpret the codings of its arrays."""
 
     version: int
     name: NotRequired[str]
@@ -61,11 +61,11 @@ class _Header(TypedDict):
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What a slimmed file gives back."""
+    """Unpacked content of a slimmed file."""
 
-    data: bytes  # The file that was slimmed; where it was reduced first, the reduced file.
+    data: bytes  # The file that was slimmed, or the reduced file if it was reduced first.
     original: str  # SHA-256 of the file before any reduction.
-    # The keys of arrays that were dropped; in `data` they are zeros, and no reader may take them for values.
+    # The keys of dropped arrays; in `data` they are zeros, which readers must not use as values.
     dropped: tuple[tuple[str, ...], ...] = ()
 
     @property
@@ -83,12 +83,12 @@ def pack(
     steps: Mapping[int, float] | None = None,
     readable: bool = False,
 ) -> tuple[str, bytes]:
-    """Pack a file, and prove that it comes back.
+    """Pack a file, and verify that unpacking restores it.
 
     Parameters
     ----------
     name : str
-        Its name: ``.pkl`` and ``.json`` are taken apart, anything else is compressed whole.
+        Its name: ``.pkl`` and ``.json`` are split into arrays and skeleton, other files are compressed as one block.
     data : bytes
         Its content.
     original : str, optional
@@ -96,9 +96,9 @@ def pack(
     dropped : tuple of tuple of str
         The keys of arrays whose bytes in `data` are zeros.
     steps : mapping of int to float, optional
-        For arrays that were reduced to multiples of a step: where the array starts in `data`, and the step.
+        For arrays that were reduced to multiples of a step: the step by the array's start in `data`.
     readable : bool
-        Whether other tools have to be able to read it; none can where arrays were dropped, whose zeros are no values.
+        Whether other tools must be able to read it. This is impossible with dropped arrays, whose zeros are no values.
 
     Returns
     -------
@@ -108,9 +108,9 @@ def pack(
     Raises
     ------
     ArchiveError
-        When what comes back is not what went in; nothing may be removed then.
+        If unpacking does not restore the content; then the caller must not remove anything.
     LimitError
-        When it could be inflated only beyond the limit for files of strangers.
+        If unpacking exceeds the limit for untrusted files.
     """
     plain_xz = partial(coding.encode_xz, data, words=name.endswith(".pkl"))
     if readable and not dropped:
@@ -152,21 +152,21 @@ def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
     Parameters
     ----------
     packed : bytes
-        What `pack` gave; a plain xz file too.
+        A file from `pack`, including a plain xz file.
     stated : int, optional
-        The size of what it gives back, by a manifest beside it; no more is inflated.
+        The size of its content according to a manifest; no more is inflated.
 
     Returns
     -------
     Unpacked
-        What it gives back, checked against the digest that it states.
+        Its content, checked against the digest in its header.
 
     Raises
     ------
     LimitError
-        When it gives more than is stated, or than is inflated of a file of its size.
+        If its content is larger than stated, or than the limit for a file of its size.
     HarnessError
-        When it is damaged, or of a version this harness does not know.
+        If it is damaged, or of a version this harness does not know.
     """
     if not packed.startswith(MAGIC):
         data = inflate("xz", packed, "it", stated)
@@ -188,7 +188,7 @@ def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
 
 
 def _check_size(size: int, packed: int, stated: int | None) -> None:
-    """Refuse what gives too much; numbers in a text take many times its size while they are put together."""
+    """Raise an error if the content is too large; joining the numbers of a text takes many times its size in memory."""
     if stated is not None and size != stated:
         raise ArchiveError(f"it inflates to {in_words(size)}, and {in_words(stated)} are stated for it")
     most = scaled_limit(packed, _SMALL, _RATIO)
@@ -201,7 +201,7 @@ def _check_size(size: int, packed: int, stated: int | None) -> None:
 def _rebuild(header: _Header, blocks: list[bytes]) -> bytes:
     size, is_json = header["size"], header["kind"] == "json"
     coded = list(zip(header["streams" if is_json else "arrays"], blocks[1:], strict=True))
-    # A number takes a byte or more of a text, and eight at most as it is stored.
+    # A number takes at least one byte in a text, and at most eight bytes as stored.
     inner = sum(coding.stated_size(how) for how, _ in coded)
     if header["skeleton"] > size or inner > 8 * size:
         raise ArchiveError("it is damaged: its parts are larger than its content")
@@ -227,8 +227,8 @@ def _split_json(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _split_pickle(data: bytes, steps: Mapping[int, float]) -> tuple[dict[str, Any], list[bytes]]:
-    # Only where the arrays lie and what they are is taken from the reading; the rest is cut and joined as bytes, so
-    # that the pickle comes back whatever it says.
+    # Loading the pickle only gives the positions and types of arrays. Everything else is cut and joined as bytes, so
+    # that any pickle is restored exactly.
     arrays = {leaf.raw: leaf for _, leaf in pickles.leaves(pickles.load(data)) if isinstance(leaf.raw, bytes)}
     coded: list[tuple[coding.Coded, bytes]] = []
     seen: dict[bytes, int] = {}
@@ -257,7 +257,7 @@ def _encode_array(raw: bytes, leaf: pickles.ArrayLeaf | None, step: float | None
 
 
 def content(unpacked: Unpacked) -> Any:
-    """Read the pickle that a packed file gives back, without the arrays that were dropped from it."""
+    """Load the pickle of a packed file, without the arrays that were dropped from it."""
     found = pickles.plain(pickles.load(unpacked.data))
     for *path, key in unpacked.dropped:
         holder = found

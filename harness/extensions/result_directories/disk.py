@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a directory that one process changes at a time."""
+"""Atomic writes of files, and a lock with which one process at a time changes a directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.errors import HarnessError, UsageError
 from harness.files import appearing, sync
 
 PARTIAL = ".harness-slim-partial"
-"""Ends the hidden name of a file that is being written; what carries it is ours and never whole."""
+"""End of the hidden name of a file during its write; files with it are the harness's own and never complete."""
 
 _BUFFER = 1 << 20
 
@@ -25,7 +25,7 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and "),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "see that you may write in the directory and "),
 }
-"""What to do, by error, before the same command can do better."""
+"""Remedy by error code, to be applied before the command is repeated."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -34,7 +34,7 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     HarnessError
-        When it cannot be read, which says nothing about the other files beside it.
+        If it cannot be read; other files of its directory may still be readable.
     """
     try:
         return path.read_bytes()
@@ -54,24 +54,24 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int | None = None) -> None:
-    """Write a file that is on disk, complete and under its name when this returns, or not there at all.
+    """Write a file atomically: when this returns, it is complete on disk under its name; after an error, it is absent.
 
     Parameters
     ----------
     path : Path
-        The file; replaced when it exists.
+        The file; replaced if it exists.
     data : bytes
         Its content.
     mode : int, optional
-        Its permissions. As of an archive that is unpacked, no more of them come back than a new file may have, and no
-        bits that are not permissions: who made the directory may be a stranger.
+        Its permissions, limited as for an unpacked archive because a stranger may have made the directory: read and
+        write bits only if a new file has them, execute bits only where a new file is readable, no special bits.
     mtime_ns : int, optional
-        Its time of change.
+        Its modification time, in nanoseconds.
 
     Raises
     ------
     OSError
-        When it cannot be written; nothing of it is left.
+        If it cannot be written; no part of it is left.
     """
     with appearing(path, ending=PARTIAL, durable=True) as partial, partial.open("wb") as handle:
         _fill(handle, data)
@@ -95,7 +95,7 @@ def remove_file(path: Path) -> None:
 
 
 def copy_folder(source: Path, destination: Path) -> None:
-    """Copy a directory to work on: links stay links, times stay, and the folders of the copy can be written to."""
+    """Copy a directory with links and times; skip special files, and make the folders of the copy writable."""
 
     def special(folder: str, names: list[str]) -> list[str]:
         paths = [Path(folder, name) for name in names]
@@ -108,25 +108,25 @@ def copy_folder(source: Path, destination: Path) -> None:
 
 
 def is_safe_name(name: str) -> bool:
-    """Say whether a path can be written into a manifest and shown: no control characters, no bytes beyond UTF-8."""
+    """Return whether a path can be stored in a manifest and shown: no control characters, no invalid UTF-8."""
     return bool(name) and not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def is_plain_file(path: Path) -> bool:
-    """Say whether a path is a regular file itself, not a link to one."""
+    """Return whether a path is a regular file, not a link to one."""
     return path.is_file() and not path.is_symlink()
 
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing a directory, and turn what the disk refuses into one sentence.
+    """Lock a directory against changes by other processes, and convert errors of the disk to one sentence.
 
     Raises
     ------
     UsageError
-        When there is no such directory, or another process changes it.
+        If there is no such directory, or another process is changing it.
     HarnessError
-        When the disk refuses something; nothing is lost then.
+        If an operation on the disk fails; no file is lost then.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no directory {folder}.")
@@ -142,7 +142,7 @@ def changing(folder: Path) -> Iterator[None]:
 
 
 def clear_partials(folder: Path) -> None:
-    """Remove what a killed run was writing, at any depth; it was never whole."""
+    """Remove the incomplete files of a killed run, at any depth."""
     for path in folder.rglob(f".*{PARTIAL}"):
         if not path.is_dir() or path.is_symlink():
             path.unlink()

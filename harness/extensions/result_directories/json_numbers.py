@@ -1,4 +1,4 @@
-"""Take the long arrays of numbers out of a JSON text as binary numbers that give back the same text."""
+"""Extraction of long arrays of numbers from a JSON text, as binary numbers that restore exactly the same text."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FEWEST = 64
 """Numbers; shorter arrays stay in the text."""
 
 _HOLE = b"\x00"
-"""Stands for a number in the skeleton; no JSON text holds it."""
+"""Placeholder for a number in the skeleton; it cannot occur in JSON."""
 
 _MOST_DECIMALS = 6
 _FLOATS = {name: np.dtype(name) for name in ("<f4", "<f8")}
 _PIECE = 1 << 18
-"""Numbers, and bytes of a skeleton, that are worked on at once."""
+"""Numbers, and bytes of a skeleton, that are processed at a time."""
 
 _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 
@@ -32,18 +32,18 @@ _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 class NumberStream(NamedTuple):
     """One array of numbers in a text."""
 
-    key: str  # The key before it; empty when it has none.
+    key: str  # The key before it; empty if it has none.
     tokens: list[bytes]  # Its numbers as written.
-    columns: int  # Length of its rows; 0 when they differ.
+    columns: int  # Length of its rows; 0 if they differ.
 
 
 def split(text: bytes) -> tuple[bytes, list[NumberStream]]:
-    """Take the arrays of numbers out of a JSON.
+    """Extract the arrays of numbers from a JSON text.
 
     Returns
     -------
     bytes
-        The skeleton: the text with a hole for each number taken out.
+        The skeleton: the text with a placeholder for each extracted number.
     list of NumberStream
         The arrays, in order.
     """
@@ -68,26 +68,28 @@ def _columns(chunk: bytes) -> int:
 
 
 def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> bytes:
-    """Put numbers back into the holes of a skeleton.
+    """Insert numbers into the placeholders of a skeleton.
 
     Parameters
     ----------
     skeleton : bytes
-        The text with its holes.
+        The text with its placeholders.
     streams : iterable of iterable of bytes
         The numbers, as written.
     most : int
-        Bytes of the text.
+        Largest number of bytes of the text.
 
     Raises
     ------
     ArchiveError
-        When there are not as many numbers as holes, or they make a longer text.
+        If there are not as many numbers as placeholders, or the text gets longer than `most`.
     """
     tokens, made = itertools.chain.from_iterable(streams), bytearray()
     for start in range(0, len(skeleton), _PIECE):
         parts = skeleton[start : start + _PIECE].split(_HOLE)
         taken = [*itertools.islice(tokens, len(parts) - 1), b""]
+        if len(taken) < len(parts):
+            raise ArchiveError("a block is damaged: it has fewer numbers than the text has room for")
         made += b"".join(part for pair in zip(parts, taken, strict=True) for part in pair)
         if len(made) > most:
             raise ArchiveError("a block is damaged: it contains more than is stated")
@@ -97,9 +99,9 @@ def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> byte
 
 
 def encode(stream: NumberStream) -> tuple[coding.Coded, bytes]:
-    """Code an array of numbers: how, and the block; the text they give back is compared before a coding is used.
+    """Code an array of numbers; return the parameters of the coding, and the block.
 
-    Numbers written in no way known here are kept as text.
+    A coding is used only if it restores the same text. Numbers in an unknown notation are stored as text.
     """
     values = np.array(stream.tokens, dtype="S").astype(np.float64)
     shape = (-1, stream.columns) if stream.columns and values.size % stream.columns == 0 else (1, values.size)
@@ -123,7 +125,7 @@ def encode(stream: NumberStream) -> tuple[coding.Coded, bytes]:
 
 
 def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
-    """Undo `encode`: yield the numbers as they were written."""
+    """Undo `encode`; yield the numbers as they were written."""
     if coded["how"] == "tokens":
         for token in re.finditer(rb"[^ ]++", coding.decode_text(block, coded["size"])):
             yield token.group()
@@ -136,7 +138,7 @@ def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
         values = np.frombuffer(coding.decode_words(coded["words"], block), _FLOATS[coded["dtype"]])
     else:
         raise ArchiveError(f"a block of numbers is coded as {coded['how']!r}")
-    for start in range(0, len(values), _PIECE):  # as texts they take many times their memory
+    for start in range(0, len(values), _PIECE):  # in pieces, because texts take many times the memory of numbers
         part = values[start : start + _PIECE]
         yield from _texts(part, coded["decimals"], coded["style"]) if coded["how"] == "decimals" else _floats(part)
 
@@ -158,7 +160,7 @@ def _texts(integers: np.ndarray, decimals: int, style: str) -> list[bytes]:
 
 
 def _floats(values: np.ndarray) -> list[bytes]:
-    # repr is what Python's json writes, except for what is no number in JSON.
+    # Python's json writes finite numbers as repr does.
     special = {"nan": b"NaN", "inf": b"Infinity", "-inf": b"-Infinity"}
     texts = [repr(value) for value in values.astype(np.float64).tolist()]
     return [special.get(text) or text.encode() for text in texts]

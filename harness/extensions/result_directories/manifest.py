@@ -1,4 +1,4 @@
-"""The manifest of a slimmed directory: for each item where it survives, at what precision, and how to undo it."""
+"""Manifest of a slimmed directory: for each file, its present location, its precision, and how to restore it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Mode = Literal["slim", "minimal"]
 Plain = Literal["best", "none"]
 
 KINDS: dict[Kind, str] = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
-"""What makes result directories, by the name that manifests give it."""
+"""Programs that write result directories, by their name in manifests."""
 
 _MEND = "nothing was changed"
 _SHOWN = 80
 
 
 class Content(TypedDict):
-    """A file: its size in bytes and its SHA-256; and the size of what it gives back, where precision was given up."""
+    """A file: its size in bytes, its SHA-256, and the size of its unpacked content if precision was given up."""
 
     size: Count
     sha256: Digest
@@ -39,7 +39,7 @@ class Content(TypedDict):
 
 
 class TouchedArray(TypedDict):
-    """What became of an array whose precision was given up."""
+    """Record of an array whose precision was given up."""
 
     path: str
     fate: Literal["dropped", "rounded"]
@@ -53,32 +53,32 @@ class TouchedArray(TypedDict):
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What became of one file."""
+    """Record of one file."""
 
-    # Kept: it is there as it was. Packed: it is in the file `survives_in`. Copy: the file `survives_in` has the same
-    # bytes: "kept", "packed", "copy".
+    # "kept": the file is unchanged. "packed": it is in the file `survives_in`. "copy": it was removed, and the file
+    # `survives_in` has the same bytes.
     fate: Literal["kept", "packed", "copy"]
-    # Begun: the file `survives_in` may be there and may not be whole; the original is still there: "begun", "done".
+    # "begun": the file `survives_in` may be missing or incomplete, and the original still exists. "done": finished.
     state: Literal["begun", "done"]
     survives_in: str  # Relative to the directory.
-    precision: str  # `EXACT`, or what was given up.
-    why: str  # Why it has this fate.
-    # Of the original and of the file `survives_in`; a kept file and a copy have no `after` of their own.
+    precision: str  # `EXACT`, or a description of the loss.
+    why: str  # Reason for this fate.
+    # Of the original and of the file `survives_in`; a kept file and a copy have no `after`.
     before: Content
     after: Content | None = None
-    # Of the original, restored with it.
+    # Permissions and modification time of the original, restored with it.
     mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)] = 0o644
     mtime_ns: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
-    arrays: tuple[TouchedArray, ...] = ()  # Where precision was given up.
+    arrays: tuple[TouchedArray, ...] = ()  # Arrays whose precision was given up.
 
     @property
     def written(self) -> str:
-        """SHA-256 of what packing wrote; empty where it wrote nothing."""
+        """SHA-256 of the packed file; empty if there is none."""
         return self.after["sha256"] if self.after else ""
 
     @property
     def gives(self) -> int | None:
-        """Bytes of what the file `survives_in` gives back; None where an earlier version gave precision up."""
+        """Bytes of the unpacked content of `survives_in`; None if an earlier version gave up precision."""
         if self.after is not None and "gives" in self.after:
             return self.after["gives"]
         return self.before["size"] if self.precision == EXACT else None
@@ -102,23 +102,22 @@ class FileEntry:
 class SlimManifest:
     """The manifest of one directory."""
 
-    kind: Kind  # What made the directory: "af2", "af3", "openfold3".
-    mode: Mode  # Lossless, or declared lossy: "slim", "minimal".
+    kind: Kind  # Program that wrote the directory: "af2", "af3", "openfold3".
+    mode: Mode  # "slim": lossless. "minimal": declared lossy.
     bound: float | None  # The largest error allowed, in the unit of the values; None for slim.
-    # Best: what tools read stays readable by them, and of the best prediction as it is. None: nothing has to: "best",
-    # "none".
+    # "best": files stay readable by tools, and those of the best prediction stay unchanged. "none": no such condition.
     plain: Plain
-    best: tuple[str, ...] = ()  # The best predictions; more than one when they tie.
+    best: tuple[str, ...] = ()  # The best predictions; several if they tie.
     items: dict[str, FileEntry] = field(default_factory=dict)  # `FileEntry` by path, relative to the directory.
 
     def text(self) -> str:
-        """Return the manifest as its file holds it."""
+        """Return the text of the manifest's file."""
         facts = dataclasses.asdict(self)
         facts["items"] = dict(sorted(facts["items"].items()))
         return json.dumps({"slim_manifest": VERSION, "harness": harness.__version__, **facts}, indent=1) + "\n"
 
     def save(self, folder: Path) -> None:
-        """Write the manifest, whole or not at all; one that says the same is not written again."""
+        """Write the manifest atomically, unless the file already has this text."""
         path, text = folder / NAME, self.text()
         if not (path.is_file() and path.read_text() == text):
             write_whole(path, text.encode())
@@ -135,12 +134,12 @@ def load_manifest(folder: Path) -> SlimManifest | None:
     Returns
     -------
     SlimManifest or None
-        None when the directory has none.
+        None if the directory has none.
 
     Raises
     ------
     HarnessError
-        When it is damaged, was written by a newer version, or names a file outside of the directory.
+        If it is damaged, was written by a newer version, or names a file outside of the directory.
     """
     path = folder / NAME
     if not is_plain_file(path):
@@ -165,7 +164,7 @@ def _check(folder: Path, name: str, item: FileEntry) -> None:
     inside(folder, item.survives_in)
     fits = {
         "kept": item.survives_in == name,
-        # What is removed after restoring can only be a file that packing makes.
+        # After restoring, only a file that packing can make may be removed.
         "packed": item.survives_in in (f"{name}.slim", f"{name}.xz") and item.after is not None,
         "copy": item.survives_in != name,
     }
@@ -174,12 +173,12 @@ def _check(folder: Path, name: str, item: FileEntry) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of an item, which has to lie in the directory itself and not behind a link.
+    """Return the path of an item, which must be inside the directory and not behind a link.
 
     Raises
     ------
     HarnessError
-        When it does not.
+        If it is not.
     """
     relative = PurePosixPath(name)
     parents = [folder.joinpath(*relative.parts[:count]) for count in range(1, len(relative.parts))]

@@ -1,4 +1,4 @@
-"""Result directories as a measurement of runs: options, cells, and what evidence asks of their record."""
+"""Result directories as a measurement of runs: options, cells, and checks of their record for evidence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harness.run.measurement import Measurement, Measuring
 
 
 class DirectoryMeasurement(Measurement):
-    """How small result directories of AlphaFold become; before the first trace."""
+    """Measurement of how small result directories of AlphaFold become; it runs before the first trace."""
 
     name = NAME
     alone = True
@@ -41,7 +41,7 @@ class DirectoryMeasurement(Measurement):
             "(default: without loss alone)")  # fmt: skip
 
     def asked(self, arguments: argparse.Namespace) -> dict[str, Any] | None:
-        """Return directories, bound and modes."""
+        """Return directories, bound and modes from the options; None without directories."""
         bound = arguments.directory_bound
         if not arguments.directory:
             if bound is not None:
@@ -51,25 +51,25 @@ class DirectoryMeasurement(Measurement):
         return {"directories": list(arguments.directory), "bound": number, "modes": list(DIRECTORY_MODES)}
 
     def earlier(self, document: dict[str, Any]) -> dict[str, Any] | None:
-        """Take the fields that earlier versions had beside all others."""
+        """Remove and return the fields of this measurement that earlier versions stored at the top level."""
         names = {"directories": "directories", "directory_bound": "bound", "directory_modes": "modes"}
         found = {name: document.pop(key, None) for key, name in names.items()}
         return {k: v for k, v in found.items() if v is not None} if found["directories"] else None
 
     def options(self, config: RunConfig) -> Iterator[str]:
-        """Return the options that ask for the same directories."""
+        """Yield the options that request the same directories."""
         if asked := asked_of(config):
             yield from (f"--directory {shlex.quote(directory)}" for directory in asked.directories)
             if asked.bound is not None:
                 yield f"--directory-bound {asked.bound!r}"
 
     def open(self, config: RunConfig) -> Measuring | None:
-        """Recognise every directory."""
+        """Recognise every directory, and return the measurement of them; None without directories."""
         asked = asked_of(config)
         return None if asked is None else DirectoriesOfRun(asked, open_directories(asked))
 
     def cells(self, config: RunConfig, recorded: Sequence[CellKey]) -> Iterator[tuple[CellKey, int]]:
-        """Return the cells of every directory, by the names that the recorded ones give to them."""
+        """Yield the cells of every directory with their positions, named as in the recorded cells."""
         if (asked := asked_of(config)) is None:
             return
         suites = list(dict.fromkeys(key.suite for key in recorded)) or [directory_key("", "").suite]
@@ -80,17 +80,17 @@ class DirectoryMeasurement(Measurement):
                 yield from ((directory_key(label, mode, suite), position) for suite in suites)
 
     def check(self, run: Path) -> Iterator[tuple[str, list[str]]]:
-        """Hold the samples against the record of the files."""
+        """Compare the samples with the record of the files; yield the problems."""
         if (run / DIRECTORIES).exists():
             yield DIRECTORIES, list(_problems(run))
 
     def outside(self, config: RunConfig) -> Iterable[str]:
-        """Name the directories."""
+        """Return the directories in words."""
         asked = asked_of(config)
         return [f"the directory {path!r}" for path in asked.directories] if asked else []
 
     def differences(self, before: Path, after: Path) -> tuple[list[str], list[str]]:
-        """Compare the records of the files: what differs in size, and what only in its bytes."""
+        """Compare the records of two runs; return differences in size, and differences only in bytes."""
         found, other, second = [], [], _recorded(after)
         for place, facts in _recorded(before).items():
             name = ", ".join(place)
@@ -103,7 +103,7 @@ class DirectoryMeasurement(Measurement):
         return found, other
 
     def data(self, run: Path) -> Mapping[str, tuple[Any, Any]]:
-        """Return the bound that was asked for, and the files of each directory as it was written."""
+        """Return the requested bound, and the files of each directory as written, by directory."""
         if not (run / DIRECTORIES).exists():
             return {}
         asked = asked_of(RunConfig.read(run / "run.json"))
@@ -123,7 +123,7 @@ def _recorded(run: Path) -> dict[tuple[str, str], RecordedMode]:
 
 
 def _problems(run: Path) -> Iterator[str]:
-    """Yield what the samples of result directories say that the record of their files does not."""
+    """Yield the contradictions between the samples of result directories and the record of their files."""
     stated = _recorded(run)
     asked, recorded = asked_of(RunConfig.read(run / "run.json")), len({name for name, _ in stated})
     if (count := len(asked.directories) if asked else 0) != recorded:

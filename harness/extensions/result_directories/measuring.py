@@ -1,4 +1,4 @@
-"""Result directories of a run: each copied, slimmed, counted, read as before, and brought back."""
+"""Measurement of a run's result directories: each is copied, slimmed, counted, read as before, and restored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPTIONS: dict[str, tuple[Mode, Plain]] = {
     "slim-plain-none": ("slim", "none"),
     "minimal": ("minimal", "best"),
 }
-"""Mode and ``--plain`` of `slimming.slim`, by what `DIRECTORY_MODES` calls them."""
+"""Mode and ``--plain`` of `slimming.slim`, by the names in `DIRECTORY_MODES`."""
 
 _NO_BOUND = "mode minimal gives up precision and was given no bound: name one with --directory-bound"
 _UNREAD = "the directory as it was written could not be measured"
@@ -38,31 +38,31 @@ _UNREAD = "the directory as it was written could not be measured"
 class Directory:
     """One result directory."""
 
-    text: str  # As it was asked for.
-    label: str  # As records name it: the end of its path, as much as tells it from the others.
-    kind: Kind  # What made it, one of `harness.extensions.result_directories.manifest.KINDS`.
+    text: str  # As named in the options.
+    label: str  # Its name in records: the shortest end of its path that distinguishes it from the others.
+    kind: Kind  # Its program, one of `harness.extensions.result_directories.manifest.KINDS`.
     size_bytes: int  # Of all its files.
 
 
 def open_directories(asked: AskedDirectories) -> list[Directory]:
-    """Recognise every result directory that is asked for; nothing is copied yet.
+    """Recognise every requested result directory, without copying it.
 
     Parameters
     ----------
     asked : AskedDirectories
-        Of a run.
+        The run's request.
 
     Returns
     -------
     list of Directory
-        In the order in which they were asked for.
+        In the requested order.
 
     Raises
     ------
     UsageError
-        When a directory does not exist, or is of no known program or slimmed already.
+        If a directory does not exist, is named twice, is of no known program, or is already slimmed.
     HarnessError
-        When its ranking is damaged.
+        If its ranking is damaged.
     """
     found = []
     for text, label in zip(asked.directories, _labels(asked.directories), strict=True):
@@ -91,7 +91,7 @@ def contents(folder: Path) -> dict[str, RecordedFile]:
 
 @dataclass(frozen=True)
 class SlimmedCopy:
-    """What one mode makes of a directory: its files as it was written, and what is recorded of it in this mode."""
+    """Result of one mode for a directory: its files as written, and the record of the mode."""
 
     before: dict[str, RecordedFile]
     mode: RecordedMode
@@ -99,20 +99,20 @@ class SlimmedCopy:
 
 @dataclass(frozen=True)
 class SlimTask:
-    """Copy a directory, slim the copy, read it as before, and bring it back."""
+    """Task that copies a directory, slims the copy, reads it as before, and restores it."""
 
     folder: Path  # The directory; it is only read.
-    copy: Path  # Where the copy goes; it is removed.
+    copy: Path  # Path of the copy, which is removed at the end.
     mode: str  # One of `DIRECTORY_MODES`.
     bound: float | None  # For minimal.
 
     def run(self, children: Children) -> SlimmedCopy:
-        """Do all of it.
+        """Run the task.
 
         Raises
         ------
         HarnessError
-            When a file could not be slimmed, is read otherwise than before, or does not come back byte for byte.
+            If a file could not be slimmed, gives other values than before, or is not restored byte for byte.
         """
         remove(self.copy)
         try:
@@ -150,10 +150,10 @@ def _refuse(problems: Sequence[str]) -> None:
 
 
 def _brought_back(folder: Path, before: dict[str, RecordedFile]) -> list[str]:
-    """Bring a directory back and name the files that its manifest declares as given up; no other may be missing."""
+    """Restore a directory; return the files that its manifest declares as given up, and raise if others are missing."""
     manifest = load_manifest(folder)
     if manifest is None:
-        return []  # nothing was gained, so nothing was changed
+        return []  # slimming saved nothing, so it changed nothing
     given_up = sorted(name for name, entry in manifest.items.items() if entry.arrays)
     unslim(folder)
     now = contents(folder)
@@ -165,7 +165,7 @@ def _brought_back(folder: Path, before: dict[str, RecordedFile]) -> list[str]:
 
 
 class DirectoriesOfRun(Measuring):
-    """Takes the sample of each directory in every mode that is not recorded yet; a failure is recorded with its reason.
+    """Sampling of each directory in every mode that is not recorded yet; failures are recorded with their reasons.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class DirectoriesOfRun(Measuring):
 
     def __init__(self, asked: AskedDirectories, directories: Sequence[Directory]) -> None:
         self._asked, self._directories = asked, directories
-        # While a copy is brought back, both its packed and its restored files are there.
+        # While a copy is restored, its packed and its restored files exist at the same time.
         self.copy_bytes = 2 * max(directory.size_bytes for directory in directories)
 
     def begin(self, session: RunSession) -> None:
@@ -185,7 +185,7 @@ class DirectoriesOfRun(Measuring):
         self._session, self._record = session, DirectoryRecord(session.folder / DIRECTORIES)
 
     def steps(self, subject: Subject | None) -> int:
-        """Count a step for each mode of a directory, all before the first trace."""
+        """Return one step for each mode of each directory, all before the first trace."""
         return 0 if subject else len(self._directories) * len(self._asked.modes)
 
     def before(self) -> None:

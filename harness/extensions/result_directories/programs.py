@@ -1,4 +1,4 @@
-"""The programs whose result directories are known: how one is recognised, what ranks it, what slimming may touch."""
+"""Programs with known result directories: their recognition, their rankings, and the files that slimming may touch."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ Test = Callable[[Any], bool]
 
 
 class ProgramRule(NamedTuple):
-    """Files of a program that slimming may touch, by name and by content, and which of them stay as they are.
+    """Files of a program that slimming may touch, by name and by content, and which of them stay unchanged.
 
-    Those are all that tools read in no other form; the best predictions, which the first group of the name gives; or
-    the job's own copy of one, at its top, where no prediction has the same bytes.
+    These are ``"all"``, because tools read them in no other form; those of the ``"best"`` predictions, which the first
+    group of the name identifies; or, for ``"top"``, the job's own copy of a prediction at the top of the directory, if
+    no prediction has the same bytes.
     """
 
     name: str
@@ -38,7 +39,7 @@ class ProgramRule(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A file that slimming may touch, unless its content is someone else's; and why it stays, if it does."""
+    """A file that slimming may touch if its content is the program's, and the reason why it stays, or an empty text."""
 
     path: str
     rule: ProgramRule
@@ -49,35 +50,35 @@ class Item(NamedTuple):
 class Recognised:
     """A result directory."""
 
-    kind: Kind  # What made it: "af2", "af3", "openfold3".
-    best: tuple[str, ...]  # Its best predictions; empty when it does not say.
-    items: tuple[Item, ...]  # In the order in which they are worked on.
-    stays: tuple[str, ...]  # Its structures, rankings and summary scores, which stay as they are in every mode.
+    kind: Kind  # Its program: "af2", "af3", "openfold3".
+    best: tuple[str, ...]  # Its best predictions; empty if it does not state them.
+    items: tuple[Item, ...]  # In processing order.
+    stays: tuple[str, ...]  # Its structures, rankings and summary scores, which stay unchanged in every mode.
 
 
 def recognise(folder: Path, plain: Plain = "best", known: str = "") -> Recognised:
-    """Find out what made a directory.
+    """Recognise the program that wrote a directory.
 
     Parameters
     ----------
     folder : Path
         The directory.
     plain : {"best", "none"}
-        Whether what tools read has to stay readable by them.
+        Whether files that tools read must stay readable by them.
     known : str, optional
-        Its kind, when a manifest says it: what it was recognised by may be slimmed by now.
+        Its kind, if a manifest states it: the files that identify it may already be slimmed.
 
     Returns
     -------
     Recognised
-        Its kind, best predictions and items.
+        Its kind, best predictions and files.
 
     Raises
     ------
     UsageError
-        When it is neither of AF2 nor of AF3.
+        If it does not exist, or is not of AF2, AF3 or OpenFold3.
     HarnessError
-        When its ranking file is damaged.
+        If its ranking file is damaged.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no directory {folder}.")
@@ -96,12 +97,12 @@ def recognise(folder: Path, plain: Plain = "best", known: str = "") -> Recognise
 
 
 def parse(name: str, data: bytes) -> Any:
-    """Read a pickle or a JSON as slimming reads it; a `HarnessError` when it is damaged or would run code."""
+    """Parse a pickle or a JSON as slimming does; raise `HarnessError` if it is damaged or would run code."""
     return pickles.load(data) if name.endswith(".pkl") else parse_json(data)
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Name the plain files of a directory and of the folders in it that are no links."""
+    """Yield the names of regular files in a directory and in its folders that are no links."""
     for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
         name = path.relative_to(folder).as_posix()
         linked = path.parent != folder and path.parent.is_symlink()
@@ -110,7 +111,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _has(*needed: str, any_of: tuple[str, ...] = ()) -> Test:
-    """Return a test for a dictionary that has some keys, and one of some others."""
+    """Return a test for a dictionary with all keys `needed`, and at least one of `any_of` if any are given."""
 
     def test(content: Any) -> bool:
         found = content.keys() if isinstance(content, dict) else set()
@@ -131,16 +132,16 @@ def _is_result(content: Any) -> bool:
 
 
 def _is_pae(content: Any) -> bool:
-    """Know AF2's table of predicted aligned errors, in either of its two layouts."""
+    """Return whether content is AF2's table of predicted aligned errors, in either of its two layouts."""
     first = content[0] if isinstance(content, list) and content else content
     return _has("predicted_aligned_error")(first) or _has("residue1", "distance")(first)
 
 
 class _Program(NamedTuple):
-    """What knows a program's directories, and what is in them.
+    """Recognition of a program's directories, and the files in them.
 
-    Those are its ranking, unless it is damaged where no file has a name of the program's `own`; and files that hold
-    something, by name. Without such names a ranking shows nothing.
+    A ranking identifies a directory if the program has names of its `own`; it may be damaged if no file has such a
+    name. Otherwise files of certain names identify it by their content (`shown_by`).
     """
 
     rank: Callable[[Path], tuple[str, ...]]
@@ -150,7 +151,7 @@ class _Program(NamedTuple):
     stays: re.Pattern[str]
 
     def shows(self, folder: Path, names: list[str], why: list[str]) -> bool:
-        """Say whether a directory is of the program, and what stood in the way."""
+        """Return whether a directory is of the program; add files that could not be read to `why`, with the reason."""
         try:
             if self.own and self.rank(folder):
                 return True
@@ -167,7 +168,7 @@ class _Program(NamedTuple):
         return False
 
     def items(self, names: list[str], best: tuple[str, ...], plain: Plain) -> Iterator[Item]:
-        """Give what slimming may touch, kept files first: a copy is best found again in a file that is as it was."""
+        """Yield the files that slimming may touch, kept files first, so that copies refer to an unchanged file."""
         for rule in self.rules:
             found = [match for name in names if (match := re.fullmatch(rule.name, name))]
             items = [Item(match.group(), rule, _kept(rule, match, best, plain)) for match in found]
@@ -201,7 +202,7 @@ _PROGRAMS: dict[Kind, _Program] = {
     "af3": _Program(
         rank_af3,
         rf"{_SAMPLE}/.*",
-        # Summary scores are small and tell enough.
+        # Summary scores are small and sufficient.
         tuple(
             (name, lambda content: _is_summary(content) or _is_confidences(content))
             for name in (rf"{_SAMPLE}/[^/]*confidences\.json", r"[^/]*_confidences\.json")
@@ -225,4 +226,4 @@ _PROGRAMS: dict[Kind, _Program] = {
 }
 
 READ_AS_XZ: dict[Kind, str] = {"af2": _PKL, "af3": rf"{_SAMPLE}/[^/]*confidences\.json"}
-"""The files that tools are known to read with ``.xz`` after their name as well: AlphaPulldown and AlphaJudge do."""
+"""Files that some tools, AlphaPulldown and AlphaJudge, also read with ``.xz`` after their name."""

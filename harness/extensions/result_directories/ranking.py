@@ -1,6 +1,6 @@
-"""Which predictions of a directory are the best, by the ranking that its program wrote; those that tie all are.
+"""Best predictions of a directory by the ranking that its program wrote; all of those that tie.
 
-Each function takes the directory, and returns no name when there is no ranking; a `HarnessError` when it is damaged.
+Each function takes the directory. It returns no name without a ranking, and raises `HarnessError` if it is damaged.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from harness.files import read_bytes
 
 AF2_RANKING, AF3_RANKING = "ranking_debug.json", "ranking_scores.csv"
 OPENFOLD3_SCORES = "_confidences_aggregated.json"
-"""Ends the name of the scores of one sample."""
+"""End of the name of one sample's scores."""
 
 _OPENFOLD3_SAMPLE = re.compile(r"([^.].*)_seed_\d+_sample_\d+_confidences\.json(?:\.xz|\.slim|\.gz)?")
-"""A sample's file, packed or not; what a killed run left of one has a hidden name."""
+"""Name of a sample's file, packed or not; incomplete files of a killed run have hidden names, which do not match."""
 
 _MEND = "so the best prediction is unknown; nothing was changed"
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def _facts(path: Path, kind: type[T]) -> T:
-    """Read a JSON of another program, in which more may be given, and what is no number too."""
+    """Parse a JSON file of another program, which may hold further fields, and NaN or infinities."""
     try:
         return convert(parse_json(read_bytes(path)), kind, path, mend=_MEND, error=HarnessError)
     except HarnessError as error:
@@ -43,7 +43,7 @@ _Models = dict[str, float] | float | None
 
 
 class _Af2Ranking(msgspec.Struct):
-    """Models by rank, and what ranks them, the first there is: of monomers "plddts", of multimers "iptm+ptm"."""
+    """Models by rank, and their scores: the first kind that exists, "plddts" for monomers, "iptm+ptm" for multimers."""
 
     order: Annotated[list[str], msgspec.Meta(min_length=1)]
     iptm_and_ptm: _Models = msgspec.field(default=None, name="iptm+ptm")
@@ -53,7 +53,7 @@ class _Af2Ranking(msgspec.Struct):
 
 
 def rank_af2(folder: Path) -> tuple[str, ...]:
-    """Return the best of AF2's models."""
+    """Return AF2's best models."""
     path = folder / AF2_RANKING
     if not is_plain_file(path):
         return ()
@@ -66,7 +66,7 @@ def rank_af2(folder: Path) -> tuple[str, ...]:
 
 
 def rank_af3(folder: Path) -> tuple[str, ...]:
-    """Of several rankings, as of two jobs with one directory, the best of each are best."""
+    """Return AF3's best samples; with several rankings, as for two jobs in one directory, the best of each."""
     best: list[str] = []
     for path in sorted(folder.glob(f"*{AF3_RANKING}")):
         scores = _af3_scores(path) if is_plain_file(path) else {}
@@ -86,14 +86,14 @@ def _af3_scores(path: Path) -> dict[str, float]:
 
 
 class _Openfold3Scores(msgspec.Struct):
-    """What ranks samples, the first that all of them have; a run without predicted errors has no ranking score."""
+    """Scores of a sample; the first that all samples have ranks them. Runs without predicted errors lack the first."""
 
     sample_ranking_score: float | None = None
     avg_plddt: float | None = None
 
 
 def rank_openfold3(folder: Path) -> tuple[str, ...]:
-    """Return the best sample of each query; none when a sample has no scores, so that none is known to be the best."""
+    """Return the best samples of each query; none if a sample lacks scores, because the best is then unknown."""
     queries: dict[str, dict[str, _Openfold3Scores]] = {}
     for path in sorted(folder.glob("*_confidences.json*")):
         if (found := _OPENFOLD3_SAMPLE.fullmatch(path.name)) is None:

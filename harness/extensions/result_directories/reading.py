@@ -1,4 +1,4 @@
-"""Read files as their program wrote them, from a directory as it was written, slim or minimal."""
+"""Reading of files as their program wrote them, from a directory as written, slim or minimal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.extensions.result_directories.manifest import NAME, SlimManifest, i
 
 
 def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> container.Unpacked:
-    """Read a file of a directory, wherever it survives.
+    """Read a file of a directory in its present location, by the given manifest.
 
     Parameters
     ----------
     folder : Path
         The directory.
     name : str
-        The file as it was named before slimming.
+        The file's name before slimming.
     manifest : SlimManifest or None
         Of the directory, if it has one.
 
@@ -36,7 +36,7 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
     Raises
     ------
     HarnessError
-        When it is nowhere, or what holds it is damaged.
+        If it is missing, or the file that holds it is damaged.
     """
     path = inside(folder, name)
     entry = manifest.items.get(name) if manifest else None
@@ -54,21 +54,21 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
         packed = read_bytes(place)
         if digest(packed) != entry.written:
             raise ArchiveError("it is damaged: its bytes are not those that were written")
-        # A plain xz file does not say by itself that precision was given up before it was packed.
+        # A plain xz file does not record that precision was given up before it was packed.
         return dataclasses.replace(container.unpack(packed, entry.gives), original=entry.before["sha256"])
     except HarnessError as error:
         raise HarnessError(f"{place}, where {name} survives, cannot be read: {error}") from error
 
 
 def read_file(folder: Path, name: str) -> container.Unpacked:
-    """Read a file as it was, from wherever the manifest of its directory says that it survives.
+    """Read a file as it was, from the location that the manifest of its directory states.
 
     Parameters
     ----------
     folder : Path
         The directory.
     name : str
-        The file, relative to it, as its program named it.
+        The file's original name, relative to the directory.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def read_file(folder: Path, name: str) -> container.Unpacked:
     Raises
     ------
     HarnessError
-        When it is nowhere, or what holds it is damaged.
+        If it is missing, or the file that holds it is damaged.
     """
     return read_entry(folder, name, load_manifest(folder))
 
@@ -86,20 +86,20 @@ def read_file(folder: Path, name: str) -> container.Unpacked:
 def read_values(folder: Path, name: str) -> dict[str, Any]:
     """Read every value of a file, as tools after its program do.
 
-    No other file is taken for it: the rounded errors of a JSON are never given for those of a pickle.
+    No other file replaces it: the rounded errors of a JSON are never returned for those of a pickle.
 
     Parameters
     ----------
     folder : Path
         The directory.
     name : str
-        A pickle, a JSON of confidences, or any other file, as its program named it.
+        Original name of a pickle, a JSON of confidences, or any other file.
 
     Returns
     -------
     dict of str to object
-        By the keys that lead to it, joined by ``/``; lists of numbers of a JSON as arrays, nothing that mode minimal
-        dropped. A file without keys, such as a structure, is one value under an empty key: its bytes.
+        Values by their keys, joined by ``/``. Lists of numbers in a JSON become arrays, and values that mode minimal
+        dropped are absent. A file without keys, such as a structure, is one value under an empty key: its bytes.
     """
     if name.endswith(".pkl"):
         return dict(_flat(container.content(read_file(folder, name))))
@@ -111,7 +111,7 @@ def read_values(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_plain(folder: Path, name: str) -> bytes:
-    """Read a file that is plain in every mode, since tools read it as it is."""
+    """Read a file that is never packed, because tools read it as it is."""
     if not is_plain_file(folder / name):
         raise HarnessError(f"{folder / name} is missing.")
     return read_bytes(folder / name)
@@ -126,7 +126,7 @@ def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]
 
 
 def _value(value: Any) -> Any:
-    # Lists of unequal lengths, as those of a table of chains, stay lists.
+    # Lists of unequal lengths, as in a table of chains, stay lists.
     try:
         return np.array(value) if isinstance(value, list) else value
     except ValueError:

@@ -1,4 +1,4 @@
-"""``directories.json``: every file of each result directory in each mode, and what was read from it."""
+"""``directories.json``: every file of each result directory in each mode, and the counts of values read from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RecordedFile(TypedDict):
 
 
 class RecordedMode(TypedDict):
-    """A result directory in a mode: every file by path; of a slimmed one also what was restored and read."""
+    """A result directory in a mode: every file by path; for slimmed ones also files restored and values read."""
 
     contents: dict[str, RecordedFile]
     bound: NotRequired[Figure | None]
@@ -37,7 +37,7 @@ class RecordedMode(TypedDict):
 
 
 class RecordedDirectory(TypedDict):
-    """A result directory: its name, what made it, and its modes."""
+    """A result directory: its name, its program, and its modes."""
 
     directory: str
     kind: str
@@ -50,35 +50,35 @@ class _Directories(TypedDict):
 
 
 class DirectoryRecord:
-    """The file, written anew with every mode of a directory.
+    """Writer of the file, which rewrites it with every mode of a directory.
 
     Parameters
     ----------
     path : Path
-        The file; what an earlier session of the run wrote is kept.
+        The file; entries of an earlier session of the run are kept.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = EntryFile(path, {"directories_version": DIRECTORIES_VERSION}, "directories", read_directories)
 
     def add(self, label: str, kind: Kind, mode: str, before: dict[str, RecordedFile], facts: RecordedMode) -> None:
-        """Note a directory in a mode.
+        """Record a directory in a mode.
 
         Parameters
         ----------
         label, kind : str
-            The directory, and what made it.
+            The directory, and its program.
         mode : str
-            One of `DIRECTORY_MODES`, the directory as it was written first.
+            One of `DIRECTORY_MODES`; the directory as written comes first.
         before : dict of str to RecordedFile
-            Its files as it was written.
+            Its files as written.
         facts : RecordedMode
-            Its files in this mode, and what was restored and read.
+            Its files in this mode, and counts of restored files and read values.
 
         Raises
         ------
         HarnessError
-            When the directory is not what it was when it was counted as written.
+            If the directory has changed since it was recorded as written.
         """
         if not any(each["directory"] == label for each in self._file.entries):
             self._file.entries.append({"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}})
@@ -90,18 +90,18 @@ class DirectoryRecord:
 
 
 def total(mode: RecordedMode) -> tuple[int, int]:
-    """Return bytes and files of a directory in a mode."""
+    """Return the bytes and the number of files of a directory in a mode."""
     files = mode["contents"].values()
     return sum(file["size"] for file in files), len(files)
 
 
 def read_directories(path: Path) -> list[RecordedDirectory]:
-    """Read what `DirectoryRecord` wrote: one entry a directory.
+    """Read the file of `DirectoryRecord`: one entry per directory.
 
     Raises
     ------
     HarnessError
-        When it is missing, damaged or of a version this reader does not know.
+        If it is missing, damaged or of a version this reader does not know.
     """
     absent = f"There is no {path}, though the run has result directories: make it again."
     version = ("directories_version", DIRECTORIES_VERSION)

@@ -1,4 +1,4 @@
-"""The declared lossy mode: what it drops, how that comes back, and rounding within a bound with its measured error."""
+"""The declared lossy mode: dropped arrays, how to recompute them, and rounding within a bound with measured error."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ DROPPED: dict[str, str] = {
     "aligned_confidence_probs": _RUN_AGAIN
     + "; the expected error of these probabilities, predicted_aligned_error, stays",
 }
-"""What no score or structure is read from, and how it comes back. `bin_edges` and all that is short stays."""
+"""Arrays from which no score or structure is read, and how to recompute them. `bin_edges` and all short arrays stay."""
 
 ROUNDED = ("predicted_aligned_error", "pae", "pde")
-"""What a bound in Angstrom applies to; plddt, ptm and structures are never touched."""
+"""Arrays to which a bound in Angstrom applies; plddt, ptm and structures are never changed."""
 
 
 @dataclass(frozen=True)
 class Reduced:
     """A file with precision given up."""
 
-    data: bytes  # The reduced file; as long as the original for a pickle, with zeros for what was dropped.
-    arrays: tuple[TouchedArray, ...] = ()  # For each array touched, what became of it.
-    dropped: tuple[tuple[str, ...], ...] = ()  # The keys of what was dropped.
-    # Where arrays that are multiples of a step now start in `data`, and the step.
+    data: bytes  # The reduced file; a pickle keeps its length, with zeros for dropped arrays.
+    arrays: tuple[TouchedArray, ...] = ()  # Record of each changed array.
+    dropped: tuple[tuple[str, ...], ...] = ()  # The keys of dropped arrays.
+    # For arrays that are now multiples of a step: the step by the array's start in `data`.
     steps: dict[int, float] = field(default_factory=dict)
 
 
 def step_within(bound: float) -> float:
-    """Return the largest of 1, 2 or 5 times a power of ten that rounding to its multiples errs by at most a bound."""
+    """Return the largest step, 1, 2 or 5 times a power of ten, such that rounding to its multiples meets a bound."""
     power = 10.0 ** math.floor(math.log10(2 * bound) + 1e-12)
     digit = max(digit for digit in (1, 2, 5) if digit * power <= 2 * bound * (1 + 1e-12) or digit == 1)
-    # Written and read back, so that 0.1 is the float that everyone means by it.
+    # Formatted and parsed, so that 0.1 is the float that the literal 0.1 gives.
     return float(f"{digit * power:.12g}")
 
 
@@ -59,14 +59,15 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
     Returns
     -------
     Reduced
-        The same pickle with other bytes in its arrays.
+        The pickle with other bytes in its arrays.
     """
     places: dict[bytes, list[int]] = {}
     for start, length in pickles.payloads(data):
         places.setdefault(data[start : start + length], []).append(start)
     content = pickles.load(data)
     found = [(path, leaf) for path, leaf in pickles.leaves(content) if isinstance(leaf.raw, bytes)]
-    # Equal bytes cannot be distinguished in the file: what is kept anywhere is kept everywhere, what is rounded stays.
+    # Arrays of equal bytes cannot be distinguished in the file: bytes kept once are kept everywhere, and bytes of
+    # arrays to round are never dropped.
     kept = {leaf.raw for path, leaf in found if not _named(content, path) or path[0] not in (*DROPPED, *ROUNDED)}
     spared = {leaf.raw for path, leaf in found if path and path[0] in ROUNDED}
     made, dropped, steps = bytearray(data), [], {}
@@ -93,7 +94,7 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
 
 
 def _named(content: Any, path: tuple[str, ...]) -> bool:
-    """Say whether an array is reached by the keys of dictionaries alone, and so can be taken out of them."""
+    """Return whether only keys of dictionaries lead to an array, so that it can be removed from them."""
     for key in path:
         if not isinstance(content, dict) or key not in content:
             return False
@@ -105,7 +106,7 @@ def _round(leaf: pickles.ArrayLeaf, bound: float) -> tuple[bytes, float, float] 
     values = np.frombuffer(leaf.raw, leaf.dtype)
     if values.dtype.kind != "f" or not np.isfinite(values).all():
         return None
-    # A float32 cannot hold every multiple: where its own rounding breaks the bound the next finer step is taken.
+    # A float32 cannot hold every multiple: if its own rounding exceeds the bound, the next finer step is used.
     for step in (step_within(bound), step_within(0.9 * bound)):
         rounded = (np.rint(values.astype(np.float64) / step) * step).astype(values.dtype)
         error = float(np.abs(rounded.astype(np.float64) - values.astype(np.float64)).max(initial=0.0))
@@ -115,7 +116,7 @@ def _round(leaf: pickles.ArrayLeaf, bound: float) -> tuple[bytes, float, float] 
 
 
 def reduce_json(data: bytes, bound: float) -> Reduced:
-    """Round the errors in a JSON of confidences; its parameters and result are those of `reduce_pickle`."""
+    """Round the predicted errors in a JSON of confidences; parameters and result are as for `reduce_pickle`."""
     skeleton, streams = json_numbers.split(data)
     step = step_within(bound)
     decimals = max(0, -math.floor(math.log10(step) + 1e-12))
@@ -132,6 +133,6 @@ def reduce_json(data: bytes, bound: float) -> Reduced:
             tokens[-1] = [repr(value).encode() for value in rounded.tolist()]
             facts: TouchedArray = {"path": stream.key, "fate": "rounded", "dtype": "json", "shape": [len(values)]}
             arrays.append({**facts, "step": step, "bound": bound, "largest_error": error})
-    # Written as floats, numbers get longer, but never by more than this.
+    # Numbers written as floats get longer, but never by more than this factor.
     made = json_numbers.join(skeleton, tokens, 32 * len(data)) if arrays else data
     return Reduced(made, tuple(arrays))

@@ -1,4 +1,4 @@
-"""Bring a slimmed directory back, byte for byte."""
+"""Restoring of a slimmed directory, byte for byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.limits import LimitError, in_words, scaled_limit
 
 
 def unslim(folder: Path) -> SlimOutcome:
-    """Restore every file that slimming packed or dropped as a copy.
+    """Restore every file that slimming packed or removed as a copy.
 
     Parameters
     ----------
@@ -26,14 +26,14 @@ def unslim(folder: Path) -> SlimOutcome:
     Returns
     -------
     SlimOutcome
-        File by file; its problems name what could not be restored and stays as it is.
+        One row per restored file; its problems name the files that could not be restored and stay as they are.
 
     Raises
     ------
     UsageError
-        When the directory is not slimmed.
+        If the directory is not slimmed.
     HarnessError
-        When its manifest is damaged or newer, or the disk is full; nothing is lost then.
+        If its manifest is damaged or newer, or the disk is full; no file is lost then.
     """
     with disk.changing(folder):
         manifest = load_manifest(folder)
@@ -43,7 +43,7 @@ def unslim(folder: Path) -> SlimOutcome:
         changed = {name: entry for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"}
         _check_total(folder, changed)
         rows, problems = [], []
-        # All files first, then what they came from: a copy needs the file that it is a copy of.
+        # Restore all files before packed ones are removed, because a copy needs the file that has its bytes.
         for name, entry in changed.items():
             try:
                 _restore(folder, name, entry, manifest)
@@ -57,7 +57,7 @@ def unslim(folder: Path) -> SlimOutcome:
         for row in rows:
             entry = manifest.items.pop(row.path)
             place = inside(folder, entry.survives_in)
-            # Only what packing wrote: a file that has changed since is not ours to remove.
+            # Remove only files that packing wrote and nobody changed since.
             if entry.fate == "packed" and disk.is_plain_file(place) and file_digest(place) == entry.written:
                 disk.remove_file(place)
         if not problems:
@@ -68,7 +68,7 @@ def unslim(folder: Path) -> SlimOutcome:
 
 
 def _check_total(folder: Path, changed: dict[str, FileEntry]) -> None:
-    """Refuse a manifest that makes far more of the directory than it holds, or than fits on the disk."""
+    """Raise an error if restoring needs far more bytes than the directory holds, or more than the disk has free."""
     needed = sum(entry.before["size"] for name, entry in changed.items() if not (folder / name).exists())
     held = sum(disk.sizes(folder).values())
     most = scaled_limit(held)
@@ -89,7 +89,7 @@ def _restore(folder: Path, name: str, entry: FileEntry, manifest: SlimManifest) 
     path = inside(folder, name)
     if path.is_symlink() or path.exists():
         if entry.state == "begun" and disk.is_plain_file(path):
-            return  # its slimming was begun and not finished: it is there, whatever it holds by now
+            return  # slimming did not finish, so the original still exists, possibly changed since
         if not disk.is_plain_file(path) or file_digest(path) != entry.before["sha256"]:
             raise HarnessError("another file has this name now; remove or rename it")
         return

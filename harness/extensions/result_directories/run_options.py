@@ -1,4 +1,4 @@
-"""What a run asks of result directories: its part of ``run.json``."""
+"""Options of a run for result directories: its part of ``run.json``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from harness.run.measurement import part
 
 NAME = "result-directories"
 ACCESS = "result_directory"
-"""The access of a sample that holds the size of a result directory; its format is one of `MODES`."""
+"""Access of samples with the size of a result directory; their format is one of `DIRECTORY_MODES`."""
 
 SUITE = "size"
-"""The question that such samples answer."""
+"""Suite of such samples."""
 
 VANILLA: Final = "vanilla"
 DirectoryMode = Literal["vanilla", "slim", "slim-plain-none", "minimal"]
 DIRECTORY_MODES: tuple[DirectoryMode, ...] = (VANILLA, "slim", "slim-plain-none", "minimal")
-"""A result directory as its program wrote it, slimmed without loss so that tools go on reading it or have to restore it
-first, and slimmed within a bound."""
+"""Modes of a result directory: as its program wrote it; slimmed without loss, so that tools still read it; slimmed
+without loss, to be restored before tools read it; slimmed within a bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,16 @@ class AskedDirectories:
     """The part of ``run.json``."""
 
     directories: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)]  # By path.
-    bound: Figure | None = None  # The largest error that slimming in mode minimal may make, in Angstrom; None for none.
-    # What is measured of each; runs of earlier versions, which do not say, have three.
+    bound: Figure | None = None  # Largest allowed error of mode minimal, in Angstrom; None if not given.
+    # Modes measured for each directory; runs of earlier versions, which do not record them, have these three.
     modes: tuple[DirectoryMode, ...] = (VANILLA, "slim", "minimal")
 
 
 def asked_of(config: RunConfig) -> AskedDirectories | None:
-    """Return what a run asks; None where it asks for none."""
+    """Return the part of a run's configuration; None if it has no result directories."""
     return part(config, NAME, AskedDirectories)
 
 
 def directory_key(label: str, mode: str, suite: str = SUITE) -> CellKey:
-    """Return the key of the one sample of a directory in a mode."""
+    """Return the key of the only sample of a directory in a mode."""
     return CellKey(suite, ACCESS, label, None, mode, "", "", "main", 1)

@@ -1,4 +1,4 @@
-"""The section on result directories: how small each became in each mode, beside what was published elsewhere."""
+"""Report section on result directories: size of each in each mode, next to figures published elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCE = "AlphaPulldown, pull request 627"
 
 
 class Published(NamedTuple):
-    """What a published mode of storage saves, on data of its own: sizes and change as they were published."""
+    """Published savings of a storage mode on other data: sizes and change as published."""
 
     program: str
     before: str
@@ -34,7 +34,7 @@ PUBLISHED = {
     "af2": Published("AlphaFold2", "254M", "148M", -42),
     "af3": Published("AlphaFold3", "628M", "107M", -83),
 }
-"""Of mode slim of `SOURCE`, on its directory plasmodium_hap2; that mode drops arrays which have no other copy."""
+"""Figures of mode slim of `SOURCE` for its directory plasmodium_hap2; that mode drops arrays without another copy."""
 
 _MODES = {
     VANILLA: "As written",
@@ -51,7 +51,7 @@ _FIGURES = {
     "values_dropped": "values_dropped",
     "largest_error_angstrom": "largest_error",
 }
-"""Columns of ``directories.csv`` by what ``directories.json`` calls them; of a list of files their number."""
+"""Fields of ``directories.json`` by column of ``directories.csv``; a list of files becomes their number."""
 
 _COUNTS = ["size_bytes", "files", *list(_FIGURES)[:-1]]
 _TEXT = (
@@ -68,12 +68,12 @@ class DirectorySizes:
 
     # Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
     cells: pd.DataFrame
-    table: pd.DataFrame  # The same with what was restored and read, and after them the published figures.
-    kinds: dict[str, str]  # What made each directory, by its label.
+    table: pd.DataFrame  # The same with counts of restored files and read values, followed by the published figures.
+    kinds: dict[str, str]  # Program of each directory, by its label.
 
 
 class DirectoriesSection(Section):
-    """How small result directories became, beside the published figures for their programs."""
+    """Section on the sizes of result directories, next to published figures for their programs."""
 
     name, title = "directories", "Result directories"
     order = 50
@@ -81,7 +81,7 @@ class DirectoriesSection(Section):
     published: ClassVar = {"directories.csv": ["directory", "mode"]}
 
     def find(self, folder: Path, findings: Findings) -> DirectorySizes | None:
-        """Arrange the samples with ``directories.json``; None for a run without any."""
+        """Combine the samples with ``directories.json``; None for a run without result directories."""
         samples = findings.apart
         found = samples[samples["access"] == ACCESS].to_dict("records")
         if not found:
@@ -96,7 +96,7 @@ class DirectoriesSection(Section):
         modes = [mode for each in facts.values() for name, mode in each["modes"].items() if name != VANILLA]
         table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
         if not all("files_need_unslim" in mode for mode in modes):
-            table = table.drop(columns="files_need_unslim")  # the run is of a version that did not record them
+            table = table.drop(columns="files_need_unslim")  # the run's version did not record it
         frame = pd.DataFrame(cells, columns=COLUMNS).astype(dict.fromkeys(("size_bytes", "files"), "Int64"))
         return DirectorySizes(cells=frame, table=table, kinds=kinds)
 
@@ -113,14 +113,14 @@ class DirectoriesSection(Section):
         return found.cells
 
     def limits(self, found: DirectorySizes, findings: Findings) -> list[str]:
-        """Say what the figures depend on."""
+        """Return a sentence on what the figures depend on."""
         return [
             "What slimming a result directory saves depends on its program, its length and what was kept in it: the "
             "figures hold for the directories that were measured."
         ]
 
     def closing(self, found: DirectorySizes) -> Table:
-        """Return one row a result directory, one column a mode."""
+        """Return a table with one row per result directory, and one column per mode."""
         rows = []
         for name in dict.fromkeys(found.cells["trace"]):
             modes = modes_of(found.table, name)
@@ -129,7 +129,7 @@ class DirectoriesSection(Section):
         return Table(label=caption, caption=caption, columns=["directory", *DIRECTORY_MODES], rows=rows)
 
     def blocks(self, found: DirectorySizes, findings: Findings) -> list[Block]:
-        """Show a row for each directory, beside the published figure for its program."""
+        """Return text, a table with the published figure next to each directory, and the results of reading."""
         rows, read = [], []
         shown = [mode for mode in _MODES if (found.cells["format"] == mode).any()]
         for name in map(str, dict.fromkeys(found.cells["trace"])):
@@ -182,7 +182,7 @@ def _row(cell: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _published(kinds: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Give the published figures of the programs that made the run's directories, with no bytes that nobody counted."""
+    """Return the published figures for the programs of the run's directories, without bytes, as none were counted."""
     return [
         {
             "directory": "plasmodium_hap2",
@@ -231,9 +231,9 @@ def _read(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         if row["largest_error_angstrom"]:
             text += f"; the largest error of the others is {row['largest_error_angstrom']:.3g} Å"
         if row["values_dropped"]:
-            text += f"; {int(row['values_dropped'])} more were dropped, to be had again only by a new run"
-        text += f"; {int(row['files_restored'])} files came back byte for byte"
+            text += f"; {int(row['values_dropped'])} more were dropped, and only a new prediction restores them"
+        text += f"; {int(row['files_restored'])} files were restored byte for byte"
         if formatting.known(row.get("files_need_unslim")):
             text += f"; tools need unslim first for {int(row['files_need_unslim'])} files"
         given_up = int(row["files_given_up"])
-        yield text + (f", {given_up} do not come back." if given_up else ".")
+        yield text + (f", {given_up} cannot be restored." if given_up else ".")

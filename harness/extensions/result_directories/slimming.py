@@ -1,4 +1,4 @@
-"""Slim a result directory: check what was asked, find what may be touched, and work on it file by file."""
+"""Slimming of a result directory: check the options, find the files that may be changed, and slim them one by one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PLAIN: tuple[Plain, ...] = ("best", "none")
 
 @dataclass(frozen=True)
 class SlimOutcome:
-    """What a run did, or would do."""
+    """Result of slimming or restoring a directory, or of a dry run."""
 
-    kind: Kind  # What made the directory.
+    kind: Kind  # Program that wrote the directory.
     rows: tuple[FileRow, ...]  # One for each file of the directory.
-    problems: tuple[str, ...]  # One sentence for each file that was left as it was because something is wrong with it.
-    changed: int  # How many files changed, or would; 0 for a directory that was slimmed before.
+    problems: tuple[str, ...]  # One sentence for each file that stays unchanged because of a problem.
+    changed: int  # Number of files that changed, or would; 0 for a directory that was slimmed before.
 
     @property
     def before(self) -> int:
@@ -37,16 +37,16 @@ class SlimOutcome:
 
     @property
     def files(self) -> int:
-        """How many files there were before."""
+        """Number of files before."""
         return sum(row.fate != "manifest" for row in self.rows)
 
     def read_by(self, reader: Reader) -> tuple[str, ...]:
-        """Name the files that need a reader."""
+        """Return the names of the files that need this reader."""
         return tuple(row.path for row in self.rows if row.reader == reader)
 
     @property
     def large_others(self) -> tuple[FileRow, ...]:
-        """The files that slimming has nothing to do with and that take more than a hundredth, the largest first."""
+        """Files that slimming does not touch and that take more than a hundredth of all bytes, the largest first."""
         large = [row for row in self.rows if row.fate == "other" and 100 * row.before > self.before]
         return tuple(sorted(large, key=lambda row: -row.before))
 
@@ -65,22 +65,22 @@ def slim(
     bound : float, optional
         For minimal: the largest error of a predicted error, in Angstrom.
     plain : {"best", "none"}
-        Best: tools go on reading what they read, the best prediction's JSON and all AF2 errors as they are. None: the
-        smallest files, which tools cannot read before the directory is restored.
+        "best": tools can still read their files, and the best prediction's JSON and all AF2 errors stay unchanged.
+        "none": the smallest files, which tools cannot read before the directory is restored.
     dry_run : bool
-        Do everything but write.
+        Do everything except writing.
 
     Returns
     -------
     SlimOutcome
-        File by file.
+        With a row for each file.
 
     Raises
     ------
     UsageError
-        When the directory is of neither program, is slimmed in another mode, or the options do not fit.
+        If the directory is of no known program, is slimmed in another mode, or the options do not fit.
     HarnessError
-        When its ranking or manifest is damaged or newer, or the disk is full; every original is whole then.
+        If its ranking or manifest is damaged or newer, or the disk is full; every original is complete then.
     """
     _check_options(mode, bound, plain)
     with changing(folder):
@@ -116,12 +116,12 @@ def _check_options(mode: str, bound: float | None, plain: str) -> None:
 
 
 def parse_bound(text: str | float, option: str) -> float:
-    """Read a bound, in Angstrom.
+    """Parse a bound in Angstrom.
 
     Raises
     ------
     UsageError
-        When it is no number, or none that errors can be bound by; it names the option.
+        If it is no number, or not from 1e-6 to 100; the message names the option.
     """
     try:
         bound = float(text)

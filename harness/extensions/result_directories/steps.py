@@ -1,4 +1,7 @@
-"""Slim one file at a time: pack, prove, note, write, note, and only then remove; a rerun finishes what was begun."""
+"""Slimming of one file at a time: pack, verify, record, write, record, and only then remove the original.
+
+A rerun finishes interrupted work.
+"""
 
 from __future__ import annotations
 
@@ -21,32 +24,32 @@ Reader = Literal["tools", "unslim", "harness"]
 
 @dataclass(frozen=True)
 class FileRow:
-    """What happened to one file, or would."""
+    """Result for one file, or its result in a dry run."""
 
     path: str  # The file.
-    # ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
-    # does not touch, and ``manifest`` for the manifest itself.
+    # ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for a file with a problem, ``other`` for a file that
+    # slimming does not touch, and ``manifest`` for the manifest itself.
     fate: str
     # Bytes.
     before: int
     after: int
-    note: str  # Where it survives, at what precision, or why it stays.
-    # What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
-    # harness: "tools", "unslim", "harness".
+    note: str  # Its present location and precision, or why it stays.
+    # What can read it. "tools": tools after the program. "unslim": these tools once it is restored. "harness": as far
+    # as is known, only this harness.
     reader: Reader = "tools"
 
 
 class SlimRun:
-    """One run on a directory.
+    """State of one slimming of a directory.
 
     Attributes
     ----------
     manifest : SlimManifest
-        As it is by now.
+        In its current state.
     problems : list of str
-        One sentence for each file that was left as it was.
+        One sentence for each file that was left unchanged because of a problem.
     changed : int
-        How many files changed, or would.
+        Number of files that changed, or would.
     """
 
     def __init__(self, folder: Path, manifest: SlimManifest, dry_run: bool) -> None:
@@ -54,12 +57,12 @@ class SlimRun:
         self.problems: list[str] = []
         self.changed = 0
         self._left: set[str] = set()
-        # A file that gives back all its bytes: another with the same bytes may rely on it.
+        # Files that can be restored exactly: others with the same bytes may be recorded as copies of them.
         exact = {name: item for name, item in manifest.items.items() if item.precision == EXACT and item.fate != "copy"}
         self._seen = {item.before["sha256"]: name for name, item in exact.items()}
 
     def work_on(self, item: Item) -> None:
-        """Slim one file, or say why it is left as it was; only the disk can end the run."""
+        """Slim one file, or record why it is left unchanged; only errors of the disk end the run."""
         try:
             self._slim(item)
         except HarnessError as error:
@@ -80,14 +83,14 @@ class SlimRun:
         if entry is not None and entry.fate != "kept":
             if entry.state == "done" and self._finished(item.path, entry, before):
                 return
-            # What a killed run wrote beside the original, which is there: this one may pack it otherwise.
+            # A killed run wrote a packed file but did not remove the original. This run may pack it in another form.
             if not self.dry_run:
                 self._remove_packed(entry)
         if not item.rule.is_ours(parse(item.path, data)):
-            return  # it only has such a name; someone else made it
+            return  # it only has such a name; another program wrote it
         keep, readable = item.keep, self.manifest.plain == "best"
         same = self._seen.get(before["sha256"])
-        # Tools look for each sample under its own name; the job's own copy of one is the only one that they can miss.
+        # Tools read each sample under its own name, so only the job's own copy of a sample may be absent.
         is_top = item.rule.stays == "top"
         if same == item.path or keep or (readable and not is_top):
             same = None
@@ -107,7 +110,7 @@ class SlimRun:
             disk.remove_file(place)
 
     def _finished(self, name: str, entry: FileEntry, before: Content) -> bool:
-        """Finish a file that was slimmed and is there still, or again; False when it has to be slimmed anew."""
+        """Finish a slimmed file whose original still or again exists; return False if it must be slimmed again."""
         if entry.before != before:
             raise HarnessError(
                 f"it is not what was slimmed before into {entry.survives_in}; remove or rename one of the two"
@@ -134,7 +137,7 @@ class SlimRun:
 
     def _remove_copy(self, name: str, entry: FileEntry) -> None:
         self.changed += 1
-        # The file that stays may be plain or packed; what it gives is compared once more, from the disk.
+        # The other file may be plain or packed; compare its content again, from the disk.
         if (
             not self.dry_run
             and disk.digest(read_entry(self.folder, entry.survives_in, self.manifest).data) != (entry.before["sha256"])
@@ -145,7 +148,7 @@ class SlimRun:
 
     def _pack(self, name: str, data: bytes, base: FileEntry) -> None:
         reduced = reducing.Reduced(data)
-        # A file that another was dropped for as its copy has to keep every bit for both.
+        # A file whose copy was removed must keep every bit, because it now holds the content of both.
         relied_on = any(item.fate == "copy" and item.survives_in == name for item in self.manifest.items.values())
         if self.manifest.bound is not None and not relied_on:
             reduce = reducing.reduce_pickle if name.endswith(".pkl") else reducing.reduce_json
@@ -174,7 +177,7 @@ class SlimRun:
         known = self.manifest.items.get(name)
         if (target.exists() or target.is_symlink()) and not (known and known.survives_in == entry.survives_in):
             raise HarnessError(f"{entry.survives_in} is in the way and was not written by this harness; rename it")
-        # The note comes first: were it last, a file that a kill left would look like one that someone else made.
+        # Record it first. Otherwise a packed file that a killed run left would look like another program's.
         self._note(name, entry)
         self.changed += 1
         if not lossy:
@@ -199,7 +202,7 @@ class SlimRun:
         disk.remove_file(path)
 
     def end(self, stays: tuple[str, ...]) -> tuple[FileRow, ...]:
-        """Note what is kept in every mode, and give a row for each file of the directory and one for the manifest."""
+        """Record the files that stay in every mode; return a row for each file and for the manifest."""
         for name in stays:
             path = self.folder / name
             try:
@@ -213,14 +216,14 @@ class SlimRun:
         items = self.manifest.items
         for name in [name for name, entry in items.items() if entry.fate == "kept"]:
             if not disk.is_plain_file(self.folder / name):
-                del items[name]  # it was the user's to remove
+                del items[name]  # the user has removed it
         rows = [_row(self.manifest.kind, name, entry) for name, entry in items.items()]
         known = {NAME, *items, *(entry.survives_in for entry in items.values())}
         for name, size in disk.sizes(self.folder).items():
             if name not in known:
                 rows.append(FileRow(name, "left" if name in self._left else "other", size, size, "not touched"))
-        if self.changed or (self.folder / NAME).exists():  # else there is nothing to bring back
-            # It is part of what the directory takes: beside a few short files it can be more than they lost.
+        if self.changed or (self.folder / NAME).exists():  # otherwise there is nothing to restore
+            # The manifest counts as a part of the directory: with a few short files it can exceed the savings.
             rows.append(FileRow(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
             if not self.dry_run:
                 self.manifest.save(self.folder)

@@ -1,4 +1,4 @@
-"""What reads a slimmed file outside of its directory, registered by the end of its name."""
+"""Unpacking of a slimmed file outside of its directory, registered by its file name suffix."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from harness.foreign.packed import PackedFile
 
 
 def unpack_slim(data: bytes) -> PackedFile:
-    """Unpack a ``.slim`` file; raises as `container.unpack` does."""
+    """Unpack a ``.slim`` file; raise as `container.unpack` does."""
     found = unpack(data)
     return PackedFile(found.data, found.exact, found.dropped)

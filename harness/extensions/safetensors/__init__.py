@@ -1,1 +1,1 @@
-"""The format safetensors."""
+"""The format ``safetensors``."""

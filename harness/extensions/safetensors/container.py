@@ -1,4 +1,4 @@
-"""Files of safetensors as a container of arrays, also with bfloat16."""
+"""Safetensors files as containers of arrays, including bfloat16."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TYPES = {code: name for name, code in DTYPES.items()} | {"BF16": "bfloat16", "C
 
 
 def _arrays(path: Path) -> Arrays:
-    """List the tensors by the header, whose offsets the library has checked; no value is read."""
+    """Return the tensors by the header, after the library has checked its offsets; read no values."""
     if missing := registry.missing_package("safetensors", "trace-format-harness[safetensors]"):
         raise UsageError(f"{path}: to read safetensors, this {missing}.")
     from safetensors import safe_open

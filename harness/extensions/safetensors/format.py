@@ -1,4 +1,4 @@
-"""Safetensors: a JSON header with offsets, then the bytes of every tensor."""
+"""The format ``safetensors``: a JSON header with offsets, then the bytes of every tensor."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _METADATA: Final = "__metadata__"
 
 
 class _Header(TypedDict):
-    """What a header says of the file, beside its tensors."""
+    """Metadata in a header, in addition to its tensors."""
 
     __metadata__: NotRequired[dict[str, str]]
 
 
 class SafetensorsWriter(FlatWriter):
-    """Streams tensors behind a header of known length.
+    """Writer that streams tensors after a header of known length.
 
-    The library's own ``save_file`` wants all tensors in memory. Digests are known only at the end, but their length
-    is known from the start, so the header is written once to keep its place and once with their values.
+    The library's own ``save_file`` needs all tensors in memory. Digests are known only at the end, but their length
+    is known from the start. So the header is written twice: first as a placeholder, then with the digests.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -76,12 +76,12 @@ def _header(manifest: Manifest) -> bytes:
         }
         offset += spec.nbytes
     text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)  # the format wants the data aligned to 8 bytes
+    text += b" " * (-len(text) % 8)  # the format requires data aligned to 8 bytes
     return len(text).to_bytes(8, "little") + text
 
 
 class SafetensorsReader(Reader):
-    """Reads with the library's ``safe_open``."""
+    """Reader with the library's ``safe_open``."""
 
     def __init__(self, path: Path) -> None:
         from safetensors import safe_open
@@ -101,9 +101,9 @@ class SafetensorsReader(Reader):
             return self._file.get_tensor(path)
         part = self._file.get_slice(path)
         wanted = whole(part.get_shape(), selection)
-        if 0 in lengths(wanted):  # the library refuses a part without values
+        if 0 in lengths(wanted):  # the library rejects empty slices
             return np.empty(lengths(wanted), self._names[part.get_dtype()])
-        # The library copies the selected bytes out of its map.
+        # The library copies the selected bytes from its memory map.
         return np.asarray(part[wanted])
 
     def opened(self, path: str) -> Opened:
@@ -129,7 +129,7 @@ class SafetensorsFormat(FlatFormat):
 
     @staticmethod
     def missing() -> str:
-        """Say how to install the library; empty when it is there."""
+        """Return how to install the library; empty if it is installed."""
         return registry.missing_package("safetensors", "trace-format-harness[safetensors]")
 
     def require(self, manifest: Manifest, profile: Profile) -> None:

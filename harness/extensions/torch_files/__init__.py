@@ -1,1 +1,1 @@
-"""The format torch-save."""
+"""The format ``torch-save``."""

@@ -1,4 +1,4 @@
-"""Files of ``torch.save`` as a container of arrays; only what a tensor needs is read of them, and nothing is run."""
+"""Files of ``torch.save`` as containers of arrays; only objects that tensors need are read, and no code runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.foreign.unpickling import Allowed
 from harness.zips import DAMAGE, open_zip
 
 _HOLDERS = (dict, list, tuple, TensorLeaf, ArrayLeaf)
-"""What a list is listed item by item for."""
+"""Types of items for which a list is traversed item by item."""
 
 
 def _recognises(path: Path) -> bool:
@@ -29,7 +29,7 @@ def _recognises(path: Path) -> bool:
         with open_zip(path) as archive:
             return any(name.partition("/")[2] == "data.pkl" for name in archive.namelist())
     except (OSError, HarnessError, *DAMAGE):
-        return path.suffix in (".pt", ".pth")  # reading it will say what is wrong
+        return path.suffix in (".pt", ".pth")  # reading reports the problem
 
 
 def _arrays(path: Path) -> Arrays:
@@ -48,9 +48,9 @@ def _arrays(path: Path) -> Arrays:
 
 
 def _leaves(content: Any) -> Iterator[tuple[str, Any]]:
-    """Walk over what is an array or no container, each with the keys that lead to it; `load` bounds depth and number.
+    """Yield arrays and other values that are no containers, named by their keys joined by ``/``.
 
-    Lists of numbers are one array.
+    A list of numbers is one array. `load` limits depth and number of items.
     """
     if isinstance(content, dict):
         items = ((str(key), value) for key, value in content.items())
@@ -68,7 +68,7 @@ def _leaves(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _described(value: Any) -> str:
-    """Say what something is that is no array of numbers."""
+    """Describe a value that is no array of numbers."""
     if isinstance(value, NoArray):
         return value.what
     if isinstance(value, Allowed):

@@ -1,4 +1,4 @@
-"""Files of ``torch.save``: one dictionary of tensors, which is how VizFold and OpenFold3 leave their traces."""
+"""The format ``torch-save``: one dictionary of tensors by ``torch.save``, as VizFold and OpenFold3 write traces."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 KEY = "metadata/manifest"
-"""The first key of the dictionary, with the manifest as text."""
+"""First key of the dictionary, with the manifest as text."""
 
-_FIRST, _HEAD = b"/data.pkl", 4096  # the member that holds the dictionary; bytes that its first key is within
+_FIRST, _HEAD = b"/data.pkl", 4096  # the member that holds the dictionary; bytes in which its first key must be
 
 
 def _loaded(path: Path) -> Reader:
-    from harness.extensions.torch_files.tensors import TorchReader  # only who reads loads the library
+    from harness.extensions.torch_files.tensors import TorchReader  # loads the library only when needed
 
     return TorchReader(path, KEY)
 
@@ -31,7 +31,7 @@ def _mapped(path: Path) -> Reader:
 
 
 class TorchSaveFormat(Format):
-    """Files of ``torch.save``; it has no chunks, codecs or other settings, so that only readers can be raced."""
+    """Files of ``torch.save``, without chunks, codecs or other settings, so that only readers can be compared."""
 
     name = "torch-save"
     description = "torch.save, one file with a dictionary of tensors, uncompressed"
@@ -46,7 +46,7 @@ class TorchSaveFormat(Format):
 
     @staticmethod
     def missing() -> str:
-        """Say how to install the library; empty when it is there."""
+        """Return how to install the library; empty if it is installed."""
         return "needs the package 'torch': pip install torch==2.13.0" if registry.missing_package("torch", "") else ""
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:

@@ -1,4 +1,4 @@
-"""Writes and reads files of ``torch.save`` with torch."""
+"""Writer and reader of files of ``torch.save`` with torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION = f"torch {torch.__version__}"
 
 
 class TorchWriter(Writer):
-    """Holds all tensors until the end, as ``torch.save`` takes them; the manifest comes first, under a key."""
+    """Writer that holds all tensors until the end, as ``torch.save`` requires; the manifest is the first item."""
 
     def __init__(self, path: Path, key: str) -> None:
         self._path, self._key = path, key
@@ -48,16 +48,16 @@ class TorchWriter(Writer):
 
 
 class TorchReader(Reader):
-    """Reads plain tensors; nothing that a file names is imported or run (``weights_only``).
+    """Reader of plain tensors; it imports and runs nothing that a file names (``weights_only``).
 
     Parameters
     ----------
     path : Path
         The file.
     key : str
-        Of the manifest in its dictionary.
+        Key of the manifest in the dictionary.
     mapped : bool
-        Whether the file is mapped, and values are copied when they are read; otherwise all of it is loaded here.
+        Whether the file is mapped and values are copied on reads; otherwise the complete file is loaded on opening.
     """
 
     def __init__(self, path: Path, key: str, *, mapped: bool = False) -> None:
@@ -77,7 +77,7 @@ class TorchReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         values = self._tensors[path]
         if selection is None and not self._mapped:
-            values.flags.writeable = False  # it is returned again
+            values.flags.writeable = False  # later reads return the same array
             return values
         return np.array(values[... if selection is None else selection])
 
@@ -90,7 +90,10 @@ class TorchReader(Reader):
 
 
 def _plain(name: object, tensor: Any) -> np.ndarray:
-    """Return a tensor's own memory as an array; a file may also hold views of more values than it has bytes."""
+    """Return a tensor's own memory as an array; raise `ArchiveError` for other layouts and for too small storages.
+
+    A file may hold views with more values than it has bytes.
+    """
     if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or not tensor.is_contiguous():
         raise ArchiveError(f"{name} is not a plain tensor, contiguous in memory.")
     values = tensor.numpy()

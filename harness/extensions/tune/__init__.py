@@ -1,1 +1,1 @@
-"""Which settings: candidates of one format raced on a sample of a trace, for one use of it."""
+"""Search for settings: candidates of one format compete on a sample of a trace, for one use of it."""

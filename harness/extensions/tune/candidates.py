@@ -1,4 +1,4 @@
-"""The candidates for the tensors of one role: the present setting, its neighbours, and draws from all others."""
+"""Candidates for the tensors of one role: the present setting, its neighbours, and random draws from all others."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from harness.records import CONTROL
 from harness.trace.schema import TensorSpec
 
 Values = tuple[tuple[str, Value], ...]
-"""Of all parameters of a role, by name."""
+"""Values of all parameters of a role, by name."""
 
-_SHOWN = ("edge", "share_bytes", "rows", "codec", "shards", "storage", "checks")  # what they do is all in the layout
+_SHOWN = ("edge", "share_bytes", "rows", "codec", "shards", "storage", "checks")  # their effect is all in the layout
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Values of all parameters of a role."""
+    """One setting: values of all parameters of a role."""
 
-    # What samples call it, with the role, and what tables do. The A/A control, the present setting once more, has its
-    # own in both.
+    # Its label in samples, which includes the role, and its name in tables. The A/A control, which repeats the present
+    # setting, has its own label and name.
     label: str
     name: str
     values: Values  # By name of the parameter.
-    changes: int  # How many of them differ from the present setting, which is the profile ``tuned``.
-    layout: Layout  # How the complete tensor is laid out by them.
+    changes: int  # Number of values that differ from the present setting, which is the profile ``tuned``.
+    layout: Layout  # Layout of the complete tensor with these values.
     is_control: bool = False  # Whether it is the A/A control.
 
     @property
     def present(self) -> bool:
-        """Whether it is the present setting itself."""
+        """Whether it is the present setting itself, not the control."""
         return self.changes == 0 and not self.is_control
 
 
 def settings_of(backend: Format, spec: TensorSpec, label: str, values: Sequence[tuple[str, Value]]) -> Settings:
-    """Return the settings that a candidate is written with; `spec` is the tensor of which a part is written."""
+    """Return the settings for writing a candidate; `spec` is the complete tensor, of which a part is written."""
     return Settings(
         profile=label,
         format=backend.name,
@@ -59,15 +59,15 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
     spec : TensorSpec
         A tensor of the role.
     most : int
-        How many candidates at most, the A/A control aside.
+        Largest number of candidates, not counting the A/A control.
     rng : numpy.random.Generator
-        Draws among those that differ from the present setting in more than one parameter.
+        Draws among settings that differ from the present one in more than one parameter.
 
     Returns
     -------
     list of Candidate
-        The present setting and the control first, then by the number of changes. Of candidates that lay the tensor out
-        in the same way only the one with the fewest changes is there.
+        The present setting and the control first, then settings with one change, then draws. Of candidates that store
+        the tensor in the same way, only the first in this order is included.
     """
     found: dict[object, Candidate] = {}
     for changes, values in _by_changes(search_space(backend)[spec.role], rng):
@@ -87,12 +87,12 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
 
 
 def _by_changes(parameters: Sequence[Parameter], rng: np.random.Generator) -> Iterator[tuple[int, Values]]:
-    """Yield every combination of values: fewest changes first, up to one change in order, then drawn."""
+    """Yield every combination with its number of changes: first those with up to one change, then others at random."""
     combinations: list[tuple[int, Values]] = []
     for values in itertools.product(*(parameter.values for parameter in parameters)):
         changes = sum(value != parameter.default for value, parameter in zip(values, parameters, strict=True))
         combinations.append((changes, tuple(zip((p.name for p in parameters), values, strict=True))))
     far = [found for found in combinations if found[0] > 1]
     yield from sorted((found for found in combinations if found[0] <= 1), key=lambda found: found[0])
-    # In the order drawn, all of them once: a search that has room for more of them then goes on in the same order.
+    # Draw all of them once. A search with more candidates then continues in the same order.
     yield from (far[int(index)] for index in rng.permutation(len(far)))

@@ -98,7 +98,7 @@ def _tune(arguments: argparse.Namespace) -> int:
         timeout=_number(arguments.timeout, "--timeout"), reader=reader, threads=arguments.threads,
     )  # fmt: skip
     if arguments.threads is not None:
-        processors(arguments.threads)  # refuses more than there are, before anything is made
+        processors(arguments.threads)  # raises for more than exist, before anything is created
     asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
     with held(folder, new=True):
         with terminal.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
@@ -138,7 +138,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 
 def _origin(arguments: argparse.Namespace, config: TuneConfig, mix: Mix, sampled: str) -> dict[str, Value]:
-    """Say where the values come from: what was asked, without what does not bear on the result."""
+    """Return the origin of the values for the profile file: the command, without options that do not affect results."""
     names = ("mix", "n_res", "threads", "rounds", "candidates", "sample", "seed")
     given = {"reader": config.reader} | {name: getattr(arguments, name) for name in names}
     parts = [
@@ -150,7 +150,7 @@ def _origin(arguments: argparse.Namespace, config: TuneConfig, mix: Mix, sampled
 
 
 def _document(found: Found) -> dict[str, Any]:
-    """Return what was chosen for a role as plain values."""
+    """Return the choice for a role as plain values."""
     choice = found.choice
     return {
         "role": found.race.question.role.value,
@@ -164,7 +164,7 @@ def _document(found: Found) -> dict[str, Any]:
 
 
 def _print_table(found: Found) -> None:
-    """Print the candidates that were measured to the end, cheapest first."""
+    """Print the candidates that were measured in all rounds, cheapest first."""
     last = found.table[(found.table["rounds"] == found.race.rounds) & (found.table["status"] == "ok")]
     columns = ("candidate", "size", "read (95 % interval)", "write", "cost against present", "front", "")
     shown = terminal.table(f"{found.race.question.role.value}: {found.race.question.shown_sample}", *columns)
@@ -172,7 +172,7 @@ def _print_table(found: Found) -> None:
         shown.add_row(
             row["candidate"],
             formatting.size(row["size_bytes"]),
-            f"{formatting.duration(row['wait'])} ({formatting.duration(row['wait_low'])} to {formatting.duration(row['wait_high'])})",
+            "{} ({} to {})".format(*(formatting.duration(row[name]) for name in ("wait", "wait_low", "wait_high"))),
             formatting.duration(row["write"]),
             f"x{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
             "yes" if row["front"] else "",
@@ -182,7 +182,7 @@ def _print_table(found: Found) -> None:
 
 
 def _reader(backend: Format, asked: str | None) -> str:
-    """Return the reader that candidates are read by: by default what installing the library gives, never our own."""
+    """Return the reader for candidates: by default the stock reader of the library, never one of this project."""
     name = asked or backend.stock
     if name not in backend.readers:
         raise unknown_name(f"reader of {backend.name}", name, backend.readers)
@@ -192,7 +192,7 @@ def _reader(backend: Format, asked: str | None) -> str:
 
 
 def _read_by(backend: Format, reader: str) -> str:
-    """Say by which reader candidates are read, and what it stands for."""
+    """Return a sentence that names the reader of candidates and its kind."""
     stands = ", the stock reader" if reader == backend.stock else ""
     own = ", a decoder of this project" if backend.readers[reader].own else ""
     return f"Read by {reader}{own or stands}: another reader may prefer other settings."

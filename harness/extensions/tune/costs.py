@@ -1,8 +1,8 @@
-"""What an access costs with each candidate, by the samples taken so far; who remains in a race, and who is chosen.
+"""Costs of an access with each candidate from the samples so far; elimination of candidates, and the final choice.
 
 Successive halving (Jamieson & Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, 2016):
-few rounds for all candidates, twice as many for those that remain. With two changes: a candidate on the Pareto front is
-never dropped, for another use may want it, and neither is the present setting.
+few rounds for all candidates, twice as many for those that remain. There are two changes. Candidates on the Pareto
+front are never dropped, because another use may need them. The present setting is never dropped either.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from harness.extensions.tune.question import TuneQuestion
 from harness.records import CONTROL, Sample
 
 WRITE = ("write", "tensor_durable", "")
-"""Suite, access and cache state of the samples of writing until the bytes are on disk."""
+"""Suite, access and cache state of samples of durable writes."""
 
 FEW = 4
-"""Candidates that are not halved any more."""
+"""Number of candidates that are not halved further."""
 
 _LEAST_ROUNDS = 2
 
@@ -34,8 +34,8 @@ _LEAST_ROUNDS = 2
 class CandidateCosts:
     """Costs of candidates that were measured in the same rounds.
 
-    Arrays have the shape (1 + RESAMPLES, candidates); row 0 is what was measured, the others are the same with rounds
-    drawn anew, alike for all candidates. Times are in seconds, for the role's part of the complete trace.
+    Arrays have the shape (1 + RESAMPLES, candidates). Row 0 holds the measured values, the others those of resampled
+    rounds, drawn alike for all candidates. Times are in seconds, for the role's part of the complete trace.
     """
 
     candidates: Sequence[Candidate]  # The columns, the present setting first.
@@ -43,13 +43,14 @@ class CandidateCosts:
     total: np.ndarray
     wait: np.ndarray
     write: np.ndarray  # Seconds to write the role's tensors durably.
-    gigabytes: np.ndarray  # Ndarray, shape (candidates,). That they take.
-    floor: float  # How far the A/A control lies from the present setting, as a logarithm of the cost; 0 without one.
+    gigabytes: np.ndarray  # Size of the role's tensors, shape (candidates,).
+    floor: float  # Distance of the A/A control from the present setting, as a logarithm of the cost; 0 without one.
 
     def front(self) -> np.ndarray:
-        """Say which candidates no other one is at least as good as in everything and better in one, the control aside.
+        """Return which candidates are on the Pareto front by time to read, time to write and size.
 
-        By time to read, time to write and size; False for the control.
+        No other candidate is at least as good in all three and better in one. False for the control, which does not
+        count.
         """
         points = np.column_stack([self.wait[0], self.write[0], self.gigabytes])
         real = np.array([not candidate.is_control for candidate in self.candidates])
@@ -59,7 +60,7 @@ class CandidateCosts:
 
 
 def by_label(samples: Sequence[Sample]) -> pd.DataFrame:
-    """Return samples as a table, with the label of the candidate that each is of."""
+    """Return samples as a table, with the label of the candidate of each."""
     table = pd.DataFrame(samples)
     return table.assign(label=table["profile"].where(table["format"] != CONTROL, CONTROL))
 
@@ -67,18 +68,18 @@ def by_label(samples: Sequence[Sample]) -> pd.DataFrame:
 def candidate_costs(
     question: TuneQuestion, samples: Sequence[Sample], chosen: Sequence[Candidate], rounds: int
 ) -> CandidateCosts:
-    """Work out what candidates cost after a number of rounds.
+    """Compute the costs of candidates after a number of rounds.
 
     Parameters
     ----------
     question : TuneQuestion
-        What was asked.
+        The question for the role.
     samples : sequence of Sample
-        All that were taken for the role.
+        All samples taken for the role.
     chosen : sequence of Candidate
-        Those measured in all of these rounds, the present setting first; none that failed.
+        Candidates that were measured in all of these rounds, the present setting first, without failed ones.
     rounds : int
-        How many rounds count.
+        Number of rounds that count.
     """
     labels = [candidate.label for candidate in chosen]
     good = by_label(samples).query("status == 'ok' and label in @labels")
@@ -110,19 +111,19 @@ def candidate_costs(
 
 
 def stages(count: int, rounds: int) -> list[int]:
-    """Return after how many rounds candidates are compared.
+    """Return the numbers of rounds after which candidates are compared.
 
     Parameters
     ----------
     count : int
-        How many candidates there are.
+        Number of candidates.
     rounds : int
-        How many rounds the last ones get.
+        Number of rounds for the last candidates.
 
     Returns
     -------
     list of int
-        Rising, the last one `rounds`; each about twice the one before, none below two unless `rounds` is.
+        In increasing order, ending with `rounds`; each about twice the one before, none below two unless `rounds` is.
     """
     halvings = max(0, ceil(log2(max(count, 1) / FEW)))
     least = min(_LEAST_ROUNDS, rounds)
@@ -130,7 +131,10 @@ def stages(count: int, rounds: int) -> list[int]:
 
 
 def survivors(found: CandidateCosts) -> list[Candidate]:
-    """Drop the half that costs more, except for what is on the front, the present setting and the A/A control."""
+    """Return the cheaper half of the candidates, those on the front, the present setting and the A/A control.
+
+    At least `FEW` candidates remain.
+    """
     real = [k for k, candidate in enumerate(found.candidates) if not candidate.is_control]
     by_cost = sorted(real, key=lambda k: (np.nan_to_num(found.total[0, k], nan=np.inf), k))
     kept = set(by_cost[: max(FEW, ceil(len(real) / 2))]) | set(np.flatnonzero(found.front()))
@@ -139,20 +143,21 @@ def survivors(found: CandidateCosts) -> list[Candidate]:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is chosen for a role."""
+    """The choice for a role."""
 
-    # What is chosen, and the one with the lowest cost: another one where the two are statistically indistinguishable.
+    # The chosen candidate and the one with the lowest cost; they differ only if they are statistically
+    # indistinguishable.
     chosen: Candidate
     best: Candidate
-    tied: tuple[Candidate, ...]  # Those that are indistinguishable from the best one, itself not among them.
-    ratio: Interval  # The cost of the chosen one against the present setting's.
+    tied: tuple[Candidate, ...]  # Candidates that are indistinguishable from the best one, without itself.
+    ratio: Interval  # Cost of the chosen candidate divided by that of the present setting.
 
 
 def choose(found: CandidateCosts) -> Choice:
-    """Choose by cost; where that does not decide, the present setting or else the one that changes least.
+    """Choose by cost; among indistinguishable candidates, choose the present setting or the one with fewest changes.
 
-    A candidate counts as worse than the best only when the interval of the ratio of the two costs, paired by round,
-    lies beyond what the A/A control differs from the present setting.
+    A candidate counts as worse than the best only if the interval of the ratio of the two costs, paired by round, lies
+    beyond the difference between the A/A control and the present setting.
     """
     of = found.candidates
     columns = [k for k, candidate in enumerate(of) if not candidate.is_control]

@@ -1,4 +1,4 @@
-"""The candidates of a search: size against time to read, with time to write as the area of a marker."""
+"""Drawing of a search's candidates: size against time to read, with time to write as the area of a marker."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from harness.records import CONTROL
 from harness.report.drawing.figure import FAINT, Page, drawing
 
 _ON, _CHOSEN = "#0072B2", "#D55E00"  # of Okabe & Ito (2008); in grey, shape and outline differ
-_SMALLEST, _LARGEST = 3.6, 13.0  # points across, for the fastest and the slowest write
+_SMALLEST, _LARGEST = 3.6, 13.0  # diameters in points, for the fastest and the slowest write
 _MOST_KEYS = 14
-_LINE = 0.142  # inches of a line of the key
+_LINE = 0.142  # inches per line of the key
 
 
 def draw_front(table: pd.DataFrame, folder: Path, *, title: str, notes: list[str]) -> list[Path]:
-    """Draw one panel a role, as ``front.svg`` and ``front.png``; equal tables give equal bytes.
+    """Draw one panel per role, as ``front.svg`` and ``front.png``; equal tables give equal bytes.
 
     Parameters
     ----------
     table : DataFrame
-        The tables of `harness.extensions.tune.result.Found`, of all roles.
+        The tables of `harness.extensions.tune.result.Found` of all roles.
     folder : Path
-        Where the files go; it exists.
+        An existing folder for the files.
     title : str
-        Above the panels.
+        Title above the panels.
     notes : list of str
         Paragraphs that follow the explanation under the panels.
     """
@@ -61,7 +61,7 @@ def draw_front(table: pd.DataFrame, folder: Path, *, title: str, notes: list[str
             named = [f"{key} (present)" if key in present else key for key in keys[role]]
             beside.text(
                 0, 1, "\n".join(f"{place}  {key}" for place, key in enumerate(named, 1)), transform=beside.transAxes,
-                va="top", fontsize=6.6, linespacing=1.5, parse_math=False,
+                va="top", fontsize=6.6, linespacing=1.5,
             )  # fmt: skip
         return page.save(folder, "front")
 
@@ -79,7 +79,7 @@ def _legend() -> list[Line2D]:
 
 
 def _numbered(rows: pd.DataFrame) -> list[str]:
-    """List the settings that get a number: on the front from the fastest to read, then present and chosen."""
+    """Return the settings that get a number: those on the front by time to read, then present and chosen."""
     front = rows[rows["front"]].sort_values("wait", kind="stable")
     named = rows[rows["choice"].str.contains("present|chosen")]
     return list(dict.fromkeys([*front["candidate"].head(_MOST_KEYS), *named["candidate"]]))
@@ -110,7 +110,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, keys: list[str]) -> None:
 
 
 def _across(seconds: np.ndarray) -> np.ndarray:
-    """Return the diameters of markers whose areas grow with the logarithm of the time to write."""
+    """Return the diameters of markers, whose areas grow with the logarithm of the time to write."""
     logs = np.log(np.maximum(seconds, 1e-9))
     spread = logs.max() - logs.min()
     part = (logs - logs.min()) / spread if spread > 0 else np.full(len(logs), 0.5)

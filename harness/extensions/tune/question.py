@@ -1,4 +1,4 @@
-"""What is asked of the candidates of one role: a sample of its tensors, the accesses of the mix, and their weights."""
+"""The task for the candidates of one role: a sample of its tensors, the accesses of the mix, and their weights."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from harness.trace.schema import Role, TensorSpec
 from harness.workload import PlanOptions, ReadAccess, requested_bytes
 
 OPTIONS = PlanOptions(attention_windows=16, pair_windows=8)
-"""How many windows one sample reads."""
+"""Number of windows that one sample reads."""
 
-_REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks for fewer bytes than that
+_REPEATS, _SHORT = 3, 16 << 20  # samples per round of an access that requests fewer than `_SHORT` bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """Everything that decides what a search measures, besides its questions."""
+    """Settings of a search, in addition to its questions."""
 
     run_id: str  # Name of the search, and of its folder.
-    backend: str  # What `load_format` takes.
-    # The trace as ``NAME[:key=value,...]``, and as records name it.
+    backend: str  # Argument of `load_format`.
+    # The trace as ``NAME[:key=value,...]``, and its name in records.
     source: str
     trace: str
-    # The length it was asked for in, and its own.
+    # The requested length of the trace, and its actual one.
     requested: int | None
     n_res: int | None
-    # Samples of the candidates that remain, and how many enter for each role.
+    # Number of rounds of the last candidates, and number of candidates for each role.
     rounds: int
     most: int
-    seed: int  # Decides draws, windows and order.
+    seed: int  # Determines draws, windows and order.
     timeout: float  # Seconds after which a sample counts as hung.
-    reader: str  # Of the format's readers.
-    threads: int | None = None  # The budget of threads of each candidate; None for all processors.
+    reader: str  # One of the format's readers.
+    threads: int | None = None  # Thread budget of each candidate; None for all processors.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,42 +51,42 @@ class MeasuredUse:
     """One access of a mix on the sample."""
 
     suite: str  # The suite that plans it.
-    access: ReadAccess  # What one sample of it reads.
-    factor: float  # What its seconds are multiplied with to stand for the access on the whole trace.
+    access: ReadAccess  # The reads of one sample.
+    factor: float  # Multiplier of its seconds that gives those of the access on the complete trace.
     grows: bool  # Whether it takes longer on a larger corner; windows do not.
-    # Samples in each round, in which the sample is written only once: reads that are short are disturbed most.
+    # Samples per round, for one write of the archive. Short reads get several, as they are disturbed most.
     repeats: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneQuestion:
-    """What is asked for one role."""
+    """The measurements for one role."""
 
-    role: Role  # Which.
-    spec: TensorSpec  # The tensor that is sampled, as it is in the trace.
-    part: TensorSpec  # The corner of it that is sampled.
-    use: Use  # The mix, with the shares of accesses to this role alone.
-    reads: dict[str, MeasuredUse]  # By access of the mix; accesses that read the same are measured once.
+    role: Role  # The role.
+    spec: TensorSpec  # The sampled tensor, as it is in the trace.
+    part: TensorSpec  # The sampled corner of it.
+    use: Use  # The mix, with only the shares of accesses to this role.
+    reads: dict[str, MeasuredUse]  # By access of the mix; accesses with the same reads are measured once.
     factor: float  # Bytes of all tensors of the role, divided by those of the corner.
 
     @property
     def shown_sample(self) -> str:
-        """What was sampled, for people."""
+        """The sampled part in words."""
         axis = cut_axes(self.spec)[0]
         taken, there = self.part.shape[axis], self.spec.shape[axis]
         share = f"all {there}" if taken == there else f"the first {taken} of {there}"
         return f"{share} {'residues' if self.spec.axes[axis] == 'residue' else 'rows'} of {self.spec.path}"
 
     def part_for(self, layout: Layout) -> TensorSpec:
-        """Return what is written and read of the corner in a layout: as much of it as ends with a chunk."""
+        """Return the part of the corner that a layout measures: the corner, shortened to complete chunks."""
         return in_whole_chunks(self.spec, self.part, layout)
 
     def scale(self, layout: Layout) -> float:
-        """Return how many times as large as that the corner is."""
+        """Return the size of the corner divided by that of its part for a layout."""
         return self.part.nbytes / self.part_for(layout).nbytes
 
     def accesses(self, part: TensorSpec) -> list[tuple[MeasuredUse, ReadAccess]]:
-        """Return what is measured, each once, with its reads cut to a part of the corner."""
+        """Return the measured accesses, each once, with reads cut to a part of the corner."""
         different = {id(measured.access): measured for measured in self.reads.values()}  # a slice has no hash
         return [(m, dataclasses.replace(m.access, reads=within(m.access.reads, part))) for m in different.values()]
 
@@ -94,32 +94,32 @@ class TuneQuestion:
 def questions(
     backend: Format, manifest: Manifest, mix: Mix, sample_bytes: int, seed: int
 ) -> tuple[list[TuneQuestion], list[str]]:
-    """Work out what to ask for each role that a format can tune and a trace has.
+    """Return the question for each role that a format can tune and a trace has.
 
     Parameters
     ----------
     backend : Format
         The format.
     manifest : Manifest
-        What the trace holds.
+        Manifest of the trace.
     mix : Mix
         The use.
     sample_bytes : int
-        Of a sample, at most, unless one of the longest chunks takes more.
+        Most bytes of a sample, unless one of the longest chunks takes more.
     seed : int
-        Decides windows and heads.
+        Determines windows and heads.
 
     Returns
     -------
     questions : list of TuneQuestion
         In the order of the search space.
     notes : list of str
-        What had to be assumed, one sentence each.
+        Assumptions, one sentence each.
 
     Raises
     ------
     UsageError
-        When the format has nothing to tune, or the trace has nothing of what could be tuned or of what the mix reads.
+        If the format has nothing to tune, or the trace has no tensor that can be tuned or that the mix reads.
     """
     space = search_space(backend)
     if not space:
@@ -144,7 +144,7 @@ def questions(
 
 
 def _plan(access: str, manifest: Manifest, seed: int, path: str = "") -> ReadAccess | None:
-    """Plan an access of a mix; None where the trace has nothing that it reads."""
+    """Return the plan of an access of a mix; None if the trace has no tensor that it reads."""
     suite, info = mix_reads()[access]
     planned = load_suite(suite).plan(manifest, schedule.generator(seed, "tune", suite, path), OPTIONS)
     return next((a for a in planned if a.name == info.name and isinstance(a, ReadAccess)), None)
@@ -155,7 +155,7 @@ def _question(
 ) -> TuneQuestion:
     spec, role = specs[0], specs[0].role
     part = corner_of(spec, sample_bytes, _longest_chunks(backend, spec))
-    # Windows lie where every candidate has something: none is cut to less than half of the corner.
+    # Windows are in the half of the corner that every candidate has: none is cut to less than half.
     half = part if part == spec else cut(spec, part.shape[cut_axes(spec)[0]] // 2)
     sizes = {one.path: one.nbytes for one in specs}
     reads: dict[str, MeasuredUse] = {}
@@ -184,7 +184,7 @@ def _question(
 
 
 def _longest_chunks(backend: Format, spec: TensorSpec) -> Iterator[int]:
-    """Yield the extents of chunks along the axes that are cut, for all values of all parameters."""
+    """Yield the extents of chunks along the cut axes, for all values of all parameters."""
     for parameter in search_space(backend)[spec.role]:
         for value in parameter.values:
             chunks = backend.layout(spec, settings_of(backend, spec, "", [(parameter.name, value)])).chunks

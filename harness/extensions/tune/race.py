@@ -1,4 +1,4 @@
-"""Race the candidates of every role: measured round by round, each in random order, with the tasks of a run."""
+"""Race of the candidates of every role: measurements round by round, in random order, with the tasks of a run."""
 
 from __future__ import annotations
 
@@ -42,46 +42,46 @@ _FROM_READING = ("seconds", "open_seconds", "bytes_returned", "bytes_read", "req
 
 @dataclass
 class Race:
-    """The candidates of one role with what was measured of them."""
+    """The candidates of one role and their measurements."""
 
-    question: TuneQuestion  # What was asked.
-    entered: list[Candidate]  # All, the present setting and the A/A control first.
-    remaining: list[Candidate]  # Those that were measured in all rounds.
-    rounds: int = 0  # How many that are.
+    question: TuneQuestion  # The question for the role.
+    entered: list[Candidate]  # All candidates, the present setting and the A/A control first.
+    remaining: list[Candidate]  # Candidates that were measured in all rounds.
+    rounds: int = 0  # Number of these rounds.
     failed: dict[str, str] = field(default_factory=dict)  # Why a candidate has no figure, by its label.
-    samples: list[Sample] = field(default_factory=list)  # All that were taken.
+    samples: list[Sample] = field(default_factory=list)  # All samples taken.
 
     def costs(self, chosen: Sequence[Candidate], rounds: int) -> CandidateCosts:
-        """Return what some of the candidates cost after a number of rounds."""
+        """Return the costs of some candidates after a number of rounds."""
         return candidate_costs(self.question, self.samples, chosen, rounds)
 
 
 def search(config: TuneConfig, asked: Sequence[TuneQuestion], folder: Path, progress: Progress) -> list[Race]:
-    """Race the candidates of every role, one role after the other; samples are on disk as soon as they are taken.
+    """Race the candidates of every role, one role after the other; samples are written as soon as they are taken.
 
     Parameters
     ----------
     config : TuneConfig
-        What to do.
+        Settings of the search.
     asked : sequence of TuneQuestion
         From `harness.extensions.tune.question.questions`.
     folder : Path
-        Of the search; exists and can be written.
+        Folder of the search, which exists and is writable.
     progress : Progress
-        Told about every step.
+        Receives every step.
 
     Raises
     ------
     UsageError
-        When cold reads cannot be had there, or the disk cannot hold the samples.
+        If cold reads are not possible in the folder, or the disk cannot hold the samples.
     HarnessError
-        When the present setting itself fails.
+        If the present setting itself fails.
     KeyboardInterrupt
-        After Ctrl-C, when everything is put away and what was measured is on disk.
+        After Ctrl-C, once temporary files are removed and all samples are on disk.
     """
     if any(cache == "cold" for question in asked for _, cache in needed(question.use)):
         require_evictable(folder)
-    # The corner, its parts for chunks of different lengths, an archive, and room for one to grow.
+    # Space for the corner, its parts for chunks of different lengths, an archive, and its growth.
     need, free = 12 * max(question.part.nbytes for question in asked), shutil.disk_usage(folder).free
     if need > free:
         raise UsageError(
@@ -116,13 +116,13 @@ def _entered(config: TuneConfig, question: TuneQuestion) -> Race:
 
 
 def _steps(count: int, rounds: int) -> int:
-    """Return how many candidates times rounds there are when each comparison halves."""
+    """Return the number of measurements, candidates times rounds, if each comparison halves the candidates."""
     ends = [0, *stages(count, rounds)]
     return sum((end - start) * max(1, count >> stage) for stage, (start, end) in enumerate(pairwise(ends)))
 
 
 class _Sampled(NamedTuple):
-    """An access on one part of the corner, with what it has to return."""
+    """An access on one part of the corner, with the expected results."""
 
     measured: MeasuredUse
     access: ReadAccess
@@ -130,7 +130,7 @@ class _Sampled(NamedTuple):
 
 
 class _Track:
-    """Takes the samples of one race."""
+    """Sampling of one race."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _Track:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Write what candidates are written from: the corner, cut to whole chunks of each."""
+        """Write the sources of candidates: the corner, and its parts cut to complete chunks of each candidate."""
         question = self._race.question
         self._progress.step(f"{question.role.value}: taking {question.shown_sample}", 0)
         taken = {question.part: self._take(question.part, self._config.source, self._config.requested)}
@@ -173,7 +173,10 @@ class _Track:
             raise HarnessError(f"The sample of {part.path} could not be made: {error}.") from error
 
     def run(self, done: int, later: int) -> int:
-        """Take all rounds; so many steps were done before, and so many are expected after. Return those done then."""
+        """Measure all rounds; return the number of steps done afterwards.
+
+        `done` steps were done before, and about `later` steps follow this race.
+        """
         race, after = self._race, stages(len(self._race.entered), self._config.rounds)
         for stage, rounds in enumerate(after):
             count, left = len(race.remaining), rounds - race.rounds
@@ -190,7 +193,7 @@ class _Track:
         return done
 
     def _compare(self) -> CandidateCosts:
-        """Leave out what failed, and say what the others cost."""
+        """Drop failed candidates, and return the costs of the others."""
         race, present = self._race, self._race.entered[0]
         race.remaining = [c for c in race.remaining if c.label not in race.failed]
         if present in race.remaining:
@@ -204,8 +207,8 @@ class _Track:
         return self._compare()
 
     def _sample(self, candidate: Candidate, number: int, position: int) -> None:
-        """Write the sample with a candidate's settings, and read it in every way that the mix does."""
-        # A name of its own: whoever keeps data by name from reader to reader would read another candidate's.
+        """Write the sample with a candidate's settings, and read it with every access of the mix."""
+        # The name is unique: a library that caches data by name across readers would return another candidate's.
         archive = self._scratch / f"candidate-{number}-{position}{self._backend.suffix}"
         settings = settings_of(self._backend, self._race.question.spec, candidate.label, candidate.values)
         raw, sampled = self._parts[self._race.question.part_for(candidate.layout)]
@@ -227,7 +230,7 @@ class _Track:
                     backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard",
                     reader=self._config.reader,
                 )  # fmt: skip
-                # Discarded: what is met first belongs to no sample.
+                # This read is discarded, because one-time costs of a first read belong to no sample.
                 first: Observed = self._readers.do(candidate.label, task)
                 for repeat in range(measured.repeats):
                     self._read(candidate, number * measured.repeats + repeat, position, measured.suite, task, first)
@@ -243,7 +246,7 @@ class _Track:
     def _read(
         self, candidate: Candidate, number: int, position: int, suite: str, task: ReadTask, first: Observed
     ) -> None:
-        """Take one sample of an access in each cache state that counts."""
+        """Take one sample of an access in each required cache state."""
         requested = sum(expected.nbytes for expected in task.expected.values())
         for cache in dict.fromkeys(cache for _, cache in needed(self._race.question.use)):
             observed: Observed = self._readers.do(candidate.label, dataclasses.replace(task, cache=cache))

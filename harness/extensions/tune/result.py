@@ -1,4 +1,4 @@
-"""What a search found: a table of all candidates, the chosen settings in words and as a profile file."""
+"""Result of a search: a table of all candidates, and the chosen settings in words and as a profile file."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _MOST_NAMED = 4
 class Found:
     """The result for one role."""
 
-    race: Race  # What was measured.
-    choice: Choice  # What is chosen.
-    floor: float  # How far the A/A control lies from the present setting, as a logarithm of the cost.
-    # One row a candidate, those measured longest and then cheapest first. Times in seconds, sizes in bytes. The columns
-    # of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) are for all
-    # tensors of the role in the trace; those named after an access for one sample of it on the corner. ``front`` is
-    # said of those that were measured to the end.
+    race: Race  # The measurements.
+    choice: Choice  # The choice.
+    floor: float  # Distance of the A/A control from the present setting, as a logarithm of the cost.
+    # One row per candidate, those with the most rounds first, then the cheapest. Times in seconds, sizes in bytes. The
+    # columns of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) are for
+    # all tensors of the role in the trace. Columns named after an access are for one sample of it on the corner.
+    # ``front`` is only True for candidates that were measured in all rounds.
     table: pd.DataFrame
 
 
 def find(race: Race) -> Found:
-    """Work out what a race found; the same samples give the same result."""
+    """Return the result of a race; the same samples give the same result."""
     last = race.costs(race.remaining, race.rounds)
     choice = choose(last)
     front = {candidate.label for candidate, on in zip(last.candidates, last.front(), strict=True) if on}
@@ -71,7 +71,7 @@ def _common(race: Race, candidate: Candidate, rounds: int) -> dict[str, Any]:
 
 
 def _part_in(candidate: Candidate, choice: Choice) -> str:
-    """Say what part a candidate has in the choice; several words where it has several."""
+    """Return the parts of a candidate in the choice, as words separated by spaces."""
     parts = {
         "present": candidate.present,
         "chosen": candidate == choice.chosen,
@@ -91,7 +91,7 @@ def _figures(found: CandidateCosts, candidate: Candidate) -> dict[str, Any]:
 
 
 def _accesses(race: Race, candidate: Candidate, samples: pd.DataFrame) -> dict[str, float]:
-    """Return the median of each access of the mix, on the corner, with its interval."""
+    """Return the median of each access of the mix on the corner, with its interval."""
     mine = samples[(samples["label"] == candidate.label) & samples["seconds"].notna()]
     row: dict[str, float] = {}
     for access, cache in needed(race.question.use):
@@ -104,7 +104,7 @@ def _accesses(race: Race, candidate: Candidate, samples: pd.DataFrame) -> dict[s
 
 
 def sentence(found: Found) -> str:
-    """Say in words what was chosen for a role, and how sure that is."""
+    """Return the choice for a role and its certainty in words."""
     race, choice, present = found.race, found.choice, found.race.entered[0]
     rows = {str(row["candidate"]): row for row in found.table.to_dict("records")}
     said = (
@@ -137,6 +137,6 @@ def sentence(found: Found) -> str:
 
 
 def profile(found: Sequence[Found], name: str, format_: str, origin: Mapping[str, Value]) -> str:
-    """Return the text of the profile file with what was chosen for every role."""
+    """Return the text of the profile file with the chosen settings of every role."""
     chosen = {one.race.question.role: dict(one.choice.chosen.values) for one in found}
     return profile_text(name, origin, {format_: chosen})

@@ -1,4 +1,4 @@
-"""The corner of a tensor that is measured in its place: the first residues, in the chunks that the whole tensor has."""
+"""The corner of a tensor that is measured in its place: the first residues, in the chunks of the complete tensor."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harness.trace.sources import open_trace
 from harness.trace.stream import Trace, first_rows
 from harness.workload import Read
 
-_STEP = 64  # residues that the length of a corner is a multiple of, where it is longer
+_STEP = 64  # residues; the length of a longer corner is a multiple of it
 
 
 def cut_axes(spec: TensorSpec) -> list[int]:
-    """Return the axes that a corner is cut along: those of residues, all alike, or else the first."""
+    """Return the axes along which a corner is cut: all residue axes, or the first axis if there are none."""
     return [axis for axis, name in enumerate(spec.axes) if name == "residue"] or [0]
 
 
@@ -35,21 +35,21 @@ def cut(spec: TensorSpec, length: int) -> TensorSpec:
 
 
 def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec:
-    """Return the largest corner of a tensor that takes so many bytes.
+    """Return the largest corner of a tensor that takes at most `nbytes` bytes.
 
     Parameters
     ----------
     spec : TensorSpec
-        The tensor; itself when it takes no more.
+        The tensor; it is returned itself if it is not larger.
     nbytes : int
-        At most, unless the longest chunk takes more.
+        Most bytes, unless the longest chunk takes more.
     edges : iterable of int
-        Extents of chunks along the axes that are cut; the corner is no shorter than any.
+        Extents of chunks along the cut axes; the corner is no shorter than any of them.
 
     Returns
     -------
     TensorSpec
-        Of the same path, equally long along all axes of residues.
+        With the same path, equally long along all residue axes.
     """
     if spec.nbytes <= nbytes:
         return spec
@@ -61,14 +61,14 @@ def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec
 
 
 def in_whole_chunks(whole: TensorSpec, corner: TensorSpec, layout: Layout) -> TensorSpec:
-    """Shorten a corner until it ends with a chunk: what is padded there is not padded in the whole tensor.
+    """Shorten a corner to complete chunks, so that it has no padding that the complete tensor lacks.
 
     Parameters
     ----------
     whole, corner : TensorSpec
-        The tensor and its corner; where they are the same nothing is changed.
+        The tensor and its corner; if they are equal, the corner is returned unchanged.
     layout : Layout
-        Of the whole tensor.
+        Layout of the complete tensor.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def in_whole_chunks(whole: TensorSpec, corner: TensorSpec, layout: Layout) -> Te
 
 
 def within(reads: Iterable[Read], part: TensorSpec) -> tuple[Read, ...]:
-    """Cut reads of a corner to a shorter one."""
+    """Return reads of a corner, cut to a shorter corner."""
 
     def clipped(selection: tuple[slice, ...]) -> tuple[slice, ...]:
         return tuple(slice(s.start, min(s.stop, n)) for s, n in zip(selection, part.shape, strict=True))
@@ -97,9 +97,9 @@ class Corner(Trace):
     Parameters
     ----------
     trace : Trace
-        Where they come from.
+        The source.
     part : TensorSpec
-        Of the same path, shorter along some axes or as long.
+        The part, with the path of the tensor and at most its length along each axis.
     """
 
     def __init__(self, trace: Trace, part: TensorSpec) -> None:
@@ -117,14 +117,14 @@ class Corner(Trace):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTask:
-    """Write the sample of a role as a raw archive, from which candidates are written and read."""
+    """Task that writes the sample of a role as a raw archive, from which candidates are written."""
 
     source: str  # The trace as ``NAME[:key=value,...]``.
-    n_res: int | None  # Sequence length, for a trace that is made in any length.
-    part: TensorSpec  # What of a tensor to take.
+    n_res: int | None  # Sequence length, for a trace that can be made in any length.
+    part: TensorSpec  # The part of a tensor to write.
     destination: Path  # The archive.
 
     def run(self, children: Children) -> Manifest:
-        """Return the manifest of the sample, with its digest."""
+        """Write the sample and return its manifest, with its digest."""
         trace = Corner(open_trace(self.source, self.n_res), self.part)
         return write_archive(trace, load_format(RAW), self.destination)

@@ -1,1 +1,1 @@
-"""Traces of two small image models, trained here on real digits: the first two stages of the archive's design."""
+"""Traces of two small image models that are trained on real digits: the first two stages of the archive's design."""

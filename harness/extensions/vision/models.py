@@ -1,4 +1,4 @@
-"""The two models, a plain CNN and a vision transformer, and what forward hooks keep when one is run."""
+"""The two models, a plain CNN and a vision transformer, and the capture of their values by forward hooks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-VERSION = "1"  # goes up when a change to a model or its training changes the values of a trace
+VERSION = "1"  # to be increased when a change to a model or its training changes the values of a trace
 CLASSES = 10
-_BATCH = 60  # divides the default number of images, so that every batch of a default trace has one size
+_BATCH = 60  # divides the default number of images, so that all batches of a default trace have the same size
 
 Taps = dict[str, tuple[nn.Module, Callable[[Any], Tensor]]]
-"""What is kept, in the order in which it is computed: by its name in an archive the module, and what of its output."""
+"""Captured values in the order of computation: by name in an archive, the module and the selection from its output."""
 
 
 def _whole(output: Any) -> Tensor:
@@ -55,7 +55,7 @@ class Cnn(nn.Sequential):
         super().__init__(modules)
 
     def taps(self) -> Taps:
-        """Name each module between images and logits, except flattening, which has the values of the one before."""
+        """Return each module between images and logits, except flattening, which repeats the values before it."""
         names = [name for name, _ in self.named_children() if name not in ("flatten", "head")]
         return {f"activations/{name}": (getattr(self, name), _whole) for name in names}
 
@@ -77,7 +77,7 @@ class VitShape:
 
     @property
     def tokens(self) -> int:
-        """The patches and the class token."""
+        """Number of tokens: the patches and the class token."""
         return (self.side // self.patch) ** 2 + 1
 
 
@@ -86,7 +86,7 @@ class Vit(nn.Module):
 
     Patches and class token as in Dosovitskiy et al. (2021), https://arxiv.org/abs/2010.11929; the order of sum and
     normalisation as in Vaswani et al. (2017), https://arxiv.org/abs/1706.03762. Modules are named as in the weights
-    of the second stage, so that those load.
+    of the second stage, so that these can be loaded.
     """
 
     def __init__(self, shape: VitShape) -> None:
@@ -108,7 +108,7 @@ class Vit(nn.Module):
         return self.head(self.norm(tokens)[:, 0])
 
     def taps(self) -> Taps:
-        """Name each block's attention, by head, and its tokens."""
+        """Return each block's attention, by head, and its tokens."""
         kept: Taps = {}
         for i, block in enumerate(self.blocks):
             kept[f"attention/layer_{i}"] = (block.attn.attn, _weights)
@@ -142,7 +142,7 @@ class _Attention(nn.Module):
         self.norm = nn.LayerNorm(shape.channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        # Each head's own map, which only the hooks look at.
+        # Request the map of each head, which only the hooks use.
         attended, _ = self.attn(tokens, tokens, tokens, need_weights=True, average_attn_weights=False)
         return self.norm(tokens + attended)
 
@@ -150,7 +150,7 @@ class _Attention(nn.Module):
 class _FeedForward(nn.Module):
     def __init__(self, shape: VitShape) -> None:
         super().__init__()
-        # The places of dropout are kept, because weights are named by position.
+        # Dropout layers keep their positions, because weights are named by position.
         self.net = nn.Sequential(
             nn.Linear(shape.channels, shape.hidden),
             nn.GELU(),
@@ -165,12 +165,12 @@ class _FeedForward(nn.Module):
 
 
 def capture(model: Cnn | Vit, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Run a model on images and collect what it taps.
+    """Run a model on images and return the values of its taps.
 
     Parameters
     ----------
     model : Cnn or Vit
-        In evaluation mode; has no hooks of this function afterwards.
+        In evaluation mode; this function removes its hooks afterwards.
     images : ndarray
         Shape ``(n, 1, side, side)``, float32.
 
@@ -183,7 +183,7 @@ def capture(model: Cnn | Vit, images: np.ndarray) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*taps, "outputs/logits")}
 
     def keeper(into: list[np.ndarray], pick: Callable[[Any], Tensor]) -> Callable[[nn.Module, Any, Any], None]:
-        # A copy: a later module may work in the same memory.
+        # Copy, because a later module may overwrite the same memory.
         return lambda module, inputs, output: into.append(pick(output).numpy().copy())
 
     with ExitStack() as stack, torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What the trace sources ``mnist-cnn`` and ``vit-digits`` may set, and which packages they need."""
+"""Parameters and required packages of the trace sources ``mnist-cnn`` and ``vit-digits``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from harness.trace.stream import ParameterValues, parse_parameters
 
 CNN, VIT = "mnist-cnn", "vit-digits"
 DIGITS = 1797  # images of scikit-learn's load_digits
-HELD_OUT = 360  # of them, a fifth, that no model is trained on
+HELD_OUT = 360  # number of these, a fifth, on which no model is trained
 
-# Enough epochs for nine digits in ten on the held-out ones, and a few seconds on one core.
+# Enough epochs to classify nine in ten held-out digits correctly, in a few seconds on one core.
 _DEFAULTS = {
     CNN: {"images": HELD_OUT, "layers": 2, "epochs": 6, "seed": 0},
     VIT: {"images": HELD_OUT, "layers": 4, "epochs": 12, "seed": 0},
@@ -28,7 +28,7 @@ _KNOWN: Mapping[str, ParameterValues] = {
 }
 _OF_TRAINING = ("layers", "epochs", "seed")
 
-# One version of PyTorch, named exactly: the values of a trace depend on it, and other versions are other downloads.
+# One exact version of PyTorch, because the values of a trace depend on it, and other versions are other downloads.
 _NEEDED = {
     "torch": ("torch", "pip install torch==2.13.0"),
     "sklearn": ("scikit-learn", "pip install 'trace-format-harness[vision]'"),
@@ -37,20 +37,20 @@ _NEEDED = {
 
 @dataclass(frozen=True, kw_only=True)
 class VisionParameters:
-    """What a model is and what it is run on."""
+    """Parameters of a model and of its input."""
 
     source: str  # The trace source: "mnist-cnn", "vit-digits".
-    images: int  # Number of digits that are run through the model, held-out ones first.
+    images: int  # Number of digits run through the model, held-out ones first.
     layers: int  # Convolutions of the CNN, or blocks of the vision transformer.
     epochs: int  # Passes over the training digits; 0 leaves the model untrained.
-    seed: int  # Selects the first weights and the order of training.
-    # A file with the weights of a vision transformer that was trained elsewhere; `layers`, `epochs` and `seed` do not
-    # apply then.
+    seed: int  # Determines the initial weights and the order of training.
+    # A file with weights of a vision transformer that was trained elsewhere; then `layers`, `epochs` and `seed` do not
+    # apply.
     weights: Path | None = None
 
     @property
     def label(self) -> str:
-        """The source with all that differs from its defaults."""
+        """The source with all parameters that differ from its defaults."""
         defaults = _DEFAULTS[self.source].items()
         parts = [f"{key}={getattr(self, key)}" for key, value in defaults if getattr(self, key) != value]
         parts += [f"weights={self.weights.name}"] if self.weights is not None else []
@@ -58,7 +58,7 @@ class VisionParameters:
 
 
 def parse(source: str, text: str) -> VisionParameters:
-    """Read parameters from the text after the source's name.
+    """Parse parameters from the text after the source's name.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def parse(source: str, text: str) -> VisionParameters:
     Returns
     -------
     VisionParameters
-        Checked; that a file of weights can be read is not.
+        Validated parameters; a file of weights is not opened.
 
     Raises
     ------
     UsageError
-        For an unknown key, a number out of range, or a parameter of training beside a file of weights.
+        If a key is unknown, a number is out of range, or a parameter of training is combined with a file of weights.
     """
     given = parse_parameters(text, {**_KNOWN, "weights": None} if source == VIT else _KNOWN, source)
     weights = given.pop("weights", None)
@@ -86,7 +86,7 @@ def parse(source: str, text: str) -> VisionParameters:
 
 
 def missing() -> str:
-    """Say which packages are not installed and how to install them, in order; empty when none is missing."""
+    """Return which packages are not installed and how to install them, in order; empty if none is missing."""
     lacking = [found for module, found in _NEEDED.items() if importlib.util.find_spec(module) is None]
     if not lacking:
         return ""

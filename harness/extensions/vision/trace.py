@@ -1,4 +1,4 @@
-"""Make the trace: train or load the model, measure its accuracy, run it, and say all that in the manifest."""
+"""Creation of the trace: train or load the model, measure its accuracy, run it, and record this in the manifest."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _AXES = {4: ("image", "channel", "row", "column"), 2: ("image", "channel")}  # o
 
 
 class Ready(NamedTuple):
-    """A model that can be run."""
+    """A model that is ready to run."""
 
     model: Cnn | Vit  # In evaluation mode.
-    images: np.ndarray  # All digits as the model takes them, held-out ones first.
-    accuracy: float  # Fraction of the held-out digits that it names right.
+    images: np.ndarray  # All digits in the form that the model expects, held-out ones first.
+    accuracy: float  # Fraction of held-out digits that it classifies correctly.
     trained: bool  # Whether its weights were trained.
-    origin: str  # Where the weights come from, for the provenance.
+    origin: str  # Origin of the weights, for the provenance.
 
 
 def make_trace(parameters: VisionParameters) -> MemoryTrace:
-    """Make the trace of a model.
+    """Return the trace of a model.
 
     Parameters
     ----------
     parameters : VisionParameters
-        Which model, and how many images.
+        The model, and the number of images.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def make_trace(parameters: VisionParameters) -> MemoryTrace:
     Raises
     ------
     UsageError
-        When a file of weights cannot be used.
+        If a file of weights cannot be used.
     """
     p = parameters
     with training.reproducible(p.seed):
@@ -63,7 +63,7 @@ def make_trace(parameters: VisionParameters) -> MemoryTrace:
     return MemoryTrace(p.label, manifest, arrays)
 
 
-@lru_cache(maxsize=2)  # opening the trace again in this process does not train again
+@lru_cache(maxsize=2)  # a process that opens the trace again does not train again
 def _trained(source: str, layers: int, epochs: int, seed: int) -> Ready:
     images, labels = training.read_digits()
     with training.reproducible(seed):
@@ -85,7 +85,7 @@ def _loaded(parameters: VisionParameters) -> Ready:
     images, labels = training.read_digits()
     images = enlarge(images, model.shape.side)
     right = training.accuracy(model, images[:HELD_OUT], labels[:HELD_OUT])
-    # A file does not say whether it was trained; what guesses right no more often than by chance was not.
+    # A file does not state whether its weights were trained; an accuracy of at most twice chance counts as untrained.
     trained = right > 2 / CLASSES
     origin = f"weights from {parameters.weights.name} (SHA-256 {sha256}), digits enlarged to MNIST's size and scale"
     return Ready(model, images, right, trained, origin if trained else f"UNTRAINED {origin}")

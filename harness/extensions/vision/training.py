@@ -1,6 +1,6 @@
-"""Read digits, and train a model on them in seconds, with the same bits each time: one thread, fixed seed, float32.
+"""Training of a model on digits in seconds, with the same bits each time: one thread, fixed seed, float32.
 
-The digits are scikit-learn's ``load_digits``, which ships with the package.
+The digits are those of scikit-learn's ``load_digits``, which ships with the package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 from harness.trace.random import Stream
 
-_LARGEST = 16  # pixels count ink in blocks of 4 x 4: https://archive.ics.uci.edu/dataset/80
+_LARGEST = 16  # pixels count set bits in blocks of 4 x 4: https://archive.ics.uci.edu/dataset/80
 BATCH = 64
 RATE = 3e-3
 DECAY = 1e-4
@@ -25,16 +25,17 @@ SETTINGS = f"AdamW, learning rate up to {RATE:g} in one cycle, weight decay {DEC
 def read_digits() -> tuple[np.ndarray, np.ndarray]:
     """Read the digits, the held-out ones first.
 
+    The choice of held-out digits does not depend on any parameter, so that accuracies can be compared.
+
     Returns
     -------
     images : ndarray
         Shape ``(1797, 1, 8, 8)``, float32 from 0 to 1.
     labels : ndarray
-        Shape ``(1797,)``, int64 from 0 to 9. Which digits are held out does not depend on any parameter, so that
-        accuracies can be compared.
+        Shape ``(1797,)``, int64 from 0 to 9.
     """
     found = load_digits()
-    # In the file the digits come in runs of 0 to 9 by the same hand, so the first ones would be no fair sample.
+    # The file has runs of 0 to 9 by the same writer, so its first digits are no representative sample.
     order = np.argsort(Stream(0, "held-out digits").words(len(found.target)), kind="stable")
     images = (found.images[order, np.newaxis] / _LARGEST).astype(np.float32)
     return images, found.target[order].astype(np.int64)
@@ -42,9 +43,9 @@ def read_digits() -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def reproducible(seed: int = 0) -> Iterator[None]:
-    """Compute with one thread and a fixed seed inside; PyTorch's own settings come back afterwards.
+    """Run the block with one thread and a fixed seed; restore PyTorch's own settings afterwards.
 
-    The bits still depend on PyTorch's version and on the processor's instructions, which a trace's provenance names.
+    The bits still depend on PyTorch's version and on the processor's instructions, which a trace's provenance states.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,7 +58,7 @@ def reproducible(seed: int = 0) -> Iterator[None]:
 
 
 def train(model: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int, seed: int) -> None:
-    """Train a model to tell digits apart.
+    """Train a model to classify digits.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def train(model: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int,
     epochs : int
         Passes over the images; 0 changes nothing.
     seed : int
-        Decides the order of the images.
+        Determines the order of the images.
     """
     if epochs:
         inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)

@@ -1,4 +1,4 @@
-"""Weights of a vision transformer that was trained elsewhere, and digits in the size that it takes."""
+"""Weights of a vision transformer that was trained elsewhere, and digits in the size that it expects."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from harness.errors import UsageError
 from harness.extensions.vision.models import Vit, VitShape
 from harness.files import WHOLE, read_bytes
 
-HEADS = 4  # of the second stage's model; weights do not tell how many heads share them
-# MNIST's digits fill 20 of 28 pixels (http://yann.lecun.com/exdb/mnist/); its mean and standard deviation of a pixel.
+HEADS = 4  # of the second stage's model; the number of heads does not follow from weights
+# MNIST's digits fill 20 of 28 pixels (http://yann.lecun.com/exdb/mnist/); mean and standard deviation of its pixels.
 _FILLED = 20 / 28
 _MEAN, _DEVIATION = 0.1307, 0.3081
 
 
 def load_vit(path: Path) -> tuple[Vit, str]:
-    """Load a vision transformer from its weights; every dimension but the number of heads is read from their shapes.
+    """Load a vision transformer from its weights; all dimensions except the number of heads follow from their shapes.
 
     Parameters
     ----------
     path : Path
-        A state dictionary as ``torch.save`` writes it; nothing in it is executed.
+        A state dictionary as ``torch.save`` writes it; no code in it is executed.
 
     Returns
     -------
     model : Vit
-        In evaluation mode, on the processor.
+        In evaluation mode, on the CPU.
     sha256 : str
-        Of the file, in hexadecimal.
+        SHA-256 of the file, in hexadecimal.
 
     Raises
     ------
     UsageError
-        When the file cannot be read, is no such dictionary, or is that of another model.
+        If the file cannot be read, is no such dictionary, or is that of another model.
     """
     try:
         data = read_bytes(path, WHOLE)
@@ -82,7 +82,7 @@ def _shape(state: Mapping[str, Any]) -> VitShape:
 
 
 def enlarge(images: np.ndarray, side: int) -> np.ndarray:
-    """Bring digits to the size and scale of MNIST's, which the second stage's model was trained on.
+    """Convert digits to the size and scale of MNIST's, on which the second stage's model was trained.
 
     Parameters
     ----------

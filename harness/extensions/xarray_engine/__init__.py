@@ -1,1 +1,1 @@
-"""Archives as xarray opens them: ``xarray.open_datatree(path, engine="trace-harness")``."""
+"""Engine with which xarray opens archives: ``xarray.open_datatree(path, engine="trace-harness")``."""

@@ -1,4 +1,4 @@
-"""The engine of xarray that opens archives: named by who asks for it, and never guessed."""
+"""xarray engine that opens archives; callers must name it, as xarray never guesses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.errors import unknown_name
 
 
 class TraceBackend(BackendEntrypoint):
-    """Archives of any format: a tensor is a variable, an axis a dimension, a group of tensors a node."""
+    """Engine for archives of any format: tensors become variables, axes dimensions, groups of tensors nodes."""
 
     description: ClassVar[str] = "Archives of trace-format-harness, in any of its formats"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = ("filename_or_obj", "drop_variables", "group")
@@ -28,7 +28,7 @@ class TraceBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         group: str | None = None,
     ) -> Dataset:
-        """Open the tensors of a group, or without one all of a trace under their whole names."""
+        """Open the tensors of a group, or without a group all tensors of a trace under their full names."""
         trace, drop = open(filename_or_obj), _names(drop_variables)
         if group is None:
             return flat_dataset(trace, drop)
@@ -47,7 +47,7 @@ class TraceBackend(BackendEntrypoint):
     def open_groups_as_dict(
         self, filename_or_obj: str | os.PathLike[str], *, drop_variables: str | Iterable[str] | None = None
     ) -> dict[str, Dataset]:
-        """Open the tensors of each group of a trace, by the path of the group."""
+        """Open the tensors of each group of a trace, by path of the group."""
         return group_datasets(open(filename_or_obj), _names(drop_variables))
 
 

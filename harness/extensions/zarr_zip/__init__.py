@@ -1,1 +1,1 @@
-"""The format zarr-zip."""
+"""The format ``zarr-zip``."""

@@ -1,4 +1,4 @@
-"""Read Zarr in a zip file with tensorstore's zip driver."""
+"""Reader of Zarr in a zip file with tensorstore's zip driver."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.formats.tensorstore_reader import TensorstoreReader
 
 
 class ZippedTensorstoreReader(TensorstoreReader):
-    """Reads arrays with tensorstore; holds each array it has opened.
+    """Reader of arrays with tensorstore, which holds each array that it has opened.
 
     Parameters
     ----------
     path : Path
         The archive.
     cache_bytes : int or None
-        Of decoded chunks and of the directory of the zip file together; tensorstore's default is to keep none.
+        Cache for decoded chunks and the directory of the zip file together; by default tensorstore caches nothing.
     """
 
     def __init__(self, path: Path, cache_bytes: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Zarr in one zip file, through zarr-python's ZipStore: members are stored, and chunks compressed by Zarr's codecs."""
+"""The format ``zarr-zip``: Zarr in one zip file, with stored members and chunks compressed by Zarr's codecs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.zips import DAMAGE, DIRECTORY, open_zip
 
-_ENTRY, _DIGITS = 46 + 28 + 12, 6  # bytes of a member in the directory besides its tensor's name; of each index
+_ENTRY, _DIGITS = 46 + 28 + 12, 6  # bytes of a directory entry without the tensor's name; bytes of each chunk index
 
 
 class ZippedZarrWriter(Writer):
-    """Writes each tensor as a chunked array; no member is written twice, so that a zip file needs no second copy."""
+    """Writer of each tensor as a chunked array; it writes no member twice, so the zip file holds no obsolete copies."""
 
     def __init__(self, path: Path, backend: ZippedZarrFormat, profile: Profile) -> None:
         take_threads()
@@ -50,7 +50,7 @@ class ZippedZarrWriter(Writer):
             file.comment = BLANK.encode()
 
     def abort(self) -> None:
-        with suppress(Exception):  # what has failed fails again
+        with suppress(Exception):  # a failed write fails again
             wait_for_writes()
         file = self._store._zf.fp
         if file is not None:
@@ -59,14 +59,14 @@ class ZippedZarrWriter(Writer):
 
 
 class ZippedZarrReader(ZarrReader):
-    """Reads arrays with zarr-python; holds each array it has opened, and the directory of the zip file.
+    """Reader of arrays with zarr-python, which holds each array that it has opened, and the zip file's directory.
 
     Parameters
     ----------
     path : Path
         The archive.
     pipeline : str
-        What decodes, by the name of a reader.
+        Decoding pipeline, by the name of a reader.
     """
 
     def __init__(self, path: Path, pipeline: str = DEFAULT) -> None:
@@ -77,12 +77,12 @@ class ZippedZarrReader(ZarrReader):
         return stored_text(self._path)
 
     def close(self) -> None:
-        if self._store._is_open:  # zarr-python 3.1 cannot close one that read nothing
+        if self._store._is_open:  # zarr-python 3.1 cannot close a store from which nothing was read
             super().close()
 
 
 def _by_tensorstore(path: Path, cache_bytes: int | None = None) -> Reader:
-    from harness.extensions.zarr_zip.by_tensorstore import ZippedTensorstoreReader  # 20 MB that not everybody has
+    from harness.extensions.zarr_zip.by_tensorstore import ZippedTensorstoreReader  # an optional package of 20 MB
 
     return ZippedTensorstoreReader(path, cache_bytes)
 
@@ -137,8 +137,8 @@ class ZippedZarrFormat(ZarrLayouts, Format):
             return False
         if first_member(path) not in ROOTS:
             return False
-        with suppress(*DAMAGE):  # it is recognised, and reading it will say that it is damaged
-            open_zip(path).close()  # this says what would take memory without end
+        with suppress(*DAMAGE):  # recognise damaged files too, so that reading reports the damage
+            open_zip(path).close()  # raises for a directory that would take too much memory
         return True
 
     def overstated(self, path: Path) -> str:

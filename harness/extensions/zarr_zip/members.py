@@ -1,4 +1,4 @@
-"""The members of a zip file that holds Zarr: its manifest, and where chunks lie; nothing of it is decoded."""
+"""Members of a zip file that holds Zarr: its manifest and the positions of chunks, without decoding."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from harness.limits import LimitError, in_words
 from harness.zips import open_zip, read_member
 
 METADATA = "metadata"
-"""The group that holds the manifest in its attributes: it is written last, and the root group first."""
+"""Group that holds the manifest in its attributes, because it is written last and the root group first."""
 
-_HEADER = 30  # bytes of a member's header in front of its name
+_HEADER = 30  # bytes of a member's header before its name
 
 
 def first_member(path: Path) -> str:
-    """Return the name of the first member; empty where the file does not begin with one."""
+    """Return the name of the first member; empty if the file does not begin with one."""
     with path.open("rb") as file:
         head = file.read(_HEADER)
         name = file.read(min(int.from_bytes(head[26:28], "little"), 1 << 10))
@@ -32,14 +32,14 @@ def first_member(path: Path) -> str:
 
 
 def stored_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip file whose members are all stored, and whose documents are not larger than is read of any.
+    """Open a zip file after checking that all members are stored, and that documents do not exceed `DOCUMENT` bytes.
 
     Raises
     ------
     ArchiveError
-        When a member is compressed: how large it becomes is nothing that Zarr looks at.
+        If a member is compressed: Zarr does not limit its inflated size.
     LimitError
-        When a document is too large.
+        If a document is too large.
     """
     file = open_zip(path)
     try:
@@ -57,7 +57,7 @@ def stored_zip(path: Path) -> zipfile.ZipFile:
 
 
 def own_in(file: zipfile.ZipFile) -> dict[str, Any]:
-    """Return what this harness says of an archive; empty where that is another program's."""
+    """Return this harness's metadata of an archive; empty for an archive of another program."""
     for name in ROOTS:
         if (member := f"{METADATA}/{name}") in file.NameToInfo:
             return own_within(parse_json(read_member(file, member)), name)
@@ -71,16 +71,16 @@ def stored_text(path: Path) -> str:
 
 
 def chunks_in(file: zipfile.ZipFile, descriptor: int, array: str) -> Iterator[FilePart]:
-    """Yield the chunks of an array, or its shards, by where they lie in the file.
+    """Yield the chunks or shards of an array, as parts of the file.
 
     Parameters
     ----------
     file : ZipFile
         From `stored_zip`.
     descriptor : int
-        Of the same file.
+        Descriptor of the same file.
     array : str
-        Its name.
+        Name of the array.
     """
     for info in file.infolist():
         folder, _, name = info.filename.rpartition("/")

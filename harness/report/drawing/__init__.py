@@ -1,1 +1,1 @@
-"""Drawings: the five plots, where time goes, where the choice flips."""
+"""Drawings: the plots of suites, formats by criterion, attribution of differences, and scaling over workers."""

@@ -1,4 +1,4 @@
-"""What is due to what: the ratio of two formats as a chain of steps, each of one thing."""
+"""Drawing of causes of differences: the ratio of two formats as a chain of steps, each of one thing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.analysis.table import CaseKey
 from harness.report.drawing.figure import FAINT, GREY, TEXT, Page, drawing, halo, line, moved, segments
 from harness.report.drawing.ticks import across
 
-# By Okabe and Ito, as formats are drawn; every bar also has its format and ratio beside it.
+# Colours of Okabe and Ito, as for formats; every bar also has its format and ratio next to it.
 COLOURS = {
     "reader": "#0072B2",
     "settings": "#E69F00",
@@ -29,7 +29,7 @@ NAMES = {
     "settings": "settings: layout and codec",
     "slimming": "slimming",
     "container": "container",
-    "": "several together, not taken apart",
+    "": "several together",
 }
 _CASE = list(CaseKey._fields)
 _ACROSS = 3
@@ -37,7 +37,7 @@ _BAR = 0.15  # inches
 
 
 def against(chains: pd.DataFrame, baseline: str) -> list[tuple[dict[Any, Any], list[dict[Any, Any]]]]:
-    """Return each total against a format with its steps, all as time of another over that of this one."""
+    """Return each total of other formats over one format, with its steps; those of the reverse order are inverted."""
     mine = chains[(chains["compared"] == baseline) | (chains["compared_with"] == baseline)]
     numbers = mine.groupby([*_CASE, "compared", "compared_with"], sort=False, dropna=False).ngroup()
     groups: dict[int, list[dict[Any, Any]]] = {}
@@ -50,13 +50,13 @@ def against(chains: pd.DataFrame, baseline: str) -> list[tuple[dict[Any, Any], l
         steps = [row for row in records if row["part"] == "step"]
         if turned:
             steps = steps[::-1]
-        if any(step["due"] in COLOURS for step in steps):  # else nothing of it was taken apart
+        if any(step["due"] in COLOURS for step in steps):  # else no step has a single cause
             found.append((records[0], steps))
     return found
 
 
 def turned_around(row: dict[Any, Any]) -> dict[Any, Any]:
-    """Turn a row around: the other over the one."""
+    """Return a row with its two sides exchanged, and its ratio inverted."""
     ends = {name.removeprefix("against_") for name in row if str(name).startswith("against_")}
     turned = {name: row[f"against_{name}"] for name in ends} | {f"against_{name}": row[name] for name in ends}
     ratio = {"ratio": 1 / row["ratio"], "ratio_low": 1 / row["ratio_high"], "ratio_high": 1 / row["ratio_low"]}
@@ -64,9 +64,10 @@ def turned_around(row: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[Path]:
-    """Draw the chains of warm reads by one thread of the trace that has most, against a format.
+    """Draw the chains of reads by one thread against a format, for the trace that has most chains.
 
-    Returns ``attribution.svg`` and PNG, or nothing where nothing was taken apart.
+    The reads are warm; without warm reads, those of the first measured state of cold, lukewarm and remote. Returns the
+    paths of ``attribution.svg`` and its PNG; empty if no step has a single cause.
     """
     shown = chains[chains["executor"] == "main"]
     for cache in ("warm", "cold", "lukewarm", "remote"):
@@ -85,8 +86,8 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
         page = Page(
             title=f"What is due to what: time over that of {baseline}, stock against stock",
             caption=[
-                f"{formatting.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from top "
-                "to bottom lead from 1 to the ratio of the two stock readers (diamond): each bar is one thing that "
+                f"{formatting.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from "
+                "top to bottom lead from 1 to the ratio of the two stock readers (diamond): each bar is one thing that "
                 "differs, with its ratio and 95 % interval; to the right is slower. Ratios multiply to the total. The "
                 "axis is logarithmic.",
             ],
@@ -101,7 +102,7 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
             if number < len(others):
                 mine = [each for each in found if each[0]["compared"] == others[number]]
                 _panel(axes, mine, tallest[row] - _height(found, others[number]))
-                axes.set_title(f"{others[number]} over {baseline}", fontsize=8, pad=4, parse_math=False)
+                axes.set_title(f"{others[number]} over {baseline}", fontsize=8, pad=4)
             else:
                 axes.set_axis_off()
         return page.save(folder, "attribution")
@@ -134,8 +135,8 @@ def _panel(axes: Axes, found: _Chains, spare: float) -> None:
     for total, steps in found:
         y -= 1.2
         axes.text(
-            0.01, y + 0.1, formatting.access(str(total["access"]), str(total["suite"])), fontsize=6.8, fontweight="bold",
-            transform=axes.get_yaxis_transform(), va="center", parse_math=False,
+            0.01, y + 0.1, formatting.access(str(total["access"]), str(total["suite"])), fontsize=6.8,
+            fontweight="bold", transform=axes.get_yaxis_transform(), va="center",
         )  # fmt: skip
         here = 1.0
         for step in steps:
@@ -144,10 +145,10 @@ def _panel(axes: Axes, found: _Chains, spare: float) -> None:
             low, high = here * step["ratio_low"], here * step["ratio_high"]
             bars.setdefault(_due(step), []).append((y, there - here, here))
             exact.append((low, high, y))
-            text = f"{step['format'] if step['format'] == step['against_format'] else ''} {formatting.times(step['ratio'])}"
+            name = step["format"] if step["format"] == step["against_format"] else ""
+            text = f"{name} {formatting.times(step['ratio'])}"
             axes.text(
                 max(low, high, here, there), y, text.strip(), transform=beside, va="center", fontsize=5.8, color=TEXT,
-                parse_math=False,
             )  # fmt: skip
             joints.append((there, y))
             here = there

@@ -1,4 +1,4 @@
-"""How formats stand: a row for each criterion, a point for each format with its interval, best at the left."""
+"""Drawing of formats by criterion: a row for each criterion, a point with interval for each format, best at left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEP, _BETWEEN = 0.11, 0.12
 
 
 def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw all formats by criterion, a panel per effort: ``criteria.svg`` and PNG; nothing without a comparison."""
+    """Draw all formats by criterion, a panel per effort: ``criteria.svg`` and PNG; none for fewer than two formats."""
     graded = grades[grades["ratio"].notna()]
     columns, found = blocks(graded)
     arms = arm_styles((str(name), "") for name in graded["format"].unique())

@@ -1,4 +1,4 @@
-"""A page of small panels: how arms are drawn, where panels lie, and files that appear complete."""
+"""Figures of small panels: styles of arms, layout of panels, and files that appear complete."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ FAINT = "#9a9a9a"
 
 
 class _Shown(Figure):
-    """A figure that a notebook shows as a picture, though nobody imported pyplot there."""
+    """A figure that a notebook shows as a picture without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        """Return it as PNG; IPython looks for a method of this name."""
+        """Return the figure as PNG; IPython calls a method of this name."""
         drawn = io.BytesIO()
         self.savefig(drawn, format="png", dpi=100)
         return drawn.getvalue()
@@ -47,7 +47,7 @@ class _Shown(Figure):
 
 CEILING: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 1}
 
-# Nothing is left to a user's matplotlibrc, and the salt keeps the identifiers inside an SVG the same in every drawing.
+# A user's matplotlibrc has no effect. The salt keeps the identifiers in an SVG the same in every drawing.
 _RC: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 8.5,
@@ -55,12 +55,13 @@ _RC: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.titley": 1.0,  # without it a panel is measured whenever it is drawn, to find room for its title
+    "axes.titley": 1.0,  # without it each drawing measures a panel, to find room for its title
     "grid.color": "#e2e2e2",
     "grid.linewidth": 0.5,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
-    "text.hinting": "no_hinting",  # which also takes half of the time to draw letters
+    "text.parse_math": False,  # a dollar sign in a name or a reason starts no formula
+    "text.hinting": "no_hinting",  # also halves the time to draw letters
     "svg.fonttype": "path",
     "svg.hashsalt": "trace-format-harness",
 }
@@ -75,13 +76,13 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ArmStyle(Style):
-    """How one format in one profile is drawn: as the format, with its name in legends and the profile's fill."""
+    """Style of one format in one profile: that of the format, with its name in legends and the profile's fill."""
 
     label: str
     fill: str
 
     def line(self) -> dict[str, Any]:
-        """Return what ``Axes.plot`` takes."""
+        """Return the arguments of ``Axes.plot``."""
         return {
             "color": self.colour, "marker": self.marker, "linestyle": self.dash, "fillstyle": self.fill,
             "markerfacecoloralt": "white", "markersize": 4.6, "markeredgewidth": 0.9,
@@ -90,7 +91,7 @@ class ArmStyle(Style):
 
 
 def arm_styles(arms: Iterable[Arm]) -> dict[Arm, ArmStyle]:
-    """Give each arm, of a format and a profile, its style, in the order of the legend; the raw ceiling has none."""
+    """Return the style of each arm, a format and a profile, in the order of the legend; the raw ceiling has none."""
     wanted = {arm for arm in arms if kind_of(arm[0]) != "ceiling"}
     others = sorted({profile for _, profile in wanted} - {"", *_PROFILES})
     profiles = [profile for profile in (*_PROFILES, *others) if any(profile == arm[1] for arm in wanted)]
@@ -114,20 +115,21 @@ def of_arm(table: pd.DataFrame, arm: Arm) -> pd.DataFrame:
 
 
 def legend(arms: Iterable[ArmStyle]) -> list[Line2D]:
-    """Return an entry of the legend for each arm."""
+    """Return a legend entry for each arm."""
     return [Line2D([], [], label=style.label, **style.line()) for style in arms]
 
 
 def halo(width: float) -> list[AbstractPathEffect]:
-    """Surround a line of this width by the colour of the page, so that it shows on any other."""
+    """Return effects that surround a line of this width with the page's colour, so that it shows on any other."""
     return [withStroke(linewidth=width + 1.6, foreground="white")]
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw with matplotlib's defaults and this module's settings, whatever the user has set.
+    """Draw with matplotlib's defaults and this module's settings, regardless of the user's settings.
 
-    Meanwhile no cycles are collected: a figure is full of them, and none is to be freed before it is saved.
+    Garbage collection is off meanwhile: a figure has many reference cycles, none of which can be freed before it is
+    saved.
     """
     collects = gc.isenabled()
     gc.disable()
@@ -144,13 +146,13 @@ def drawing() -> Iterator[None]:
 def line(axes: Axes, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, **style: Any) -> None:
     """Draw a line, or points, that breaks where a value is NaN.
 
-    The panel's limits are the caller's to set: ``Axes.plot`` finds them with each line, which takes most of its time.
+    The caller sets the limits of the panel: ``Axes.plot`` updates them for each line, which takes most of its time.
     """
     axes.add_artist(Line2D(x, y, **style))
 
 
 def segments(axes: Axes, starts: Sequence[Point], ends: Sequence[Point], **style: Any) -> None:
-    """Draw straight lines of one style as one, each from a point to another; where a value is NaN there is none."""
+    """Draw straight lines of one style as one object, each between two points; a line with a NaN is left out."""
     if len(starts):
         gap = (math.nan, math.nan)
         x, y = zip(*(point for pair in zip(starts, ends, strict=True) for point in (*pair, gap)), strict=True)
@@ -158,7 +160,7 @@ def segments(axes: Axes, starts: Sequence[Point], ends: Sequence[Point], **style
 
 
 def moved(axes: Axes, x: float, y: float) -> Transform:
-    """Return by how many points something in a panel is moved."""
+    """Return the transform that moves something in a panel by `x` and `y` points."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     return ScaledTranslation(x / 72, y / 72, figure.dpi_scale_trans)
@@ -166,12 +168,12 @@ def moved(axes: Axes, x: float, y: float) -> Transform:
 
 @dataclass(kw_only=True)
 class Page:
-    """Panels in a grid, with the words around them; all measures in inches."""
+    """Panels in a grid, with the texts around them; all measures in inches."""
 
-    title: str  # What is shown, and what is better.
+    title: str  # What is shown, and which direction is better.
     caption: list[str]  # Paragraphs under the panels.
     legend: list[Line2D]  # Entries above the panels.
-    heights: Sequence[float]  # Of the rows, from the top.
+    heights: Sequence[float]  # Heights of the rows, from the top.
     below: Sequence[float]  # Space under each row, for tick labels.
     widths: Sequence[float]  # Weights of the columns.
     headings: Sequence[str]  # Above the columns; may be empty.
@@ -184,13 +186,13 @@ class Page:
     _LINE = 0.18  # of the title
 
     def __post_init__(self) -> None:
-        """Place everything."""
+        """Create the figure with all texts and panels."""
         caption = [text.replace(" %", "\N{NO-BREAK SPACE}%") for text in self.caption]
         lines = [line for text in caption for line in textwrap.wrap(text, self._CHARACTERS)]
         across = self._across()
         legend = 0.24 * math.ceil(len(self.legend) / across) if across else 0.0
         tallest = max((h.count("\n") + 1 for h in self.headings if h), default=0)
-        title = _folded(self.title, 0.95 * (self.WIDTH - self.LEFT))  # pictures of few dots draw letters wider
+        title = _folded(self.title, 0.95 * (self.WIDTH - self.LEFT))  # pictures of low resolution draw letters wider
         below = 0.12 + self._LINE * len(title)
         top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)
@@ -199,10 +201,9 @@ class Page:
         FigureCanvasAgg(self.figure)
         self._height = height
         edge = self.LEFT / self.WIDTH
-        plain: Any = {"va": "top", "parse_math": False}  # a dollar sign in a name or a reason starts no formula
-        self.figure.text(edge, 1 - 0.12 / height, "\n".join(title), fontsize=10.5, fontweight="bold", **plain)
+        self.figure.text(edge, 1 - 0.12 / height, "\n".join(title), fontsize=10.5, fontweight="bold", va="top")
         self.figure.text(
-            edge, (bottom - 0.06) / height, "\n".join(lines), fontsize=7.5, color=TEXT, linespacing=1.3, **plain
+            edge, (bottom - 0.06) / height, "\n".join(lines), fontsize=7.5, color=TEXT, linespacing=1.3, va="top"
         )
         if across:
             self.figure.legend(
@@ -211,15 +212,15 @@ class Page:
             )  # fmt: skip
         self._grid(top)
         for j, heading in enumerate(self.headings):
-            self.axes[0, j].set_title(heading, fontsize=8, pad=5, parse_math=False)
+            self.axes[0, j].set_title(heading, fontsize=8, pad=5)
 
     def _across(self) -> int:
-        """Return how many legend columns fit."""
+        """Return the number of legend columns that fit."""
         wide = [0.64 + inches(str(handle.get_label()), size=8) for handle in self.legend]
         for across in range(len(wide), 1, -1):
-            columns = np.array_split(wide, across)  # matplotlib too gives the first ones what is left over
+            columns = np.array_split(wide, across)  # as in matplotlib, the first ones take the remainder
             if sum(max(column) for column in columns) < self.WIDTH - self.LEFT:
-                return math.ceil(len(wide) / math.ceil(len(wide) / across))  # as many in each line
+                return math.ceil(len(wide) / math.ceil(len(wide) / across))  # equally many in each line
         return min(len(wide), 1)
 
     def _grid(self, top: float) -> None:
@@ -237,11 +238,11 @@ class Page:
         """Write an axis label, centred under some columns of a row, ``drop`` inches below them."""
         first, last = (self.axes[row, j].get_position() for j in (columns[0], columns[-1]))
         y = first.y0 - drop / self._height
-        self.figure.text((first.x0 + last.x1) / 2, y, text, ha="center", va="top", fontsize=8, parse_math=False)
+        self.figure.text((first.x0 + last.x1) / 2, y, text, ha="center", va="top", fontsize=8)
 
     @classmethod
     def shares(cls, weights: Sequence[float]) -> list[float]:
-        """Return the widths that panels of these weights get."""
+        """Return the widths of panels with these weights, in inches."""
         room = cls.WIDTH - cls.LEFT - cls.RIGHT - cls.GAP * (len(weights) - 1)
         return [room * weight / sum(weights) for weight in weights]
 
@@ -251,7 +252,7 @@ class Page:
 
 
 def inches(text: str, **font: Any) -> float:
-    """Return how wide a text is."""
+    """Return the width of a text in inches."""
     width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(**font), ismath=False)
     return float(width) / 72
 
@@ -266,12 +267,13 @@ def _folded(title: str, room: float) -> list[str]:
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as SVG, and as PNG where there is none or the SVG has changed; return both.
 
-    Each is written beside its place first and then renamed: it appears complete or not at all, and the SVG, by which
-    the PNG is known to be old, comes last. The folder is made when missing; the same figure gives the same bytes.
+    Each file is written under another name and then renamed, so it appears complete or not at all. The SVG is renamed
+    last, because a changed SVG marks the PNG as outdated. A missing folder is created. The same figure gives the same
+    bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if not axis.get_label_text()):
-        axis.set_label_coords(0, 0)  # else it is measured where its label would go
+        axis.set_label_coords(0, 0)  # else it is measured at the place of its label
     vector, picture = folder / f"{name}.svg", folder / f"{name}.png"
     with appearing(vector) as drawn:
         figure.savefig(drawn, format="svg", dpi=160, metadata=_UNDATED["svg"])

@@ -20,7 +20,7 @@ from harness.report.drawing.figure import CEILING, GREY, ArmStyle, line, segment
 from harness.report.drawing.ticks import across, upwards
 
 BEST_MARK: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 7.2, "markeredgewidth": 0.9}
-"""A format at its best beside its stock reader: larger and hollow, in the shape of the format."""
+"""Marker of a format at its best, next to its stock reader: larger and hollow, in the shape of the format."""
 
 DOTTED: dict[str, Any] = CEILING | {"linestyle": (0, (1, 1.5))}
 
@@ -28,9 +28,9 @@ _UPRIGHT = 26  # characters of a line of an upright label, unless a part of it i
 
 
 def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, labelled: bool = True, **how: Any) -> None:
-    """Scale the y axis by the logarithm, with room around the values and ticks that a short range has too.
+    """Set a logarithmic y axis, with room around the values, and with several ticks for a short range too.
 
-    `how` is what `harness.report.drawing.ticks.upwards` takes besides places and labels.
+    `how` holds the arguments of `harness.report.drawing.ticks.upwards` other than places and labels.
     """
     middle = math.sqrt(low * high)
     low, high = min(low / 1.25, middle / 2), max(high * 1.25, middle * 2)
@@ -45,7 +45,7 @@ def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, labelled:
 
 
 def linear(axes: Axes, high: float, *, labelled: bool = True, **how: Any) -> None:
-    """Scale the y axis from zero; the rest is as for `logarithmic`."""
+    """Set a linear y axis that starts at zero; the rest is as for `logarithmic`."""
     low, most = -0.05 * high, 1.12 * high  # a little below zero, so that a marker at zero is not cut
     axes.set_ylim(low, most)
     ticks = [float(tick) for tick in MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, most)]
@@ -59,10 +59,10 @@ def _labelled(axes: Axes, ticks: list[float], labels: list[str], labelled: bool,
 
 @dataclass(frozen=True)
 class TraceAxis:
-    """Panels that share an x axis: one trace at its lengths (`sweep`), or all traces that have only one.
+    """An x axis that panels share: one trace at its lengths (`sweep`), or all traces that have only one.
 
-    `keys` are trace and length in the order of positions; `upright` is whether labels must stand upright to fit, and
-    `joined` whether lines join lengths, which those of different nodes may not be.
+    `keys` are trace and length in the order of positions. `upright`: whether labels are turned by 90 degrees to fit.
+    `joined`: whether lines join lengths, which must not be if these were measured on different nodes.
     """
 
     title: str
@@ -78,7 +78,7 @@ class TraceAxis:
 
     @property
     def labels(self) -> list[str]:
-        """What the ticks say."""
+        """Labels of the ticks."""
         texts = [f"{n:g}" if self.sweep else _tick(trace, n) for trace, n in self.keys]
         return [_folded(text) for text in texts] if self.upright else texts
 
@@ -95,24 +95,24 @@ class TraceAxis:
         return self.drop + (0.24 if self.sweep else 0.06)
 
     def fitted(self, inches: float) -> TraceAxis:
-        """Turn the labels if a panel of this width is too narrow for them to lie."""
+        """Return the axis with turned labels, if a panel of this width is too narrow for horizontal ones."""
         return replace(self, upright=not self.sweep and 0.058 * self._longest() > inches / (len(self.keys) + 0.1))
 
     def _longest(self) -> int:
-        """Return the characters of the longest line."""
+        """Return the number of characters of the longest line."""
         return max(len(line) for label in self.labels for line in label.split("\n"))
 
 
 def _tick(trace: str, n_res: float | None) -> str:
     name, _, parameters = trace.partition(":")
-    # Of a long path the end says most, and the caption has all of it.
+    # The end of a long path identifies it best, and the caption has all of it.
     parts = [p if len(p) <= 15 else f"…{p[-14:]}" for p in parameters.split(",") if p]
     parts = [name if len(name) <= 10 else name.replace("-", "-\n").replace(" (", "\n("), *parts]
     return "\n".join([*parts, f"{n_res:g} residues" if n_res else "no residues"])
 
 
 def _folded(label: str) -> str:
-    """Put the lines of a label into the fewest that are no longer than an upright label may be."""
+    """Join the lines of a label to the fewest lines that are short enough for an upright label."""
     first, *parts = label.replace("-\n", "-").split("\n")
     lines = [first]
     for part in parts:
@@ -138,19 +138,19 @@ def panel(
     Parameters
     ----------
     axes : Axes
-        Where.
+        The panel.
     points : DataFrame
         Columns ``trace, n_res, format, profile, best, y, low, high``; without an interval, low and high are NaN.
     axis : TraceAxis
         The x axis.
     rule : float or None
-        Where to draw a line across; then the ceiling, which is something else, is drawn dotted.
+        Value at which to draw a horizontal line; the ceiling, which is something else then, is drawn dotted.
     arms : dict
-        What to draw besides the ceiling, from the left.
+        What to draw in addition to the ceiling, from the left.
     unasked : collection of str
-        The traces of which the run did not ask this.
+        The traces for which the run did not plan this access.
     labelled : bool
-        Whether the ticks say which trace or length it is.
+        Whether ticks have labels with trace or length.
     """
     positions = np.array(axis.positions)
     closest = min(np.diff(positions)) if axis.sweep else 1.0

@@ -1,4 +1,4 @@
-"""The plot of each suite that states one: what it measured, against sequence length or trace by trace."""
+"""Plots of suites: what each suite measured, against sequence length or trace by trace."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def draw(summary: pd.DataFrame, folder: Path, *, joined: bool = True) -> list[Pa
 def pages(summary: pd.DataFrame, *, joined: bool = True) -> Iterator[tuple[str, Page]]:
     """Yield the plot of every suite that has something to show, with its name.
 
-    `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
-    bytes where it is saved with the settings of `drawing`. `joined` says whether lines join times at different lengths.
+    `summary` is from `harness.analysis.summary.summarise`, or read back from ``summary.csv``. Equal cells give equal
+    bytes if the page is saved with the settings of `drawing`. `joined`: whether lines join times at different lengths.
     """
     best = at_their_best(summary)
     best = best[best["effort"] == BEST]
     frame = pd.concat([standing(summary).assign(best=False), best.assign(best=True, profile=best["group"])])
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
-    frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
+    frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # an empty column has no type of its own
     for name, suite, plot in plotted():
         every = frame[frame["suite"] == suite.name]
         cells = every[~every["best"]]
@@ -73,10 +73,10 @@ def pages(summary: pd.DataFrame, *, joined: bool = True) -> Iterator[tuple[str, 
 
 
 def not_shown(cells: pd.DataFrame) -> list[str]:
-    """Say which cells have no point, and why: a line for each format, access, status and reason.
+    """Return which cells have no point, and why: a line for each format, access, status and reason.
 
-    What is skipped for every format alike, because a trace has no such tensor, is not listed, nor is the A/A control
-    where it is skipped.
+    A case that is skipped for every format, because a trace has no such tensor, is not listed. Nor is the A/A control
+    if it is skipped.
     """
     place = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
     skipped = (cells["status"] == "skipped").groupby([cells[c] for c in place], dropna=False).transform("all")
@@ -118,7 +118,7 @@ _Panel = tuple[PanelRow, str, TraceAxis]
 
 def _page(data: PlotData, cells: pd.DataFrame) -> Page:
     """Draw the panels of one suite: traces side by side where they fit, else below one another."""
-    points = data.points[_SHOWN]  # to choose rows takes time for each column
+    points = data.points[_SHOWN]  # selecting rows takes time for each column
     axes = [dataclasses.replace(axis, joined=data.joined) for axis in _axes_of(cells, points)]
     columns = [name for name in data.columns if (points["column"] == name).any()]
     rows = [row for row in data.rows if (points["row"] == row.name).any()]
@@ -170,12 +170,12 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
 
 
 def _asked(cells: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return the accesses and traces that the run planned together, whatever became of them."""
+    """Return the pairs of access and trace that the run planned, whatever their status."""
     return set(zip(cells["access"].astype(str), cells["trace"].astype(str), strict=True))
 
 
 def _empty(data: PlotData) -> set[tuple[str, str]]:
-    """Return the accesses and traces without a point in a panel that others have points in."""
+    """Return the pairs of access and trace without a point, in panels where other traces have points."""
     access = {row.name: row.access for row in data.rows}
     traces = set(data.points["trace"])
     return {
@@ -186,7 +186,7 @@ def _empty(data: PlotData) -> set[tuple[str, str]]:
 
 
 def _heading(parts: Sequence[str], inches: float) -> str:
-    """Fold each part to the width of its panel."""
+    """Return the parts, each folded to the width of its panel."""
     fit = max(int(inches * 15.5), 12)
     return "\n".join(line for part in parts for text in part.splitlines() for line in textwrap.wrap(text, fit))
 
@@ -196,13 +196,13 @@ def _of(points: pd.DataFrame, row: PanelRow, axis: TraceAxis) -> pd.DataFrame:
 
 
 def _ends(points: pd.DataFrame) -> tuple[float, float]:
-    """Return the least value above zero, and the largest, with all intervals."""
+    """Return the smallest value above zero, and the largest, of values and their intervals."""
     values = points[["y", "low", "high"]].to_numpy(float)
     return float(np.min(values, where=values > 0, initial=np.inf)), float(np.nanmax(values))
 
 
 def _scale(axes: Axes, row: PanelRow, ends: tuple[float, float], *, seconds: bool, labelled: bool) -> None:
-    """Give all panels of a row the same y axis; the first of them has its labels."""
+    """Set the y axis of a panel, the same for all panels of a row; the first of them has its labels."""
     title = row.label if labelled else ""
     if row.log:
         logarithmic(axes, *ends, seconds=seconds, labelled=labelled, title=title)
@@ -225,7 +225,7 @@ def _ceiling_entry(data: PlotData) -> list[Line2D]:
 
 
 def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
-    """Say what a reader must know who sees the figure alone."""
+    """Yield the paragraphs that a reader needs who has only the figure."""
     points = data.points
     if not data.exact:
         rounds = sorted({int(n) for n in points["samples"]})

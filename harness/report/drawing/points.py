@@ -1,4 +1,4 @@
-"""What the plot of a suite shows: points from cells of a summary, and the order of its rows and columns."""
+"""Data for the plot of a suite: points from cells of a summary, and the order of its rows and columns."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class PanelRow:
     label: str
     log: bool = True
     line: float | None = None  # where an uncompressed file would be
-    access: str = ""  # what it shows; empty where that is its column
+    access: str = ""  # the access that it shows; empty if the column is the access
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlotData:
-    """What one figure shows: tidy points, and the order of its rows and columns."""
+    """Data for one figure: tidy points, and the order of its rows and columns."""
 
     title: str
     points: pd.DataFrame  # Columns ``row, column, trace, n_res, format, profile, best, y, low, high``.
@@ -41,17 +41,17 @@ class PlotData:
     notes: list[str]
     height: float
     exact: bool  # Whether these are sizes, else times.
-    one_scale: bool  # Whether all rows have one y axis, because they are to be held against each other.
-    joined: bool = True  # Whether lines join lengths: times of different nodes are not to be compared.
+    one_scale: bool  # Whether all rows have one y axis, because they are compared with each other.
+    joined: bool = True  # Whether lines join lengths; times of different nodes must not be compared.
 
 
 def plot_data(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
-    """Arrange the measured cells of a suite, without the A/A control."""
+    """Return the data for the plot of a suite from its measured cells, without the A/A control."""
     return _sizes(suite, plot, cells) if suite.unit == "B" else _times(suite, plot, cells)
 
 
 def _infos(suite: Suite, names: Iterable[str]) -> list[AccessInfo]:
-    """Return what is known of the accesses that were measured: those that the suite lists first."""
+    """Return the facts on the measured accesses; those that the suite lists come first."""
     measured = list(dict.fromkeys(names))
     listed = [info for info in suite.accesses if info.name in measured]
     return listed + [access_named(name, suite.name) for name in measured if name not in {i.name for i in listed}]
@@ -98,7 +98,7 @@ def _state(state: str, variant: str = "") -> str:
 
 
 def _workers(points: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
-    """Choose the columns: one worker, which others are held against, and the most of each kind; name what is left."""
+    """Return the columns: one worker, for comparison, and the most of each kind; and the names of the others."""
     counts = {str(e): sorted({int(n) for n in g["workers"]}) for e, g in points.groupby("executor")}
     kinds = {kind.name: kind for kind in sorted(map(load_executor, counts), key=lambda kind: kind.order)}
     chosen = [(name, 1) for name in list(kinds)[:1] if 1 in counts[name]]
@@ -108,7 +108,7 @@ def _workers(points: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
 
 
 def _crew(kind: Executor, number: int) -> str:
-    """Head a column with how many of what read."""
+    """Return the heading of a column: the number and kind of workers."""
     if number == 1:
         return f"1 {kind.worker[0]}{', shared reader' if kind.shared else ''}"
     return f"{number} {kind.worker[1]}" + (f",\n{kind.readers}" if kind.readers else "")
@@ -130,7 +130,7 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
             PanelRow(bytes_row, f"{what}size\n(MB, log axis)\nlower is better", access=info.name),
             PanelRow(ratio, label, log=False, line=1.0, access=info.name),
         ]
-        # The flat file is the line at 1; in its place is what it would be with two bytes where these are enough.
+        # The flat file is the line at 1; in its place is one with two bytes per value, where these are enough.
         native = here["ratio_to_float32"] / here["ratio_to_native"]
         smaller = here["ratio_to_float32"].mask(of_kind(here, "ceiling"), native.where(native > 1.01))
         parts += [here.assign(row=bytes_row, y=here["size_bytes"] / 1e6), here.assign(row=ratio, y=smaller)]
@@ -143,7 +143,7 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
 
 
 def _more(cells: pd.DataFrame, info: AccessInfo) -> str:
-    """Say how many percent more an access takes than the one whose variant it is; nothing where it is none."""
+    """Return a sentence on how many percent more an access takes than the one that it varies; empty without one."""
     on = ["trace", "n_res", "format", "profile"]
     formats = cells[~of_kind(cells, "ceiling") & ~cells["best"]]
     base, other = (formats[formats["access"] == name][[*on, "size_bytes"]] for name in (info.variant_of, info.name))

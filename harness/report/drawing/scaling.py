@@ -1,4 +1,4 @@
-"""The figure of scaling: speed against one worker over the number of workers, and the slowest reads."""
+"""Drawing of scaling: speed against one worker over the number of workers, and the slowest reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from harness.report.drawing.ticks import across, upwards
 from harness.report.page.scaling import shown_cells
 from harness.sampling.executor import load_executor
 
-_APART = 0.09  # of the shortest way between two numbers of workers, between formats, so that intervals show
+# Offset between formats, as a fraction of the smallest distance between two numbers of workers, so that intervals show.
+_APART = 0.09
 
 _Lines = list[tuple[pd.DataFrame, dict[str, Any]]]
 
@@ -38,8 +39,8 @@ _Lines = list[tuple[pd.DataFrame, dict[str, Any]]]
 def draw_scaling(cells: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw how each format scales over workers, for one trace.
 
-    `cells` is the table of `harness.analysis.scaling.scaling`. Returns ``scaling.svg`` and PNG, or nothing where no
-    executor has several numbers of workers.
+    `cells` is the table of `harness.analysis.scaling.scaling`. Returns the paths of ``scaling.svg`` and its PNG; empty
+    if no executor has several numbers of workers.
     """
     if cells.empty:  # every cell with several workers failed
         return []
@@ -90,10 +91,10 @@ def _caption(trace: str, n_res: float, shown: pd.DataFrame, aside: pd.DataFrame)
     what = formatting.access(str(shown["access"].iloc[0]), str(shown["suite"].iloc[0]))
     length = "" if pd.isna(n_res) else f", {n_res:.0f} residues"
     caption = [
-        f"{what.capitalize()} of {formatting.pretty_trace(trace)}{length}, warm: the same windows in all, split evenly over "
-        "workers that start together. Speed: median time of one worker over that of these, with a 95 % interval over "
+        f"{what.capitalize()} of {formatting.pretty_trace(trace)}{length}, warm: the same windows in all, split evenly "
+        "over workers that start together. Speed: median time of one worker over that of these, with a 95 % interval over "
         "rounds. More workers than cores cannot reach the ideal. Below: the time within which 99 % of single reads "
-        "came back, the median over rounds; the thin line down from it ends at the median read.",
+        "ended, the median over rounds; the thin line down from it ends at the median read.",
         "Raw ceiling: the same bytes from one flat file, with as many workers.",
     ]
     left = dict.fromkeys(map(formatting.workers, aside.to_dict("records")))
@@ -103,7 +104,7 @@ def _caption(trace: str, n_res: float, shown: pd.DataFrame, aside: pd.DataFrame)
 
 
 def _points(axes: Axes, lines: _Lines, counts: np.ndarray, names: tuple[str, str, str], width: float) -> None:
-    """Draw a line of points with intervals for each format, and the ceiling, which lies left of all."""
+    """Draw a line of points with intervals for each format, and for the ceiling, which is left of all."""
     apart = _APART * float(np.diff(np.log2(counts)).min())
     for number, (rows, style) in enumerate(lines):
         rows = rows.sort_values("workers")
@@ -116,7 +117,7 @@ def _points(axes: Axes, lines: _Lines, counts: np.ndarray, names: tuple[str, str
 
 
 def _speed_axis(axes: Axes, shown: pd.DataFrame, most: float, *, labelled: bool) -> None:
-    """Scale by the logarithm as the workers are, so that the ideal is a straight line."""
+    """Set a logarithmic y axis, as for the workers, so that the ideal is a straight line."""
     low = min(float(shown["speedup_low"].min()), 1.0) / 1.15
     high = max(float(shown["speedup_high"].max()), most) * 1.15
     axes.set_yscale("log", base=2)

@@ -1,6 +1,6 @@
-"""Ticks of a panel: its marks in one line, its grid in another, and a text for each label.
+"""Ticks of a panel: one line for all marks, one for the grid, and a text for each label.
 
-An object for each tick, as matplotlib makes them, takes a third of the time of a drawing.
+Matplotlib's own ticks, with an object for each, take a third of the time of a drawing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from matplotlib.markers import TICKDOWN, TICKLEFT
 from harness.report.drawing.figure import inches, line, moved, segments
 
 _MARK, _PAD, _APART = 3.5, 3.5, 4
-"""Points: of a mark, between it and its label, and between labels and what the axis shows."""
+"""In points: length of a mark, gap between it and its label, and gap between labels and the title of the axis."""
 
 _GRID: dict[str, Any] = {"color": "#e2e2e2", "linewidth": 0.5, "zorder": 0.5}
 
@@ -31,17 +31,17 @@ def across(
     axes : Axes
         A panel whose limits are set.
     places : sequence of float
-        Where.
+        Positions of the ticks.
     labels : sequence of str
-        What they say; none for ticks without.
+        Labels of the ticks; empty for ticks without labels.
     grid : bool
-        Whether a line goes through the panel at each.
+        Whether to draw a grid line at each tick.
     mark : float
         Length of the marks in points; 0 for none.
     size, pad : float
-        Points: size of labels, and their distance from the marks.
+        In points: size of labels, and their distance from the marks.
     text
-        What ``Axes.text`` takes.
+        Further arguments of ``Axes.text``.
     """
     axes.xaxis.set_visible(False)
     within = axes.get_xaxis_transform()
@@ -51,7 +51,7 @@ def across(
         line(axes, places, [0] * len(places), transform=within, **_marks(TICKDOWN, mark))
     below = within + moved(axes, 0, -(mark + pad))
     for x, label in zip(places, labels, strict=False):
-        how: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": size, "parse_math": False} | text
+        how: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": size} | text
         axes.text(x, 0, label, transform=below, **how)
 
 
@@ -59,7 +59,7 @@ def upwards(
     axes: Axes, places: Sequence[float] | np.ndarray, labels: Sequence[str] = (), *, grid: bool = False,
     mark: float = _MARK, size: float = 7.5, pad: float = _PAD, title: str = "", **text: Any,
 ) -> None:  # fmt: skip
-    """Draw ticks of the y axis, in place of matplotlib's; as `across`, with what the axis shows left of all labels."""
+    """Draw ticks of the y axis, in place of matplotlib's; as `across`, with an axis title left of all labels."""
     axes.yaxis.set_visible(False)
     within = axes.get_yaxis_transform()
     if grid:
@@ -68,7 +68,7 @@ def upwards(
         line(axes, [0] * len(places), places, transform=within, **_marks(TICKLEFT, mark))
     beside = within + moved(axes, -(mark + pad), 0)
     for y, label in zip(places, labels, strict=False):
-        how: dict[str, Any] = {"ha": "right", "va": "center_baseline", "fontsize": size, "parse_math": False} | text
+        how: dict[str, Any] = {"ha": "right", "va": "center_baseline", "fontsize": size} | text
         axes.text(0, y, label, transform=beside, **how)
     if title:
         room = 72 * max((inches(label, size=size) for label in labels), default=0.0) + _APART

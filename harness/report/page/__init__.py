@@ -1,1 +1,1 @@
-"""The report as a page: findings put into words, tables and one self-contained file."""
+"""Pages of a report: findings as sentences and tables, in one self-contained file."""

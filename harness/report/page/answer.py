@@ -1,4 +1,4 @@
-"""The answer in words: which format for which use, by how much, how sure, and what would change it."""
+"""The answer as sentences: the preferred format for each use, by how much, how sure, and what would change it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _WEIGHTS = {
     "reads_per_write": ("the number of accesses for each write is", ""),
     "storage_price": ("the price of storage is", " seconds of waiting for 1 GB"),
 }
-"""What a weight of a mix is called in a sentence, and the unit of its values; any other is the share of an access."""
+"""Name of each weight of a mix in a sentence, and the unit of its values; any other is the share of an access."""
 
 _PARTS = {"reading": "reading", "writing": "writing", "storage": "keeping"}
-"""What a part of a cost is called, and its column in a decision's costs."""
+"""Name of each part of a cost, and its column in a decision's costs, without ``_seconds``."""
 
 _DECIDES = {
     "reading": "the time of reads decides",
@@ -37,16 +37,16 @@ _DECIDES = {
     "storage": "the smallest file decides",
 }
 _MOST = 0.5
-"""The part of a cost from which on it decides."""
+"""Fraction of a cost above which one part decides."""
 
 
 def shown_decisions(findings: Findings) -> list[Decision]:
-    """Choose for each mix the trace with all that it reads, at the longest sequence."""
+    """Return one decision for each mix: the one that `most` selects among its traces."""
     return [most(decisions) for decisions in findings.decisions.values() if decisions]
 
 
 def most(decisions: list[Decision]) -> Decision:
-    """Choose the decision that rests on most: nothing scaled up for want of tensors, then the longest sequence."""
+    """Return the decision to show: with a preferred format, fewest missing tensors, then longest sequence."""
 
     def rests_on(decision: Decision) -> tuple[bool, int, int]:
         absent = sum(text.startswith("The trace has no tensor for") for text in decision.assumptions)
@@ -56,12 +56,12 @@ def most(decisions: list[Decision]) -> Decision:
 
 
 def preferring(findings: Findings) -> list[Decision]:
-    """Return those of the decisions shown that prefer a format; the flips of the first are drawn."""
+    """Return the shown decisions that prefer a format; an extension draws the flips of the first."""
     return [decision for decision in shown_decisions(findings) if decision.preferred is not None]
 
 
 def answer(findings: Findings) -> str:
-    """Say in a sentence what a report begins with."""
+    """Return the sentences on which format is preferred for which use, or why there is no answer."""
     shown, good = shown_decisions(findings), preferring(findings)
     ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
     said = {
@@ -84,13 +84,13 @@ def answer(findings: Findings) -> str:
 
 
 def least_rounds(cells: pd.DataFrame) -> int:
-    """Return the rounds of the cell of a summary that has fewest, of those that wait for words; 0 without one."""
+    """Return the fewest rounds of a summary's cells that are to have a verdict; 0 without such cells."""
     waited = cells[cells["median_seconds"].notna() & ~written_once(cells) & cells["decided_after"].isna()]
     return int(waited["samples"].min()) if len(waited) else 0
 
 
 def _by_format(decisions: list[Decision]) -> list[str]:
-    """Say which format is preferred for which uses."""
+    """Return a phrase for each preferred format with the uses that it is preferred for."""
     found: dict[str, list[str]] = {}
     for decision in decisions:
         found.setdefault(_preferred(decision), []).append(_spoken(decision))
@@ -98,7 +98,7 @@ def _by_format(decisions: list[Decision]) -> list[str]:
 
 
 def _spoken(decision: Decision) -> str:
-    """Write the name of a mix for people."""
+    """Return the name of a mix for people."""
     return decision.mix.name.replace("-", " ")
 
 
@@ -109,7 +109,7 @@ def _preferred(decision: Decision) -> str:
 
 
 def _where(decision: Decision) -> str:
-    """Name the trace of a decision and its length."""
+    """Return the trace of a decision and its length, for people."""
     length = f" of {decision.n_res} residues" if decision.n_res else ""
     return f"{formatting.pretty_trace(decision.trace)}{length}"
 
@@ -120,12 +120,13 @@ def _others(decision: Decision) -> list[dict[str, Any]]:
 
 
 def _other(row: dict[str, Any]) -> str:
-    ratio = f"{row['format']} costs {formatting.times(row['ratio'])} ({formatting.between(row['ratio_low'], row['ratio_high'])})"
+    interval = formatting.between(row["ratio_low"], row["ratio_high"])
+    ratio = f"{row['format']} costs {formatting.times(row['ratio'])} ({interval})"
     return ratio if row["distinguishable"] else f"{ratio}, {ALIKE}"
 
 
 def uses(findings: Findings) -> list[dict[str, Any]]:
-    """Say for each use what is preferred, and what the others cost in its place."""
+    """Return for each use the preferred format and the costs of the others, as values for the page."""
     return [_use(decision) for decision in shown_decisions(findings)]
 
 
@@ -155,7 +156,7 @@ def _use(decision: Decision) -> dict[str, Any]:
 
 
 def _close(decision: Decision) -> str:
-    """Name the formats that may be as good, with the difference between equal contenders that they are held to."""
+    """Return the formats that may be as good, with the difference of equal contenders for comparison."""
     if not decision.indistinguishable:
         return ""
     floor = f" (equal contenders differ by {formatting.percent(decision.floor)})" if decision.floor else ""
@@ -163,7 +164,7 @@ def _close(decision: Decision) -> str:
 
 
 def _weights(mix: Mix) -> str:
-    """Say what a mix takes its use to be, apart from the shares."""
+    """Describe a mix apart from its shares."""
     readers = "1 reader" if mix.readers == 1 else f"{mix.readers} readers at a time"
     price = f"storing 1 GB costs as much as {mix.storage_price:g} s of waiting"
     if mix.gb_month is not None and mix.months is not None and mix.hour is not None:
@@ -178,7 +179,7 @@ def _weights(mix: Mix) -> str:
 
 
 def assumptions(findings: Findings) -> list[str]:
-    """List what the answers rest on besides the measurements, each with the uses that it is for where not for all."""
+    """Return the assumptions of the answers, each with its uses unless it is for all of them."""
     shown = preferring(findings)
     found: dict[str, list[str]] = {}
     for decision in shown:
@@ -190,10 +191,10 @@ def assumptions(findings: Findings) -> list[str]:
 
 
 def flips(findings: Findings) -> list[str]:
-    """Say, for each use, what would have to change for another answer, where both sides of that are sure."""
+    """Return, for each use, which values of single weights would change the answer, if their intervals are finite."""
     found = []
     for decision in preferring(findings):
-        # Nor can the point be known at which one of several that are alike becomes the cheapest.
+        # It is unknown at which value one of several indistinguishable formats becomes the cheapest.
         ends = [end for flip in decision.flips for end in _ends(flip, decision.indistinguishable)]
         ways = [_way(decision.mix, end) for end in ends if all(map(math.isfinite, end.interval))]
         use = f"{_spoken(decision)}: {_preferred(decision)}"
@@ -203,7 +204,7 @@ def flips(findings: Findings) -> list[str]:
 
 
 class _End(NamedTuple):
-    """A value of a weight, the side of it on which another format is preferred, and how far the value is known."""
+    """A value of a weight, the side of it on which another format is preferred, that format, and the interval."""
 
     flip: Flip
     side: str
@@ -216,7 +217,7 @@ _UNKNOWN = (-math.inf, math.inf)
 
 
 def _ends(flip: Flip, close: tuple[str, ...]) -> Iterator[_End]:
-    """Yield at what values of a weight the answer changes, and to what; not to a format that is as good already."""
+    """Yield the values of a weight at which the answer changes, except to a format that is as good already."""
     for index, (low, high, name) in enumerate(flip.segments):
         if flip.stays or name in close:
             continue
@@ -227,7 +228,7 @@ def _ends(flip: Flip, close: tuple[str, ...]) -> Iterator[_End]:
 
 
 def _way(mix: Mix, end: _End) -> str:
-    """Say at what value of a weight the answer changes, and to what."""
+    """Return a phrase with the value of a weight at which the answer changes, and the format that it changes to."""
     flip, values = end.flip, (end.value, *end.interval)
     if flip.weight == "storage_price" and mix.gb_month is not None:
         dollars = mix.gb_month / mix.storage_price if mix.storage_price else 0.0

@@ -1,4 +1,4 @@
-"""The section on what differences are due to: what can be said of formats, and every step between two of them."""
+"""Report section on the causes of differences: claims about formats, and every step between two of them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _COLUMNS = {
     "settings": "Settings",
     "slimming": "Slimming",
     "container": "Container",
-    "": "Not taken apart",
+    "": "Several together",
 }
 _CASE = list(CaseKey._fields)
 
 
 def attribution(findings: Findings) -> list[Block]:
-    """Show what is due to what; nothing for a run of which nothing can be taken apart."""
+    """Return the blocks of the section; none for a run without contenders that differ in one thing only."""
     found = findings.attribution
     if found.pairs.empty:
         return []
@@ -34,19 +34,19 @@ def attribution(findings: Findings) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Two contenders that differ in one thing only show what that thing costs. Formats at their best, by "
-            "maintained readers, differ in reader, settings and container together: what was not taken apart is due to "
-            "no one of these."
+            "maintained readers, differ in reader, settings and container together. A difference in several of these "
+            "cannot be attributed to one of them."
         ),
         Items(claims(findings), lead="Of formats at their best:"),
     ]
     if chains:
-        text = f"Each format's time over that of {baseline}, taken apart into readers, settings, slimming and container"
+        text = f"Each format's time over that of {baseline}, divided into readers, settings, slimming and container"
         blocks += [Picture("attribution", "What is due to what", f"{text}."), *_chains(findings, chains)]
     return [*blocks, *_pairs(found.pairs)]
 
 
 def claims(findings: Findings) -> list[str]:
-    """Say in sentences what is due to formats, with what exists of each and was not measured."""
+    """Return sentences on formats at their best, with what exists for each but was not measured."""
     chains = findings.attribution.chains
     best = chains[chains["part"] == "best"]
     found = []
@@ -54,7 +54,7 @@ def claims(findings: Findings) -> list[str]:
         one, other = map(str, names)
         turned = best[(best["compared"] == other) & (best["compared_with"] == one)]
         if one > other and len(turned):
-            continue  # it is said with the other order
+            continue  # the other order has the sentence
         counts = Counter(rows["verdict"]) + Counter(turned["verdict"].map(_OPPOSITE))
         cells = sum(counts.values())
         said = [f"{word} in {counts[key]}" for key, word in _SAID.items() if counts[key]]
@@ -71,7 +71,7 @@ _OPPOSITE = {"faster": "slower", "slower": "faster"} | {word: word for word in (
 
 
 def _not_measured(*names: str) -> str:
-    """Say what exists of formats and was not measured."""
+    """Return a sentence on what exists for formats but was not measured; empty if there is nothing."""
     lacking = {name: backend.unmeasured for name in names if (backend := stated(name)) and backend.unmeasured}
     told = [f"of {name} {formatting.listed(what)}" for name, what in lacking.items()]
     return f" Not measured: {'; '.join(told)}." if told else ""
@@ -86,20 +86,20 @@ def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any
     for total, steps in chains:
         cells = {due: "; ".join(_step(step) for step in steps if _column(step) == due) for due in columns}
         rows.setdefault(formatting.subject(str(total["trace"]), total["n_res"]), []).append([
-            formatting.case(total), f"{total['compared']} over {total['compared_with']}", _ratio(total), *cells.values(),
-            _best(total, best, findings),
+            formatting.case(total), f"{total['compared']} over {total['compared_with']}", _ratio(total),
+            *cells.values(), _best(total, best, findings),
         ])  # fmt: skip
     caption = (
         "Stock over stock, and the steps that multiply to it: ratios of medians with 95 % intervals. Best over best is "
         "paired by round: each format with its fastest maintained reader and its settings, which differ too. "
-        "report.json has every two formats."
+        "report.json has all pairs of formats."
     )
     heads = ["Case", "Compared", "Stock", *(_COLUMNS[due] for due in columns), "Best"]
-    return _by_subject("Each case, taken apart", caption, heads, rows)
+    return _by_subject("Breakdown of each case", caption, heads, rows)
 
 
 def _by_subject(title: str, caption: str, columns: list[str], rows: dict[str, list[list[str]]]) -> list[Block]:
-    """Make a folded table for each trace and length, under what is said of all."""
+    """Return a folded table for each trace and length, below the caption of all."""
     named = {subject: f"{title}: {subject}" for subject in rows}
     tables = [
         Table(label=named[subject], caption=subject, columns=columns, rows=of, folded=named[subject])
@@ -127,7 +127,7 @@ def _column(step: dict[Any, Any]) -> str:
 
 
 def _step(step: dict[Any, Any]) -> str:
-    """Say what a step leads from and to, and by what factor."""
+    """Return the two ends of a step and its factor, as text."""
     due, name = step["due"], step["format"]
     if due == "reader":
         what = f"{name}: {step['reader']} over {step['against_reader']}"
@@ -144,7 +144,7 @@ def _ratio(row: dict[Any, Any]) -> str:
 
 
 def _pairs(pairs: pd.DataFrame) -> list[Block]:
-    """List the pairs of each case whose second contender is the first of its kind, as the stock one is."""
+    """Return tables of each case's pairs whose second contender is the first of its kind, such as the stock one."""
     kind = [*_CASE, "due", "format", "against_format"]
     kind_of_pair = pairs.assign(fixed=pairs["profile"].where(pairs["due"] == "reader", ""))
     first = kind_of_pair.groupby([*kind, "fixed"], sort=False, dropna=False)[["against_profile", "against_reader"]]
@@ -153,8 +153,8 @@ def _pairs(pairs: pd.DataFrame) -> list[Block]:
     rows: dict[str, list[list[str]]] = {}
     for row in shown.to_dict("records"):
         rows.setdefault(formatting.subject(str(row["trace"]), row["n_res"]), []).append([
-            formatting.case(row), str(row["due"]), _name(row, ""), _name(row, "against_"), _ratio(row), formatting.verdict(row),
-            _busy(row), *(["this project's own" * row["own"]] if own else []),
+            formatting.case(row), str(row["due"]), _name(row, ""), _name(row, "against_"), _ratio(row),
+            formatting.verdict(row), _busy(row), *(["this project's own" * row["own"]] if own else []),
         ])  # fmt: skip
     caption = (
         "Ratio of times paired by round, its word, and processor time over wall time of each. attribution.csv has "

@@ -1,4 +1,4 @@
-"""The sentences that decide: which format is best by stock readers and at its best, by how much, and how sure."""
+"""Concluding sentences: which format is best by stock readers and at its best, by how much, and how sure."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from harness.report.page.answer import answer, least_rounds
 from harness.report.page.sentences import sentences
 
 HOW = {STOCK: "by stock readers", BEST: "at their best", "": "as measured"}
-"""What a block of formats is called, by its effort."""
+"""Name of a block of formats, by its effort."""
 
 _NAMED = 3
-"""How many formats a sentence names behind the best; the table has all."""
+"""Largest number of formats behind the best that a sentence names; the table has all."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a report begins with."""
+    """The first sentences of a report."""
 
-    deciding: tuple[str, ...]  # What decides between formats, in sentences; where nothing is graded, the answer.
+    deciding: tuple[str, ...]  # Sentences on what decides between formats; if nothing is graded, the answer.
     answer: str  # Which format is preferred for which use.
 
 
 def said(findings: Findings) -> Said:
-    """Say, once for the page, its Markdown and the terminal, what a report begins with."""
+    """Return the first sentences of a report, the same for the page, its Markdown and the terminal."""
     preferred = answer(findings)
     return Said(tuple(lead(findings, preferred)), preferred)
 
 
 def lead(findings: Findings, preferred: str) -> list[str]:
-    """Say what decides, a sentence or two for each effort, then how sure it is; the answer where nothing is graded."""
+    """Return what decides, a sentence or two for each effort, then how sure it is; the answer if nothing is graded."""
     grades = findings.grades.table
     told = grades[grades["standing"] != ""]
     exact = {criterion.name for criterion in criteria() if criterion.exact}
     efforts = [_effort(of, str(effort), exact) for effort, of in told.groupby("effort", sort=False)]
     least = [one["sizes"]["least"] for one in efforts if one["sizes"]]
     if len(set(least)) == 1 < len(least):
-        efforts[-1]["sizes"] = None  # it would say the same
+        efforts[-1]["sizes"] = None  # it would repeat the same sentence
         efforts = [one for one in efforts if one["won"] or one["close"] or one["sizes"]]
     compared = told[~told["criterion"].isin(exact) & (told["standing"] != "best")]
     rounds = least_rounds(findings.summary)
-    if len(compared):  # cells that an interrupted run left with fewer were not compared
+    if len(compared):  # cells in which an interrupted run has fewer rounds were not compared
         rounds = least_rounds(findings.summary[findings.summary["samples"] >= VERDICT_ROUNDS]) or rounds
     values = {
         "busy": findings.noise.busy,
@@ -71,7 +71,7 @@ def lead(findings: Findings, preferred: str) -> list[str]:
 
 
 def _effort(of: pd.DataFrame, effort: str, exact: set[str]) -> dict[str, Any]:
-    """Gather who is fastest, which criteria have no sure one, how far behind others are, and who stores least."""
+    """Return the fastest formats, criteria without a clear one, how far others are behind, and who stores least."""
     timed = of[~of["criterion"].isin(exact)]
     by_criterion = {str(name): rows for name, rows in timed.groupby("criterion", sort=False)}
     won: dict[str, list[str]] = {}
@@ -94,7 +94,7 @@ def _effort(of: pd.DataFrame, effort: str, exact: set[str]) -> dict[str, Any]:
 
 
 def _lacking(formats: list[str]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Say what exists of formats and was not measured, once for those of which it is the same."""
+    """Return what exists for formats but was not measured, once for all formats with the same list."""
     found: dict[tuple[str, ...], list[str]] = {}
     for name in formats:
         if (backend := stated(name)) and backend.unmeasured:
@@ -112,7 +112,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _sizes(sizes: pd.DataFrame) -> dict[str, Any] | None:
-    """Say which stores least, and how much more the others take."""
+    """Return the format that stores least, and how much more the others take; None without sizes."""
     if sizes.empty:
         return None
     ordered = sizes[sizes["criterion"] == sizes["criterion"].iloc[0]].sort_values("ratio", kind="stable")
@@ -122,7 +122,7 @@ def _sizes(sizes: pd.DataFrame) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class EffortBlock:
-    """Formats with one effort."""
+    """Rows of the criteria table for formats with one effort."""
 
     how: str  # The effort, in words.
     # Each format with its rows of the grades by criterion; the best on average comes first.

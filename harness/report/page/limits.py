@@ -1,4 +1,4 @@
-"""The sections of the report on what its figures rest on: the settings of formats, the noise of the run, its limits."""
+"""Report sections on the basis of the figures: the settings of formats, the noise of the run, its limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "reader"
 
 
 def ledger(findings: Findings) -> list[Block]:
-    """Show each setting once, with the chunks of every role that has it, for the longest sequence of the run."""
+    """Return each setting once, with the chunks of every role that has it, for the longest sequence of the run."""
     told = findings.ledger
     if told.empty:
         return []
@@ -39,7 +39,7 @@ def ledger(findings: Findings) -> list[Block]:
             "Reader": own["reader"] or "–", "Threads": own["threads"], "Caches": own["caches"],
             "Writer": own["writer"],
         }  # fmt: skip
-        unknown = {name.capitalize() for name in ("reader", "writer") if name not in told}  # in runs of before
+        unknown = {name.capitalize() for name in ("reader", "writer") if name not in told}  # in older runs
         rows.append({name: text for name, text in row.items() if name not in unknown})
     rows.sort(key=lambda row: formatting.ordered(told["format"]).index(row["Format"]))
     table = Table(
@@ -54,16 +54,16 @@ def ledger(findings: Findings) -> list[Block]:
 
 
 def _replies(told: pd.DataFrame) -> list[Block]:
-    """List what the maintainers of the formats may object to, with replies."""
+    """Return objections that maintainers of the formats may have, with replies."""
     backends = {name: backend for name in formatting.ordered(told["format"]) if (backend := stated(name))}
     said = [
         f"{name}: {objection} {reply}" for name, backend in backends.items() for objection, reply in backend.objections
     ]
-    return [Items(said, lead="Objections, each with our reply:")] if said else []
+    return [Items(said, lead="Objections and replies:")] if said else []
 
 
 def _known_readers(told: pd.DataFrame) -> bool:
-    """Say whether readers were compared; objections are to that comparison."""
+    """Return whether readers were compared; objections are to that comparison."""
     return "read_by" in told and bool((told["read_by"] != "").any())
 
 
@@ -77,7 +77,7 @@ def _chunks(part: pd.DataFrame) -> str:
 
 
 def noise(found: Noise) -> list[str]:
-    """Say how noisy the run was."""
+    """Return sentences on the noise of the run."""
     loads = {"before": found.load_before, "at most during": found.load_during, "after": found.load_after}
     spreads = [
         f"{name} {formatting.percent(value)}" for name, value in found.spread.items() if kind_of(name) != "control"
@@ -87,7 +87,7 @@ def noise(found: Noise) -> list[str]:
 
 
 def limits(findings: Findings, brought: Brought) -> list[str]:
-    """Say what the run does not show: first of cells that are no format's, then of formats and what explains them."""
+    """Return sentences on what the run does not show: of sections with cells, of formats, of other sections."""
     others, own = (
         [text for one, found in brought if (one.cells(found) is None) is of for text in one.limits(found, findings)]
         for of in (True, False)
@@ -115,7 +115,7 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
 
 
 def _warm(findings: Findings) -> dict[str, Any]:
-    """Find the archives that were too large to be in the page cache, alone or beside those of other formats."""
+    """Return the archives that were too large for the page cache, alone or together with those of other formats."""
     memory = findings.session.get("memory_limit_bytes") or findings.session.get("memory_bytes")
     found: dict[str, Any] = {"memory": memory, "beside": BESIDE_OTHERS, "enough": WARM_FROM, "large": [], "larger": []}
     if memory and not findings.config.store and "warm" in findings.config.caches:
@@ -128,7 +128,7 @@ def _warm(findings: Findings) -> dict[str, Any]:
 
 
 def _named(archives: pd.DataFrame) -> list[str]:
-    """Name archives by format, length and size."""
+    """Return a name for each archive, with format, length and size."""
     lengths = ["" if pd.isna(n_res) else f" at {int(n_res)} residues" for n_res in archives["n_res"]]
     rows = zip(archives["format"], lengths, archives["size_bytes"], strict=True)
     return [f"{name}{length} ({formatting.size(size)})" for name, length, size in rows]

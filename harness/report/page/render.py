@@ -1,8 +1,8 @@
-"""The report as one HTML page that needs nothing else, and as Markdown.
+"""Rendering of the report as one self-contained HTML page, and as Markdown.
 
-The core's sections have their places at the tens, those of extensions between them: 0 is the answer, 5 what is due to
-what, 10 uses, 20 plots, 25 grades, 30 tables, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
-130 cite. All but the answer and the uses are folded.
+Places of the core's sections: 0 is the answer, 5 the attribution of differences, 10 uses, 20 plots, 25 grades,
+30 tables, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce, 130 cite. Those of extensions are between
+them. All but the answer and the uses are folded.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _Added = list[tuple[Section, list[Block]]]
 
 @dataclass(frozen=True, kw_only=True)
 class PageHead:
-    """What stands first on a page."""
+    """The head of a page."""
 
     title: str  # Its heading.
-    # What the page is of, such as ``Run``, and its name.
+    # The kind of subject, such as ``Run``, and its name.
     of: str = "Run"
     name: str
     facts: str  # What was measured where.
@@ -60,34 +60,34 @@ class PagePart(NamedTuple):
 _BLANK = re.compile(r"\n{3,}")
 _PAINT = re.compile(r"\b(fill|stroke): #([0-9a-f]{6})\b")
 _OF_PAGE = {"ffffff": "paper", "000000": "ink", "333333": "soft", "555555": "soft", "6e6e6e": "soft", "e2e2e2": "line"}
-"""The colours of drawings that are no format's, each with the colour of the page that takes its place."""
-_DARK = 70  # of 255, the luma below which a colour is lost on a dark page
+"""Colours of drawings that belong to no format, each with the colour of the page that replaces it."""
+_DARK = 70  # of 255, the luma below which a colour is invisible on a dark page
 
 
 def render(findings: Findings, plots: Path, folder: Path, links: str, brought: Brought, said: Said) -> tuple[str, str]:
-    """Write the report.
+    """Render the report.
 
     Parameters
     ----------
     findings : Findings
-        Of the run.
+        The findings of the run.
     plots : Path
-        Where its plots are.
+        The folder of its plots.
     folder : Path
         The run's folder.
     links : str
-        Where Markdown says that the plots are.
+        The folder of the plots in links of the Markdown.
     brought : list of (Section, object)
         The sections of extensions, each with what it found.
     said : Said
-        What it begins with.
+        The first sentences of the report.
 
     Returns
     -------
     page : str
-        HTML that needs nothing else.
+        Self-contained HTML.
     markdown : str
-        The same for a pull request.
+        The same as Markdown, for a pull request.
     """
     added = [(section, blocks) for section, found in brought if (blocks := section.blocks(found, findings))]
     alone = " and ".join(section.title for section, _ in added)
@@ -100,20 +100,20 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
 
 
 def write_page(head: PageHead, parts: Iterable[PagePart], plots: Path, links: str = "plots") -> tuple[str, str]:
-    """Write sections as HTML and as Markdown; one without blocks is left out. Arguments and returns as `render`."""
+    """Render sections as HTML and as Markdown, without those that have no blocks. Arguments and returns as `render`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.page"),
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        # The text is read in terminals too; style, script and drawings are the project's own, and marked as such.
+        # The text may be read in terminals, so it is escaped; style, script and drawings are our own `Markup`.
         finalize=lambda value: escaped_lines(value) if type(value) is str else value,
     )
     environment.filters["bar"] = lambda text: escaped(str(text)).replace("|", "\\|")
     samples: list[list[float]] = []
 
     def numbered(seconds: list[float]) -> int:
-        """Keep the samples of a cell for the script; return by which number the cell refers to them."""
+        """Store the samples of a cell for the script; return the number by which the cell refers to them."""
         samples.append(seconds)
         return len(samples) - 1
 
@@ -140,7 +140,7 @@ def write_page(head: PageHead, parts: Iterable[PagePart], plots: Path, links: st
 
 
 def _sections(findings: Findings, folder: Path, brought: Brought, added: _Added, said: Said) -> Iterable[PagePart]:
-    """Put every section into words, in the order of their places."""
+    """Yield every section in the order of their places."""
     found: list[tuple[int, str, str, str, list[Block]]] = [
         (0, "answer", "Answer", "The answer", sections.answer_blocks(findings, said)),
         (110, "limits", "Limits", "Limits", [Items(limits(findings, brought))]),
@@ -164,7 +164,7 @@ def _sections(findings: Findings, folder: Path, brought: Brought, added: _Added,
 
 
 def _shown(block: Block, plots: Path) -> tuple[str, Any] | None:
-    """Return the macro that shows a block, with what it takes; None for a drawing that was not made."""
+    """Return the name of the macro that shows a block, and its argument; None for a drawing that was not made."""
     if isinstance(block, Part):
         return block.macro, block.content
     if not isinstance(block, Picture):
@@ -177,27 +177,27 @@ def _shown(block: Block, plots: Path) -> tuple[str, Any] | None:
 
 
 def inline_svg(text: str, prefix: str, label: str) -> str:
-    """Turn a drawing of matplotlib into an element of a page.
+    """Convert a drawing of matplotlib to an element of a page.
 
     Parameters
     ----------
     text : str
-        The SVG file.
+        The content of the SVG file.
     prefix : str
-        Put before every identifier in it.
+        Prefix for every identifier in it.
     label : str
-        What the drawing shows, read out in its place.
+        Description of the drawing for screen readers.
 
     Returns
     -------
     str
-        An ``svg`` element that scales with its place, and is painted in the colours of the page: the variables
-        ``--paper``, ``--ink``, ``--soft`` and ``--line`` of its style, which are others in the dark.
+        An ``svg`` element that scales with its place and uses the colours of the page: the variables ``--paper``,
+        ``--ink``, ``--soft`` and ``--line`` of its style, which differ in dark mode.
     """
     start = text.index("<svg")
     close = text.index(">", start)
     head, body = text[start:close], text[close + 1 : text.rindex("</svg>")]
-    # The rule of its style would reach beyond the drawing; as attributes it stays within.
+    # The style rule of a drawing would apply to the complete page; as attributes it applies to the drawing only.
     body = re.sub(r"<metadata>.*?</metadata>|<style\b[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.S)
     used = set(re.findall(r'#([^")]+)[")]', body))
     body = re.sub(r'\bid="([^"]+)"', lambda m: f'id="{prefix}-{m[1]}"' if m[1] in used else "", body)
@@ -213,7 +213,7 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
 
 
 def _painted(found: re.Match[str]) -> str:
-    """Give a colour of the page, or a format's own, made lighter in the dark where it would be lost there."""
+    """Return a colour of the page, or a format's own, with a lighter one in dark mode if it would be invisible."""
     what, colour = found.groups()
     if colour in _OF_PAGE:
         return f"{what}: var(--{_OF_PAGE[colour]})"
@@ -221,4 +221,4 @@ def _painted(found: re.Match[str]) -> str:
     if sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True)) >= _DARK:
         return found[0]
     lighter = bytes(part + 2 * (255 - part) // 5 for part in parts).hex()
-    return f"{found[0]}; {what}: light-dark(#{colour}, #{lighter})"  # the first for browsers that know no other
+    return f"{found[0]}; {what}: light-dark(#{colour}, #{lighter})"  # the first for browsers without light-dark

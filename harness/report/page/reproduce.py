@@ -1,4 +1,4 @@
-"""How to make a run again, how to check it, how to cite it."""
+"""Report sections on how to repeat a run, how to check it, and how to cite it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONS = {
     "seed": "seed", "baseline": "baseline", "trace_bytes": "trace-bytes", "readers": "readers", "threads": "threads",
     "cache_bytes": "decoded-cache",
 }  # fmt: skip
-"""What a field of a configuration is called on the command line."""
+"""Command-line option of each field of a configuration."""
 
 
 def command_of(config: RunConfig, out: str) -> str:
@@ -48,13 +48,13 @@ def command_of(config: RunConfig, out: str) -> str:
 
 
 def _plugins(config: RunConfig) -> list[str]:
-    """Return the options that let a command import what no installed package registers."""
+    """Return the options for backends and suites that no installed package registers."""
     own = (("backend", config.formats), ("suite", config.suites))
     return [f"--{option} {shlex.quote(name)}" for option, names in own for name in names if ":" in name]
 
 
 def reproduce(findings: Findings) -> list[Block]:
-    """Say how to make the run again, and how to check it."""
+    """Return the blocks on how to repeat the run, and how to check it."""
     session, config, name = findings.session, findings.config, shlex.quote(findings.config.run_id)
     recorded = str(session.get("commit") or "")
     commit = recorded.removesuffix("+changes")
@@ -78,7 +78,7 @@ def reproduce(findings: Findings) -> list[Block]:
 
 
 def _newest(known: Newest | None, here: Mapping[str, str | None]) -> list[Block]:
-    """Compare the libraries of a run with the newest releases that were known then; nothing of runs without these."""
+    """Compare the libraries of a run with the newest releases known at that time; empty for runs without these."""
     if not known:
         return []
     rows: list[list[str]] = []
@@ -99,7 +99,7 @@ def _newest(known: Newest | None, here: Mapping[str, str | None]) -> list[Block]
 
 
 def cite(findings: Findings, folder: Path) -> list[Block]:
-    """Name the run so that it is mistaken for no other."""
+    """Return the text that identifies the run uniquely, for citations."""
     session = findings.session
     digest = hashlib.sha256((folder / "samples.csv").read_bytes()).hexdigest()
     commit = f", commit {session['commit']}" if session.get("commit") else ""

@@ -1,4 +1,4 @@
-"""The report's section on several workers: how far each format scales."""
+"""Report section on several workers: how far each format scales."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from harness.report.section import Block, Picture, Table, Text
 
 _DRAWN = (
     "Speed against one worker over the number of workers, for each format and executor. Below it the time within which "
-    "99 % of reads came back. The table below has the same figures."
+    "99 % of reads ended. The table below has the same figures."
 )
 
 
 def scaling(findings: Findings) -> list[Block]:
-    """Show how reads scale; nothing for a run without samples by several workers."""
+    """Return the blocks on how reads scale; none for a run without samples by several workers."""
     if findings.scaling is None or findings.scaling.empty:
         return []
     trace, n_res, shown = shown_cells(findings.scaling)
@@ -70,7 +70,7 @@ def _percent(share: float) -> str:
 
 
 def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
-    """Choose the trace and length to show: most accesses, then the longest sequence; NaN where it has no residues."""
+    """Return the trace and length to show: most accesses, then the longest sequence; NaN for one without residues."""
     groups = cells.groupby(["trace", "n_res"], sort=False, dropna=False)
     accesses = groups["access"].nunique().reset_index()
     best = max(accesses.to_dict("records"), key=lambda row: (row["access"], np.nan_to_num(row["n_res"])))
@@ -78,7 +78,7 @@ def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
 
 
 def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
-    """Choose the cells to show: of the trace and length with most accesses, without the A/A control."""
+    """Return the trace and length with most accesses, and their cells without the A/A control, sorted for display."""
     trace, n_res = main_subject(cells)
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
     shown = cells[here & ~of_kind(cells, "control")]

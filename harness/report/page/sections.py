@@ -1,4 +1,4 @@
-"""The sections of the report on formats: the answer with what a reader must know before it, grades, plots."""
+"""Report sections on formats: the answer with what a reader must know before it, uses, grades, plots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MACHINE = (
 
 
 def facts(findings: Findings) -> str:
-    """Say in a line what was measured where."""
+    """Return one line on what was measured where."""
     asked = {
         "config": findings.config,
         "baseline": findings.options.baseline,
@@ -43,18 +43,18 @@ def facts(findings: Findings) -> str:
 
 
 def answer_blocks(findings: Findings, said: Said) -> list[Block]:
-    """Give what decides, how every format stands, and what a reader must know before it."""
+    """Return what decides, the standing of every format, and what a reader must know before these."""
     noted = warnings(findings)
     shown = {"sentences": said.deciding, "table": _standings(findings)}
     caption = "Time, or size, against the best of each criterion, with 95 % intervals: further left is better."
     blocks: list[Block] = [Part("Answer", shown), Picture("criteria", "Formats by criterion", caption)]
-    # What failed or is missing is no footnote.
+    # Failures and missing rows must be visible at once, so their notes are unfolded.
     grave = bool(findings.incomplete) or bool((findings.cells["status"] == "failed").any())
     return blocks + ([Part("Notes", {"texts": noted, "open": grave})] if noted else [])
 
 
 def use_blocks(findings: Findings, told: Said) -> list[Block]:
-    """Say what each use costs in each format, and what would change which is preferred."""
+    """Return the costs of each use in each format, and what would change the preferred format."""
     changes, rests_on = flips(findings), assumptions(findings)
     if not (each := uses(findings)):
         return []
@@ -71,7 +71,7 @@ def use_blocks(findings: Findings, told: Said) -> list[Block]:
 
 
 def _standings(findings: Findings) -> dict[str, Any]:
-    """Arrange how every format stands in each criterion."""
+    """Return the standing of every format in each criterion, as values for the page."""
     columns, found = by_effort(findings.grades.table)
     return {
         "columns": [stated.name.capitalize() for stated in columns],
@@ -89,11 +89,11 @@ def _standings(findings: Findings) -> dict[str, Any]:
 
 
 def warnings(findings: Findings) -> list[str]:
-    """Say what a reader must know before the answer."""
+    """Return sentences that a reader must know before the answer."""
     cells, ledger = findings.summary, findings.ledger
     few = cells[cells["verdict"].notna() & too_few(cells) & ~written_once(cells)]
     readers: list[str] = []
-    if "reader" in ledger and not findings.has_efforts:  # a run of before that was recorded has none
+    if "reader" in ledger and not findings.has_efforts:  # recorded older runs lack the column
         known = ledger[(ledger["reader"] != "") & ~of_kind(ledger, "ceiling")]
         pairs = dict.fromkeys(zip(known["format"], known["reader"], strict=True))
         readers = [f"{name} by {reader}" for name, reader in pairs]
@@ -129,7 +129,7 @@ def _suites(cells: pd.DataFrame) -> list[str]:
 
 
 def grades(findings: Findings) -> list[Block]:
-    """Show the cells behind the table of the answer, and how its words come about."""
+    """Return the cells behind the table of the answer, and the rules of the grades."""
     found = findings.grades
     formats = formatting.ordered(found.table["format"])
     exact = {criterion.name for criterion in criteria() if criterion.exact}
@@ -150,7 +150,7 @@ _MEASURED_AS = {SAME: "its settings, measured again", STOCK: "stock", BEST: "at 
 
 
 def _held(held: Held) -> list[Block]:
-    """Show an earlier comparison beside what was measured, and say whether its choice holds."""
+    """Return a table that compares an earlier comparison with the measurements, and whether its choice holds."""
     said = earlier()
     rows = []
     for (criterion, name), part in held.table.groupby(["criterion", "format"], sort=False):
@@ -184,7 +184,7 @@ def _holds(better: dict[str, dict[str, str]] | None) -> str:
 
 
 def _labelled(criterion: str, effort: str) -> str:
-    """Name a criterion; with what formats were read with, where that was more than one thing."""
+    """Return the label of a criterion, with the effort if there are several."""
     return f"{criterion.capitalize()}, {effort}" if effort else criterion.capitalize()
 
 
@@ -192,7 +192,7 @@ _NO_CELL = {"word": "–", "grade": "", "figure": "", "note": "not measured so"}
 
 
 def _standing(row: dict[Any, Any]) -> dict[str, str]:
-    """Say how a format stands in a criterion: the word or ratio, its grade, the figure behind it, and notes."""
+    """Return the cell of a format in a criterion: the word or ratio, its grade, the figure behind it, and notes."""
     given = row["grade"] if isinstance(row["grade"], str) else ""
     interval = "" if row["low"] == row["high"] else f", {formatting.between(row['low'], row['high'])}"
     below = [f"faster than the raw ceiling in {row['below_raw']} of {row['cells']} cells"] if row["below_raw"] else []
@@ -202,13 +202,14 @@ def _standing(row: dict[Any, Any]) -> dict[str, str]:
     )
     told = [f"{formatting.times(row['ratio'])}{held} of the best"] if row["standing"] not in ("", "best") else []
     return {
-        "word": formatting.stands(row), "grade": given, "figure": f"{formatting.times(row['figure'])}{interval}" if given else "",
+        "word": formatting.stands(row), "grade": given,
+        "figure": f"{formatting.times(row['figure'])}{interval}" if given else "",
         "note": "; ".join(told + notes),
     }  # fmt: skip
 
 
 def plots(findings: Findings) -> list[Block]:
-    """Show the drawing of every suite that was measured."""
+    """Return the drawing of every suite that was measured."""
     measured = set(findings.summary["suite"])
     return [
         Picture(name, suite.heading, _alt(findings, suite, plot), headed=True)
@@ -218,7 +219,7 @@ def plots(findings: Findings) -> list[Block]:
 
 
 def _alt(findings: Findings, suite: Suite, plot: Plot) -> str:
-    """Say what a plot shows, and what stands out in it."""
+    """Return the text alternative of a plot: its title, and the formats by their average ratio to the best."""
     table = findings.grades.table
     table = table[table["effort"] != BEST]
     named = suite.criterion.name if suite.criterion else None

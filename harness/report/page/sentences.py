@@ -18,7 +18,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # A name of a stranger's may hold the end of a line, and begins no sentence.
+        # A foreign name may contain a line break, which must not begin a sentence.
         finalize=lambda value: value.replace("\n", " ") if type(value) is str else value,
     )
     environment.filters |= {"percent": formatting.percent, "nbytes": formatting.size, "listed": formatting.listed}
@@ -26,6 +26,6 @@ def _environment() -> jinja2.Environment:
 
 
 def sentences(template: str, values: dict[str, Any]) -> list[str]:
-    """Fill in ``templates/TEMPLATE.txt``; return its paragraphs that say something, each without line breaks."""
+    """Fill in ``templates/TEMPLATE.txt``; return its paragraphs that are not empty, each without line breaks."""
     text = _environment().get_template(f"{template}.txt").render(values)
     return [re.sub(r"\s*\n\s*", " ", part.strip()) for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -1,4 +1,4 @@
-"""The tables of a report: one for each suite, every figure with its interval and its word."""
+"""Report tables: one for each suite, every figure with its interval and its verdict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CELL = ["suite", *_PLACE, "format", "profile", "reader"]
 
 
 def tables(findings: Findings) -> list[Block]:
-    """Arrange the cells of each suite as a table; a case that a trace has no tensor for is left out."""
+    """Return the cells of each suite as a table, without cases that a trace has no tensor for."""
     summary, samples = standing(findings.summary), findings.samples
     best = at_their_best(findings.summary)
     good = samples[(samples["status"] == "ok") & samples["seconds"].notna()].sort_values("round", kind="stable")
@@ -34,7 +34,7 @@ def tables(findings: Findings) -> list[Block]:
     }
     arms = formatting.arms_of(summary)
     found = []
-    # One that was typed is in the configuration as it was typed, and in rows by its name.
+    # The configuration has suites as the user typed them, rows have their names.
     for name in dict.fromkeys([*findings.config.suites, *summary["suite"]]):
         part, suite = summary[summary["suite"] == name], suite_named(name)
         if groups := _groups(part, best[best["suite"] == name], times, arms):
@@ -57,7 +57,7 @@ def _key(row: dict[Any, Any]) -> tuple[object, ...]:
 def _groups(
     part: pd.DataFrame, best: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[formatting.Arm]
 ) -> list[dict[str, Any]]:
-    """Arrange the cells of a suite by trace and length: a row for each case, and one for formats at their best."""
+    """Return the cells of a suite by trace and length: a row for each case, and one for formats at their best."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     raced = {str(place): cells for place, cells in best.groupby(_PLACE, sort=False, dropna=False)}
     for place, cells in part.groupby(_PLACE, sort=False, dropna=False):
@@ -110,7 +110,7 @@ def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
             "Bytes on disk, exact; in brackets how many times smaller than float32 and than native bytes; below them "
             f"{against}."
         )
-    # The whole archive is written once, which says so in its own cells.
+    # The complete archive is written once; its own cells report that.
     several = part[part["median_seconds"].notna() & ~written_once(part)]
     rounds = sorted({int(n) for n in several["samples"]})
     count = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}" if rounds else "0"
@@ -122,8 +122,8 @@ def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
 
 
 def _own_writers(part: pd.DataFrame, ledger: pd.DataFrame) -> list[str]:
-    """Name the formats whose writing was measured, and is done by code of this project."""
-    if "writer" not in ledger:  # a run of before
+    """Return the formats whose writing was measured and is done by code of this project."""
+    if "writer" not in ledger:  # an older run
         return []
     written = part[part["median_seconds"].notna() & (part["cache"].fillna("") == "")]
     own = set(ledger.loc[ledger["writer"] == OWN_WRITER, "format"]) & set(written["format"])
@@ -131,7 +131,7 @@ def _own_writers(part: pd.DataFrame, ledger: pd.DataFrame) -> list[str]:
 
 
 _EMPTY = {"text": "–", "detail": "", "ratio": "", "verdict": "", "word": "", "samples": []}
-"""A cell of a table: figure, interval or why there is none, ratio, verdict, how that is said, and seconds by round."""
+"""A cell of a table: figure, interval or reason without one, ratio, verdict, its text, and seconds by round."""
 
 
 def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:

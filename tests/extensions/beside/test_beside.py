@@ -31,7 +31,7 @@ def test_what_was_kept_of_other_runs_is_shown_and_only_claimed(run: Path, tmp_pa
     assert main(["report", str(run)]) == 0
     page = (run / "report.md").read_text()
     kept = json.loads((run / FILE).read_text())["runs"]
-    assert "## Beside other runs" in page and all(f"| {other['run']} |" in page for other in kept)
+    assert "## Comparison with other runs" in page and all(f"| {other['run']} |" in page for other in kept)
     assert main(["bundle", str(run), "--out", str(tmp_path / "b.zip")]) == 0
     capsys.readouterr()
     assert main(["check", str(tmp_path / "b.zip")]) == 0

@@ -74,7 +74,7 @@ def test_a_bar_shows_all_its_parts_however_long_the_read(tmp_path, monkeypatch):
         assert pieces[0][0] == 0 and pieces[-1][1] == pytest.approx(1)
         assert [end for _, end in pieces[:-1]] == pytest.approx([start for start, _ in pieces[1:]])
     drawn = (tmp_path / "where_time_goes.svg").read_text()
-    assert "<!-- 7 s -->" in drawn and "<!-- 7 ms -->" in drawn and "<!-- not taken apart -->" in drawn
+    assert "<!-- 7 s -->" in drawn and "<!-- 7 ms -->" in drawn and "<!-- no breakdown -->" in drawn
 
 
 def test_long_names_stay_on_the_page(tmp_path, monkeypatch):

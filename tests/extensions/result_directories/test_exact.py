@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from harness.errors import ArchiveError
 from harness.extensions.result_directories import container, json_numbers, reducing
 from harness.foreign import pickles
 
@@ -175,6 +176,15 @@ def test_rows_are_told_apart():
     skeleton, streams = json_numbers.split(text)
     assert [(stream.key, stream.columns) for stream in streams] == [("pae", 30), ("ragged", 0)]
     assert json_numbers.join(skeleton, [stream.tokens for stream in streams], len(text)) == text
+
+
+@pytest.mark.parametrize(("change", "said"), [(-1, "fewer numbers"), (1, "more numbers")])
+def test_numbers_that_do_not_fit_the_text_are_refused(change, said):
+    text = json.dumps({"pae": list(range(100))}).encode()
+    skeleton, (stream,) = json_numbers.split(text)
+    tokens = stream.tokens[:change] if change < 0 else [*stream.tokens, b"1"]
+    with pytest.raises(ArchiveError, match=said):
+        json_numbers.join(skeleton, [tokens], 2 * len(text))
 
 
 @given(st.floats(1e-6, 100))

@@ -333,3 +333,17 @@ def test_lines_join_lengths_unless_different_nodes_took_their_times(monkeypatch,
     (page,) = [page for _, page in pages(cells[cells["suite"] == suite], joined=joined)]
     assert ("none" in styles) is apart
     assert any("Lengths were measured on different nodes" in text for text in page.caption) is apart
+
+
+@pytest.mark.slow
+def test_no_axis_title_is_taller_than_its_panel() -> None:
+    summary = pd.read_csv(Path(__file__).parents[2] / "results" / "reference" / "summary.csv")
+    titles = 0
+    for name, page in pages(summary):
+        renderer = page.figure.canvas.get_renderer()
+        for axes in page.axes.values():
+            for text in (text for text in axes.texts if text.get_rotation() == 90 and text.get_fontsize() == 8):
+                height = text.get_window_extent(renderer).height
+                titles += 1
+                assert height <= 1.02 * axes.get_window_extent().height, (name, text.get_text())
+    assert titles > 10

@@ -192,7 +192,7 @@ class Page:
         across = self._across()
         legend = 0.24 * math.ceil(len(self.legend) / across) if across else 0.0
         tallest = max((h.count("\n") + 1 for h in self.headings if h), default=0)
-        title = _folded(self.title, 0.95 * (self.WIDTH - self.LEFT))  # pictures of low resolution draw letters wider
+        title = folded(self.title, 0.95 * (self.WIDTH - self.LEFT), size=10.5, weight="bold")  # pictures of low resolution draw letters wider
         below = 0.12 + self._LINE * len(title)
         top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)
@@ -257,11 +257,11 @@ def inches(text: str, **font: Any) -> float:
     return float(width) / 72
 
 
-def _folded(title: str, room: float) -> list[str]:
-    """Fold a title into the fewest lines that fit."""
-    folds = (textwrap.wrap(title, most) for most in range(min(len(title), 160), 9, -1))
-    fits = (lines for lines in folds if all(inches(line, size=10.5, weight="bold") <= room for line in lines))
-    return next(fits, [title])
+def folded(text: str, room: float, **font: Any) -> list[str]:
+    """Fold a text into the fewest lines that fit into `room` inches; ``font`` as for `inches`."""
+    folds = (textwrap.wrap(text, most) for most in range(min(len(text), 160), 9, -1))
+    fits = (lines for lines in folds if all(inches(line, **font) <= room for line in lines))
+    return next(fits, [text])
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -17,7 +17,7 @@ from harness.analysis.accesses import of_kind
 from harness.analysis.efforts import BEST, at_their_best, standing
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, legend
+from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, folded, legend
 from harness.report.drawing.panels import BEST_MARK, DOTTED, TraceAxis, linear, logarithmic, panel
 from harness.report.drawing.points import PanelRow, PlotData, plot_data
 from harness.suite import Plot, Suite, plain, suites
@@ -121,7 +121,7 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
     points = data.points[_SHOWN]  # selecting rows takes time for each column
     axes = [dataclasses.replace(axis, joined=data.joined) for axis in _axes_of(cells, points)]
     columns = [name for name in data.columns if (points["column"] == name).any()]
-    rows = [row for row in data.rows if (points["row"] == row.name).any()]
+    rows = [_fitted(row, data.height) for row in data.rows if (points["row"] == row.name).any()]
     beside = len(columns) * len(axes) <= _MOST_COLUMNS
     several = beside and len(axes) > 1  # panels with different x axes side by side, each with a label of its own
     across = [(column, axis) for column in columns for axis in (axes if beside else axes[:1])]
@@ -167,6 +167,12 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
                 under = [j] if several else range(len(line_))
                 page.under(i, f"residues (log axis){of}", axis.drop + 0.03, under)
     return page
+
+
+def _fitted(row: PanelRow, height: float) -> PanelRow:
+    """Fold the label of a row to the height of its panels in inches."""
+    lines = [line for part in row.label.splitlines() for line in folded(part, height, size=8)]
+    return dataclasses.replace(row, label="\n".join(lines))
 
 
 def _asked(cells: pd.DataFrame) -> set[tuple[str, str]]:

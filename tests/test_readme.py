@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -57,7 +59,8 @@ def rows_of(heading: str, page: Path) -> list[list[str]]:
 
 RUNS = ("reference", "earlier-settings", "long-sequences")
 DECODED = ("decoded-default", "decoded-0", "decoded-64")
-BUNDLES = ("parallel", "readers", "reference-one-thread", *DECODED)
+PRESENT = (*DECODED, "equal-settings", "parallel-0", "result-directories")  # measured with the present candidates
+BUNDLES = ("parallel", "readers", "reference-one-thread", *PRESENT)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +107,41 @@ def test_the_table_of_decoded_caches_is_that_of_its_bundles():
             assert row[column] == " / ".join(by[row[0], effort] for effort in (STOCK, BEST)), row[0]
 
 
+def table_of(bundle: str, name: str) -> pd.DataFrame:
+    files = read_bundle(ROOT / "results" / f"{bundle}.bundle.zip").files
+    return pd.read_csv(io.BytesIO(files[name]))
+
+
+def test_the_table_of_equal_settings_is_that_of_its_bundle():
+    summary = table_of("equal-settings", "summary.csv")
+    good = summary[(summary["status"] == "ok") & summary["median_seconds"].notna()]
+    place = ["suite", "access", "trace", "n_res"]
+    cells = {arm: part.set_index(place)["median_seconds"] for arm, part in good.groupby(["format", "profile"])}
+    _, _, *rows = rows_of("<!-- equal settings -->", ROOT / "docs" / "results.md")
+    assert len(rows) == 8
+    for label, *figures in rows:
+        one, other = compared(label)
+        logs = np.log(cells[one] / cells[other])
+        found = [f"{np.exp(logs.loc[suite].mean()):.2f}" for suite in ("full_read", "layer_read", "random_access")]
+        assert figures == found, label
+
+
+def compared(label: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return formats and profiles of a label such as "zarr over hdf5, `tuned`" or "zarr, `checked` over `tuned`"."""
+    profiles = re.findall(r"`(\w+)`", label)
+    formats = re.findall(r"\b(?:hdf5|zarr)(?:-slim)?", label)
+    return (formats[0], profiles[0]), (formats[-1], profiles[-1])
+
+
+def test_parallel_reads_without_a_cache_are_those_of_their_bundle():
+    grades = json.loads(read_bundle(ROOT / "results" / "parallel-0.bundle.zip").files["report.json"])["grades"]
+    by = {(row["effort"], row["format"]): stands(row) for row in grades}
+    assert [by[STOCK, name] for name in ("hdf5", "zarr", "zarr-slim", "npz")] == ["best", "3.1", "3.6", "10"]
+    assert [by[BEST, name] for name in ("hdf5", "zarr", "zarr-slim", "npz")] == ["best", "1.3", "1.9", "2.6"]
+    page = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    assert "Zarr takes 3.1 times as long, zarr-slim 3.6 and NPZ 10 times; at their best 1.3, 1.9 and 2.6 times" in page
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_no_committed_report_is_withdrawn_or_lacks_rows(run):
     report = json.loads((ROOT / "results" / run / "report.json").read_text())
@@ -118,7 +156,7 @@ def test_a_committed_bundle_holds(name, tmp_path):
     found = check(read_bundle(ROOT / "results" / f"{name}.bundle.zip"), tmp_path)
     assert not [text for result in found for text in result.problems]
     candidates = [result.unchecked for result in found if result.what == "plan.json: the candidates"]
-    assert ["h5py-direct" in text for text in candidates] == ([] if name in ("readers", *DECODED) else [True])
+    assert ["h5py-direct" in text for text in candidates] == ([] if name in ("readers", *PRESENT) else [True])
 
 
 @pytest.mark.slow

@@ -192,7 +192,9 @@ class Page:
         across = self._across()
         legend = 0.24 * math.ceil(len(self.legend) / across) if across else 0.0
         tallest = max((h.count("\n") + 1 for h in self.headings if h), default=0)
-        title = folded(self.title, 0.95 * (self.WIDTH - self.LEFT), size=10.5, weight="bold")  # pictures of low resolution draw letters wider
+        title = folded(
+            self.title, 0.95 * (self.WIDTH - self.LEFT), size=10.5, weight="bold"
+        )  # pictures of low resolution draw letters wider
         below = 0.12 + self._LINE * len(title)
         top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)

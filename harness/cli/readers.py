@@ -154,8 +154,8 @@ def require_readers(config: RunConfig, *, quiet: bool) -> None:
     if many := {n for executor, n in asked if executor.here(config.settings) and n > cores}:
         numbers = ", ".join(map(str, sorted(many)))
         terminal.say(
-            f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times as fast "
-            "as one.",
+            f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times as "
+            "fast as one.",
             quiet=quiet,
         )
     for executor in dict.fromkeys(executor for executor, _ in asked):

@@ -175,7 +175,7 @@ def test_long_sequences_weigh_more():
     assert dict(zip(grades.cells["trace"], grades.cells["weight"], strict=True)) == {
         "short": 100, "long": 300, "without": 100,
     }  # fmt: skip
-    assert any("as many times as its trace has residues" in rule for rule in grades.rules)
+    assert any("the number of residues of its trace" in rule for rule in grades.rules)
 
 
 def test_settings_are_graded_apart_and_tuned_ones_first():

@@ -178,7 +178,7 @@ def test_sizes_say_what_a_second_name_costs(tmp_path: Path, captions: list[str])
     both = (frame["access"] == "layer_filled_both") & (frame["format"] == "npz")
     frame.loc[both, "size_bytes"] = 1.9 * frame.loc[both, "size_bytes"].astype(float)
     draw(frame[frame["suite"] == "size"], tmp_path)
-    assert any("More under both names: npz 90 %; zarr 0 %." in c for c in captions)
+    assert any("More under both names: npz 90\N{NO-BREAK SPACE}%; zarr 0\N{NO-BREAK SPACE}%." in c for c in captions)
 
 
 def test_suite_without_a_measured_cell_draws_nothing(tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def _caption(trace: str, n_res: float, shown: pd.DataFrame, aside: pd.DataFrame)
     length = "" if pd.isna(n_res) else f", {n_res:.0f} residues"
     caption = [
         f"{what.capitalize()} of {formatting.pretty_trace(trace)}{length}, warm: the same windows in all, split evenly "
-        "over workers that start together. Speed: median time of one worker over that of these, with a 95 % interval over "
-        "rounds. More workers than cores cannot reach the ideal. Below: the time within which 99 % of single reads "
-        "ended, the median over rounds; the thin line down from it ends at the median read.",
+        "over workers that start together. Speed: median time of one worker over that of these, with a 95 % interval "
+        "over rounds. More workers than cores cannot reach the ideal. Below: the time within which 99 % of single "
+        "reads ended, the median over rounds; the thin line down from it ends at the median read.",
         "Raw ceiling: the same bytes from one flat file, with as many workers.",
     ]
     left = dict.fromkeys(map(formatting.workers, aside.to_dict("records")))

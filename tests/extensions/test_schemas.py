@@ -11,6 +11,7 @@ import pytest
 from benchmarks.schemas import FOLDER, schemas_of_extensions, text_of
 from harness.analysis.choice.mix import parse_mix
 from harness.analysis.table import CaseKey
+from harness.evidence.bundle import read_bundle
 from harness.extensions.beside.document import SideBySide, to_json
 from harness.extensions.beside.shared import SharedCells
 from harness.extensions.beside.systems import RunFact
@@ -18,7 +19,7 @@ from harness.extensions.beside.verdicts import HeldVerdict, RunWord
 from harness.extensions.projection.project import STORES, Projection, ProjectionQuestion, document_of
 from harness.extensions.projection.section import Projected
 
-RUN = Path(__file__).parents[2] / "results" / "reference"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def _document(name: str) -> dict:
@@ -39,8 +40,10 @@ def _document(name: str) -> dict:
         task |= {"node": node | {"clock_offset_seconds": -0.1}, "seconds": 1.5, "files": 3, "archive_bytes": 9}
         bounds = {"cluster": "slurm", "at_once": 4, "minutes": 9, "files_budget": 9, "lukewarm": True}
         return {"cluster_version": 1, **bounds, "tasks": [task | {"clock_outside_seconds": 0.0}]}
+    if name == "directories":
+        return json.loads(read_bundle(RESULTS / "result-directories.bundle.zip").files["directories.json"])
     if name != "projection":
-        return json.loads((RUN / f"{name}.json").read_text())
+        return json.loads((RESULTS / "reference" / f"{name}.json").read_text())
     asked = ProjectionQuestion(
         traces=10, n_res=64, readers=1, accesses=1, mix=parse_mix("shared-cluster"), store=STORES["s3"]
     )

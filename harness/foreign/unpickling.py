@@ -28,15 +28,7 @@ class PickleRefused(HarnessError):
 
 
 def opcodes(data: bytes) -> Iterator[tuple[str, Any, int | None]]:
-    """Yield the name, the argument and the position of each opcode.
-
-    Raises
-    ------
-    PickleRefused
-        If there are more than `MOST_OPCODES`.
-    ValueError
-        If the data is not a sequence of opcodes.
-    """
+    """Yield name, argument and position of each opcode; ValueError for damage, PickleRefused above `MOST_OPCODES`."""
     for number, (opcode, argument, position) in enumerate(pickletools.genops(data)):
         if number == MOST_OPCODES:
             raise PickleRefused(f"it has more than {MOST_OPCODES:,} opcodes")

@@ -214,8 +214,8 @@ class ZarrFormat(ZarrLayouts, Format):
     objections: ClassVar[tuple[tuple[str, str], ...]] = (
         (
             "Uncompressed shards are faster.",
-            "Uncompressed chunks are raced, each in a file. In shards, layers took two to four times as long, windows "
-            "no less (docs/settings.md). A profile file can ask for these.",
+            "Uncompressed chunks are raced, each in a file. In shards, layers took about twice as long, windows no "
+            "less (docs/settings.md). A profile file can ask for these.",
         ),
         ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
         (

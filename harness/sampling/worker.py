@@ -43,7 +43,7 @@ class WorkerError(HarnessError):
     cause : {"", "machine"}
         ``machine`` if the failure is due to the machine.
     unsupported : bool
-        Whether a reader does not support the archive: then there is nothing to measure, and nothing has failed.
+        Whether a reader does not support the archive; this is no failure.
     """
 
     def __init__(self, text: str, cause: Cause = "", unsupported: bool = False) -> None:
@@ -184,10 +184,7 @@ class Worker:
         return self._connection
 
     def _unstarted(self, error: Exception) -> WorkerError:
-        """Return an error that states why the process could not start; the cause is the machine, not a format.
-
-        A format is loaded later, by a task.
-        """
+        """Return an error that states why the process could not start; the cause is the machine, not a format."""
         gone = isinstance(error, EOFError | ConnectionError)
         why = ended("it", self._exit_code()) if gone else error
         self.stop()

@@ -21,8 +21,9 @@ import pandas as pd
 
 from harness.analysis.efforts import BEST, STOCK, standing
 from harness.analysis.formatting import duration, size
-from harness.analysis.report_options import Options, find_options
+from harness.analysis.report_options import find_options
 from harness.cli.answer import screen
+from harness.errors import UsageError
 from harness.report.write import write_report
 from harness.run.experiment import SCRATCH
 
@@ -35,12 +36,25 @@ _MARK = r"(<!-- {run}: {what} -->\n\n)"
 
 
 def copy_records(source: Path, target: Path) -> None:
-    """Replace the records of a published run by those of another folder; `KEPT` stays."""
-    kept = {name: (target / name).read_bytes() for name in KEPT if (target / name).exists()}
+    """Replace the records of a published run by those of another folder; `KEPT` stays.
+
+    The published run is removed only after the copy is complete.
+
+    Raises
+    ------
+    UsageError
+        If the other folder holds no run, or is the published one.
+    """
+    if not (source / "run.json").is_file() or source.resolve() == target.resolve():
+        raise UsageError(f"{source} holds no run to publish: name the folder that harness run --out wrote.")
+    copy = target.with_name(f".{target.name}.new")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(SCRATCH, "uses"))
+    for name in KEPT:
+        if (target / name).exists():
+            shutil.copy2(target / name, copy / name)
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(SCRATCH, "uses"))
-    for name, data in kept.items():
-        (target / name).write_bytes(data)
+    copy.rename(target)
 
 
 def case_text(part: pd.DataFrame, label: str, name: str) -> str:
@@ -85,10 +99,9 @@ def with_table(text: str, mark: str, figures: Callable[[list[str], list[str]], l
 def main(name: str, measured: Path | None) -> None:
     """Publish one run."""
     folder, plots = ROOT / "results" / name, ROOT / "plots" / name
-    options = find_options(folder) if (folder / "report.json").exists() else None
+    options = find_options(folder if (folder / "report.json").exists() or measured is None else measured)
     if measured is not None:
         copy_records(measured, folder)
-    options = options or Options(baseline=find_options(folder).baseline)
     written = write_report(folder, options)
     shutil.rmtree(plots, ignore_errors=True)
     shutil.copytree(folder / "plots", plots)
@@ -110,4 +123,7 @@ def main(name: str, measured: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    try:
+        main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    except UsageError as error:
+        sys.exit(str(error))

@@ -147,8 +147,16 @@ def test_the_sentences_below_the_tables_follow_from_the_reference():
     assert f"uncompressed chunks in {ahead} of {len(times)} accesses" in page
     mine = reads[(reads["format"] == "hdf5") & reads["effort"].isin(["stock", "both"])]
     fits = mine["decoded_cache"].eq("fits").groupby(mine["suite"]).agg(["sum", "size"])
+    assert fits.loc["parallel_access", "sum"] == fits.loc["parallel_access", "size"]
     assert f"In all {fits.loc['parallel_access', 'size']} cells of parallel reads" in page
     assert f"{fits.loc['random_access', 'sum']} of {fits.loc['random_access', 'size']} of random access" in page
+    other = reads[(reads["format"] == "zarr") & reads["effort"].isin(["stock", "both"])]
+    both = mine.merge(other, on=place)
+    both = both[both["suite"] == "random_access"]
+    logs = np.log(both["median_seconds_y"] / both["median_seconds_x"])
+    ratio = np.exp(logs.groupby(both["decoded_cache_x"].eq("fits")).mean())
+    assert f"Zarr takes {ratio[True]:.1f} times as long as HDF5 over these" in page
+    assert f"{ratio[False]:.1f} times over the other" in page
 
 
 @pytest.mark.parametrize("run", RUNS)
